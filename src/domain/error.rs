@@ -1,0 +1,210 @@
+//! The one table of error codes: name, HTTP status, whether trying again may help, title.
+//!
+//! [`Code`] is what a request can be refused with, before a job exists. [`Fault`] is what can
+//! happen to a subtree or a whole job after it was accepted. Every dialect words its bodies
+//! from these rows.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $status:literal $retryable:literal $title:literal;)*) => {
+        /// Why a request was refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable machine name, as in the `code` member of a problem body.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The HTTP status.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$variant => $status,)* }
+            }
+
+            /// Whether the same request may succeed later.
+            pub fn is_retryable(self) -> bool {
+                match self { $(Self::$variant => $retryable,)* }
+            }
+
+            /// A short text for people, the same for every occurrence.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidJson "invalid_json" 400 false "The body is not JSON";
+    InvalidRequest "invalid_request" 400 false "The request is not of the form this route takes";
+    InvalidJobId "invalid_job_id" 400 false "The job id is not a UUID";
+    InvalidDocumentId "invalid_document_id" 400 false "The document id is not a UUID";
+    InvalidSchemaId "invalid_schema_id" 400 false "The schema id is not a UUID";
+    InvalidCursor "invalid_cursor" 400 false "The list cursor cannot be read";
+    InvalidLastEventId "invalid_last_event_id" 400 false "The event cursor cannot be read";
+    LastEventIdOutOfRange "last_event_id_out_of_range" 400 false "The event cursor lies beyond the log";
+    UnsupportedProtocol "unsupported_protocol" 400 false "This protocol version is not spoken here";
+    ForbiddenOrigin "forbidden_origin" 403 false "Requests from this origin or host are not allowed";
+    NotFound "not_found" 404 false "There is nothing at this address";
+    DocumentNotFound "document_not_found" 404 false "No such document";
+    SchemaNotFound "schema_not_found" 404 false "No such schema";
+    JobNotFound "job_not_found" 404 false "No such job";
+    MethodNotAllowed "method_not_allowed" 405 false "The route does not take this method";
+    NotAcceptable "not_acceptable" 406 false "None of the accepted media types can be sent";
+    ResultNotReady "result_not_ready" 409 true "The job has not ended";
+    JobAlreadyEnded "job_already_ended" 409 false "The job has already ended";
+    JobActive "job_active" 409 true "The job is still active";
+    DocumentInUse "document_in_use" 409 true "A job that has not ended needs the document";
+    EventsExpired "events_expired" 410 false "The log of the job has expired";
+    ResultExpired "result_expired" 410 false "The result of the job has expired";
+    TooLarge "too_large" 413 false "The body is larger than the limit";
+    UnsupportedMediaType "unsupported_media_type" 415 false "This kind of file or body is not read here";
+    InvalidSchema "invalid_schema" 422 false "The JSON Schema cannot be used";
+    SchemaTooComplex "schema_too_complex" 422 false "The JSON Schema is over a limit";
+    InvalidConfig "invalid_config" 422 false "A config value is out of its range";
+    ModelNotFound "model_not_found" 422 false "No such model here";
+    DocumentCorrupt "document_corrupt" 422 false "The document cannot be read";
+    DocumentEmpty "document_empty" 422 false "The document has no content";
+    DocumentWithoutText "document_without_text" 422 false "The document has pictures but no text";
+    DocumentTooComplex "document_too_complex" 422 false "The document is over a limit";
+    PasswordRequired "password_required" 422 false "The document is encrypted";
+    TooManyJobs "too_many_jobs" 429 true "Too many active jobs";
+    Internal "internal" 500 false "The server failed";
+    StoreUnavailable "store_unavailable" 503 true "The store does not answer";
+    Draining "draining" 503 true "The server is shutting down";
+}
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $variant:ident $name:literal $retryable:literal;)*) => {
+        /// What went wrong with a subtree or a job after it was accepted: `error_type` in events.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Fault { $($(#[$doc])* #[serde(rename = $name)] $variant,)* }
+
+        impl Fault {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// Whether asking again may help.
+            pub fn is_retryable(self) -> bool {
+                match self { $(Self::$variant => $retryable,)* }
+            }
+        }
+    };
+}
+
+faults! {
+    ProviderRateLimit "provider_rate_limit" true;
+    ProviderOverloaded "provider_overloaded" true;
+    ProviderError "provider_error" true;
+    Timeout "timeout" true;
+    OutputTruncated "output_truncated" true;
+    ContentFiltered "content_filtered" false;
+    SchemaTooComplex "schema_too_complex" false;
+    InvalidJson "invalid_json" true;
+    ValidationFailed "validation_failed" false;
+    DocumentUnreadable "document_unreadable" false;
+    BudgetExceeded "budget_exceeded" false;
+    Internal "internal" false;
+}
+
+/// One thing wrong inside a body, by JSON Pointer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    pub pointer: String,
+    pub message: String,
+}
+
+/// A refusal: the code, what exactly is wrong, and where.
+#[derive(Debug, Clone)]
+pub struct Error {
+    pub code: Code,
+    /// Names the offending value, the allowed ones and the next step. Safe to show.
+    pub detail: String,
+    pub errors: Vec<Detail>,
+    pub retry_after_seconds: Option<u32>,
+}
+
+impl Error {
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let retry_after_seconds = (code.is_retryable() && matches!(code.status(), 429 | 503))
+            .then_some(if code.status() == 429 { 5 } else { 2 });
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after_seconds,
+        }
+    }
+
+    #[must_use]
+    pub fn at(mut self, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        self.errors.push(Detail {
+            pointer: pointer.into(),
+            message: message.into(),
+        });
+        self
+    }
+
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<Detail>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// A failure of ours: the cause goes to the log where it is handled, never into the body.
+    pub fn internal() -> Self {
+        Self::new(
+            Code::Internal,
+            "The server could not do this. The log names the cause under the request id.",
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.name(), self.detail)?;
+        for error in &self.errors {
+            write!(f, "\n  at `{}`: {}", error.pointer, error.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_snake_case_and_no_two_codes_share_one() {
+        let names: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+        for name in names
+            .iter()
+            .chain(&Fault::ALL.iter().map(|f| f.name()).collect::<Vec<_>>())
+        {
+            assert!(
+                name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fault_is_stored_under_its_name() {
+        for fault in Fault::ALL {
+            assert_eq!(serde_json::to_value(fault).unwrap(), fault.name());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Runs jobs.
+
+pub mod ports;
