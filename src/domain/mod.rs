@@ -1,8 +1,14 @@
 //! Values and functions without a runtime, socket, file, environment, clock or randomness.
 
+pub mod config;
 pub mod document;
 pub mod error;
+pub mod event;
 pub mod evidence;
+pub mod id;
+pub mod job;
+pub mod page;
 pub mod plan;
 pub mod pointer;
+pub mod time;
 pub mod usage;
