@@ -173,6 +173,10 @@ pub trait Jobs: Send + Sync {
     /// Extends every lease of `owner`.
     fn renew(&self, owner: &str, lease_until: Time) -> Answered<'_, ()>;
 
+    /// Gives a lease back before it runs out, so that another owner may claim the job from
+    /// `claimable_at` on. Nothing happens when the epoch has moved on.
+    fn release(&self, job: JobId, epoch: u64, claimable_at: Time) -> Answered<'_, ()>;
+
     /// Appends events and changes the job row in one transaction. Gives back the slot of the
     /// scope when the log ends.
     fn commit(&self, commit: Commit) -> Answered<'_, Committed>;
