@@ -1,5 +1,6 @@
 //! Rivulet: a streaming structured-extraction server.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod document;
 pub mod domain;
 pub mod engine;

@@ -1,0 +1,294 @@
+//! What is drawn on a PDF page: characters with their places, rulings, pictures.
+
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use hayro_interpret::font::{Glyph, GlyphRun};
+use hayro_interpret::hayro_cmap::{BfString, WritingMode};
+use hayro_interpret::kurbo::{Affine, BezPath, Point, Rect, Shape, Vec2};
+use hayro_interpret::{
+    BlendMode, ClipPath, Device, DrawMode, DrawProps, Image, ImageDrawProps, Paint, SoftMask,
+};
+
+use super::letters::plain;
+use super::rulings::Rulings;
+
+/// A character as drawn. Places are points from the top left of the page as it is seen.
+#[derive(Debug, Clone, Copy)]
+pub struct Character {
+    pub char: char,
+    /// Where the baseline begins.
+    pub origin: Point,
+    /// From the origin to where the next character would begin.
+    pub advance: Vec2,
+    /// Height of the em box, points.
+    pub size: f32,
+    pub bold: bool,
+}
+
+/// Everything one page draws that reading needs.
+#[derive(Debug, Default)]
+pub struct Content {
+    pub glyphs: Vec<Character>,
+    pub rules: Rulings,
+    /// Whether there are pictures or drawings.
+    pub pictures: bool,
+    /// Whether there are characters without a known Unicode value.
+    pub unmapped: bool,
+}
+
+/// Which limit was reached. Thrown through the interpreter, which has no way to be stopped.
+#[derive(Debug, Clone, Copy)]
+pub enum Exceeded {
+    Glyphs,
+    PageGlyphs,
+    Time,
+}
+
+/// What all pages of a document together may cost.
+#[derive(Debug)]
+pub struct Budget {
+    glyphs: AtomicUsize,
+    max_glyphs: usize,
+    max_page_glyphs: usize,
+    deadline: Instant,
+}
+
+impl Budget {
+    pub fn new(max_glyphs: usize, max_page_glyphs: usize, deadline: Instant) -> Self {
+        Self {
+            glyphs: AtomicUsize::new(0),
+            max_glyphs,
+            max_page_glyphs,
+            deadline,
+        }
+    }
+}
+
+/// Collects the content of one page.
+pub struct Collector<'b> {
+    budget: &'b Budget,
+    page: Rect,
+    clips: Vec<Rect>,
+    visible: Vec<Character>,
+    hidden: Vec<Character>,
+    rules: Rulings,
+    calls: u32,
+    drawings: bool,
+    unmapped: bool,
+    picture_area: f64,
+}
+
+/// How many calls pass between two looks at the clock.
+const CALLS_PER_LOOK: u32 = 256;
+/// Ligatures by `ToUnicode` are short; a longer text for one glyph is a mistake or an attack.
+const MAX_CHARS_PER_GLYPH: usize = 32;
+
+impl<'b> Collector<'b> {
+    pub fn new(budget: &'b Budget, page: Rect) -> Self {
+        Self {
+            budget,
+            page,
+            clips: vec![page],
+            visible: Vec::new(),
+            hidden: Vec::new(),
+            rules: Rulings::default(),
+            calls: 0,
+            drawings: false,
+            unmapped: false,
+            picture_area: 0.0,
+        }
+    }
+
+    pub fn finish(self) -> Content {
+        let scanned =
+            self.picture_area > 0.5 * self.page.area() && self.hidden.len() > self.visible.len();
+        let mut glyphs = self.visible;
+        // Hidden text is the text layer of a scan, or nothing a reader of the page can see.
+        if glyphs.is_empty() || scanned {
+            glyphs.extend(self.hidden);
+        }
+        Content {
+            glyphs,
+            rules: self.rules,
+            pictures: self.picture_area > 0.0 || self.drawings,
+            unmapped: self.unmapped,
+        }
+    }
+
+    fn clip(&self) -> Rect {
+        self.clips.last().copied().unwrap_or(self.page)
+    }
+
+    /// Every callback passes here, so that no content stream can run on for ever.
+    fn tick(&mut self) {
+        self.calls = self.calls.wrapping_add(1);
+        if self.calls.is_multiple_of(CALLS_PER_LOOK) && Instant::now() > self.budget.deadline {
+            resume_unwind(Box::new(Exceeded::Time));
+        }
+    }
+
+    fn count_glyphs(&mut self, count: usize) {
+        let total = self.budget.glyphs.fetch_add(count, Ordering::Relaxed) + count;
+        if total > self.budget.max_glyphs {
+            resume_unwind(Box::new(Exceeded::Glyphs));
+        }
+        if self.visible.len() + self.hidden.len() + count > self.budget.max_page_glyphs {
+            resume_unwind(Box::new(Exceeded::PageGlyphs));
+        }
+    }
+
+    fn place(&mut self, glyph: &Placed, text: &str, hidden: bool) {
+        let clip = self.clip();
+        let letters = || text.chars().flat_map(plain).take(MAX_CHARS_PER_GLYPH);
+        let step = glyph.advance / letters().count() as f64;
+        for (at, char) in letters().enumerate() {
+            let origin = glyph.origin + step * at as f64;
+            let centre = origin + step * 0.5 + glyph.up * 0.3;
+            if !clip.contains(centre) {
+                continue;
+            }
+            let character = Character {
+                char,
+                origin,
+                advance: step,
+                size: glyph.up.hypot() as f32,
+                bold: glyph.bold,
+            };
+            if hidden {
+                self.hidden.push(character);
+            } else {
+                self.visible.push(character);
+            }
+        }
+    }
+}
+
+/// A glyph in page space before its text is looked at.
+struct Placed {
+    origin: Point,
+    advance: Vec2,
+    up: Vec2,
+    bold: bool,
+}
+
+impl Placed {
+    fn new(transform: Affine, advance: f64, mode: WritingMode, bold: bool) -> Option<Self> {
+        let origin = transform * Point::ZERO;
+        let right = transform * Point::new(1.0, 0.0) - origin;
+        let above = transform * Point::new(0.0, 1000.0) - origin;
+        let length = right.hypot();
+        // The part of the em height that stands square on the baseline: slanted text is not taller.
+        let across = Vec2::new(-right.y, right.x) / length;
+        let up = across * across.dot(above);
+        let (advance, up) = match mode {
+            WritingMode::Horizontal => (right * advance, up),
+            WritingMode::Vertical => (-above, right * 1000.0),
+        };
+        let finite = |v: Vec2| v.x.is_finite() && v.y.is_finite();
+        (finite(origin.to_vec2()) && finite(advance) && finite(up) && up.hypot() > 0.01).then_some(
+            Self {
+                origin,
+                advance,
+                up,
+                bold,
+            },
+        )
+    }
+}
+
+fn is_bold(run: &GlyphRun<'_, '_>) -> bool {
+    let Some(Glyph::Outline(outline)) = run.glyphs().first().map(|glyph| &**glyph) else {
+        return false;
+    };
+    outline.font_data().is_some_and(|font| {
+        font.weight.is_some_and(|weight| weight >= 600)
+            || font.postscript_name.is_some_and(|name| is_bold_name(&name))
+    })
+}
+
+fn is_bold_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["bold", "black", "heavy", "demi"]
+        .iter()
+        .any(|part| name.contains(part))
+}
+
+impl<'a> Device<'a> for Collector<'_> {
+    fn draw_path(&mut self, path: &BezPath, props: DrawProps<'a>, draw_mode: &DrawMode) {
+        self.tick();
+        self.drawings = true;
+        self.rules
+            .path(path, props.transform, draw_mode, self.clip());
+    }
+
+    fn draw_rect(&mut self, rect: &Rect, props: DrawProps<'a>, draw_mode: &DrawMode) {
+        self.tick();
+        self.drawings = true;
+        self.rules
+            .rect(*rect, props.transform, draw_mode, self.clip());
+    }
+
+    fn push_clip_path(&mut self, clip_path: &ClipPath) {
+        self.tick();
+        self.push_clip_rect(&clip_path.path.bounding_box());
+    }
+
+    fn push_clip_rect(&mut self, rect: &Rect) {
+        let clip = self.clip().intersect(*rect);
+        self.clips.push(clip);
+    }
+
+    fn push_transparency_group(&mut self, _: f32, _: Option<SoftMask<'a>>, _: BlendMode) {}
+
+    fn draw_glyph_run(
+        &mut self,
+        glyph_run: &GlyphRun<'_, 'a>,
+        props: DrawProps<'a>,
+        draw_mode: &DrawMode,
+    ) {
+        self.tick();
+        self.count_glyphs(glyph_run.glyphs().len());
+        let transparent =
+            matches!(&props.paint, Paint::Color(color) if color.to_rgba().components()[3] == 0.0);
+        let hidden = transparent || matches!(draw_mode, DrawMode::Invisible);
+        let bold = is_bold(glyph_run);
+        let mode = glyph_run.writing_mode();
+        for glyph in glyph_run.glyphs() {
+            let advance = match &**glyph {
+                Glyph::Outline(outline) => outline.advance_width(),
+                Glyph::Type3(type3) => type3.advance_width(),
+            };
+            let transform = props.transform * glyph.transform();
+            let advance = f64::from(advance.unwrap_or(500.0));
+            let Some(placed) = Placed::new(transform, advance, mode, bold) else {
+                continue;
+            };
+            match glyph.as_unicode() {
+                Some(BfString::Char(char)) => {
+                    self.place(&placed, char.encode_utf8(&mut [0; 4]), hidden);
+                }
+                Some(BfString::String(text)) => self.place(&placed, &text, hidden),
+                None => {
+                    self.unmapped = true;
+                    self.place(&placed, "\u{fffd}", hidden);
+                }
+            }
+        }
+    }
+
+    fn draw_image(&mut self, _: Image<'a, '_>, props: ImageDrawProps<'a>) {
+        self.tick();
+        let drawn = (props.transform * Rect::new(0.0, 0.0, 1.0, 1.0).to_path(0.1)).bounding_box();
+        self.picture_area += drawn.intersect(self.clip()).area().max(f64::MIN_POSITIVE);
+    }
+
+    fn pop_clip(&mut self) {
+        if self.clips.len() > 1 {
+            self.clips.pop();
+        }
+    }
+
+    fn pop_transparency_group(&mut self) {}
+}
