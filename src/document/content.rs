@@ -25,6 +25,12 @@ pub struct Character {
     /// Height of the em box, points.
     pub size: f32,
     pub bold: bool,
+    /// Drawn invisibly, as the text layer of a scan is.
+    pub hidden: bool,
+    /// Cut off by a clip: seen in part or not at all.
+    pub clipped: bool,
+    /// Number of the string it was drawn with.
+    pub run: u32,
 }
 
 /// Everything one page draws that reading needs.
@@ -75,6 +81,7 @@ pub struct Collector<'b> {
     hidden: Vec<Character>,
     rules: Rulings,
     calls: u32,
+    runs: u32,
     drawings: bool,
     unmapped: bool,
     picture_area: f64,
@@ -95,6 +102,7 @@ impl<'b> Collector<'b> {
             hidden: Vec::new(),
             rules: Rulings::default(),
             calls: 0,
+            runs: 0,
             drawings: false,
             unmapped: false,
             picture_area: 0.0,
@@ -146,7 +154,7 @@ impl<'b> Collector<'b> {
         for (at, char) in letters().enumerate() {
             let origin = glyph.origin + step * at as f64;
             let centre = origin + step * 0.5 + glyph.up * 0.3;
-            if !clip.contains(centre) {
+            if !self.page.contains(centre) {
                 continue;
             }
             let character = Character {
@@ -155,6 +163,9 @@ impl<'b> Collector<'b> {
                 advance: step,
                 size: glyph.up.hypot() as f32,
                 bold: glyph.bold,
+                hidden,
+                clipped: !clip.contains(centre),
+                run: self.runs,
             };
             if hidden {
                 self.hidden.push(character);
@@ -174,16 +185,15 @@ struct Placed {
 }
 
 impl Placed {
-    fn new(transform: Affine, advance: f64, mode: WritingMode, bold: bool) -> Option<Self> {
+    fn new(transform: Affine, advance: f64, style: &Style) -> Option<Self> {
         let origin = transform * Point::ZERO;
-        let right = transform * Point::new(1.0, 0.0) - origin;
-        let above = transform * Point::new(0.0, 1000.0) - origin;
+        let (right, above) = axes(transform);
         let length = right.hypot();
         // The part of the em height that stands square on the baseline: slanted text is not taller.
         let across = Vec2::new(-right.y, right.x) / length;
         let up = across * across.dot(above);
-        let (advance, up) = match mode {
-            WritingMode::Horizontal => (right * advance, up),
+        let (advance, up) = match style.mode {
+            WritingMode::Horizontal => (right * (advance * style.unstretched / length), up),
             WritingMode::Vertical => (-above, right * 1000.0),
         };
         let finite = |v: Vec2| v.x.is_finite() && v.y.is_finite();
@@ -192,20 +202,92 @@ impl Placed {
                 origin,
                 advance,
                 up,
-                bold,
+                bold: style.bold,
             },
         )
     }
 }
 
-fn is_bold(run: &GlyphRun<'_, '_>) -> bool {
-    let Some(Glyph::Outline(outline)) = run.glyphs().first().map(|glyph| &**glyph) else {
-        return false;
+/// The image of one glyph unit to the right, and of one em up.
+fn axes(transform: Affine) -> (Vec2, Vec2) {
+    let [a, b, c, d, _, _] = transform.as_coeffs();
+    (Vec2::new(a, b), Vec2::new(c, d) * 1000.0)
+}
+
+/// What the glyphs of one run share.
+struct Style {
+    bold: bool,
+    mode: WritingMode,
+    /// Length of one glyph unit along the baseline, points.
+    unstretched: f64,
+}
+
+impl Style {
+    fn new(run: &GlyphRun<'_, '_>, transform: Affine) -> Self {
+        let font = run.glyphs().iter().find_map(|glyph| match &**glyph {
+            Glyph::Outline(outline) => Some(outline.font_data()),
+            Glyph::Type3(_) => None,
+        });
+        let bold = font.iter().flatten().any(|font| {
+            font.weight.is_some_and(|weight| weight >= 600)
+                || font.postscript_name.as_deref().is_some_and(is_bold_name)
+        });
+        Self {
+            bold,
+            mode: run.writing_mode(),
+            unstretched: unstretched(run, transform, font.flatten().is_some()),
+        }
+    }
+}
+
+/// Length of one glyph unit along the baseline, before any stretch.
+///
+/// A font that is not embedded is replaced, and each of its glyphs stretched to the width the
+/// file states. Advances are in the file's widths, so the stretch must not count twice. It is
+/// not told apart from scaled text, only seen: in one string, only it differs by letter.
+fn unstretched(run: &GlyphRun<'_, '_>, transform: Affine, embedded: bool) -> f64 {
+    const SAME: f64 = 0.01;
+    let near = |a: f64, b: f64| (a / b - 1.0).abs() < SAME;
+    let mut lengths = Vec::with_capacity(run.glyphs().len());
+    let mut steps = Vec::new();
+    let mut height = 1.0;
+    let mut last: Option<(Point, f64)> = None;
+    for glyph in run.glyphs() {
+        let transform = transform * glyph.transform();
+        let (right, above) = axes(transform);
+        let origin = transform * Point::ZERO;
+        if let Some((before, advance)) = last.filter(|(_, advance)| *advance > 0.0) {
+            steps.push((origin - before).hypot() / advance);
+        }
+        last = Some((origin, advance_width(glyph)));
+        lengths.push(right.hypot());
+        height = above.hypot() / 1000.0;
+    }
+    let (Some(length), step) = (median(&mut lengths), median(&mut steps)) else {
+        return height;
     };
-    outline.font_data().is_some_and(|font| {
-        font.weight.is_some_and(|weight| weight >= 600)
-            || font.postscript_name.is_some_and(|name| is_bold_name(&name))
-    })
+    let uniform = lengths.iter().all(|other| near(*other, length));
+    match step {
+        Some(step) if near(step, height) => height,
+        Some(step) if !uniform => step,
+        // One letter alone: scaled text is the rarer case.
+        None if !embedded => height,
+        _ => length,
+    }
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// In thousandths of the font size.
+fn advance_width(glyph: &Glyph<'_>) -> f64 {
+    let width = match glyph {
+        Glyph::Outline(outline) => outline.advance_width(),
+        Glyph::Type3(type3) => type3.advance_width(),
+    };
+    f64::from(width.unwrap_or(500.0))
 }
 
 fn is_bold_name(name: &str) -> bool {
@@ -253,16 +335,11 @@ impl<'a> Device<'a> for Collector<'_> {
         let transparent =
             matches!(&props.paint, Paint::Color(color) if color.to_rgba().components()[3] == 0.0);
         let hidden = transparent || matches!(draw_mode, DrawMode::Invisible);
-        let bold = is_bold(glyph_run);
-        let mode = glyph_run.writing_mode();
+        self.runs += 1;
+        let style = Style::new(glyph_run, props.transform);
         for glyph in glyph_run.glyphs() {
-            let advance = match &**glyph {
-                Glyph::Outline(outline) => outline.advance_width(),
-                Glyph::Type3(type3) => type3.advance_width(),
-            };
             let transform = props.transform * glyph.transform();
-            let advance = f64::from(advance.unwrap_or(500.0));
-            let Some(placed) = Placed::new(transform, advance, mode, bold) else {
+            let Some(placed) = Placed::new(transform, advance_width(glyph), &style) else {
                 continue;
             };
             match glyph.as_unicode() {

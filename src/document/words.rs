@@ -8,10 +8,13 @@ use crate::domain::document::{Bbox, Word};
 /// How far above and below the baseline a word's box reaches, as parts of the font size.
 const ASCENT: f64 = 0.76;
 const DESCENT: f64 = 0.22;
-/// A gap wider than this part of the font size parts two words.
-const WORD_GAP: f64 = 0.12;
-/// Characters go back at most this part of the font size inside a word (kerning).
-const BACKSTEP: f64 = 0.5;
+/// How far, in parts of the font size, the next letter of a word may stand back or ahead of the
+/// end of the last one: kerning and letter spacing.
+const SAME_RUN: (f64, f64) = (-0.3, 0.1);
+/// The same for strings drawn apart, where only the place says that they belong together;
+/// neighbouring cells may touch or overlap.
+const SAME_SIZE: (f64, f64) = (-0.2, 0.1);
+const OTHER_SIZE: (f64, f64) = (-0.05, 0.05);
 /// Baselines within this part of the font size are one line.
 const SAME_LINE: f64 = 0.3;
 
@@ -113,6 +116,9 @@ struct Piece {
     /// A space was drawn before or after: never glued on that side.
     closed_before: bool,
     closed_after: bool,
+    run: u32,
+    /// Every character is cut off by a clip.
+    clipped: bool,
 }
 
 impl Piece {
@@ -131,12 +137,18 @@ impl Piece {
         }
     }
 
-    fn takes(&self, start: f64, baseline: f64, size: f64) -> bool {
-        let size = size.max(self.size);
-        let gap = start - self.end;
-        (baseline - self.baseline).abs() < 0.15 * size
-            && gap < WORD_GAP * size
-            && gap > -BACKSTEP * size
+    /// Whether a character or piece that begins there goes on with this word.
+    fn takes(&self, start: f64, baseline: f64, size: f64, run: u32) -> bool {
+        let larger = size.max(self.size);
+        let gap = (start - self.end) / larger;
+        let (back, ahead) = if run == self.run {
+            SAME_RUN
+        } else if size.min(self.size) > 0.95 * larger {
+            SAME_SIZE
+        } else {
+            OTHER_SIZE
+        };
+        (baseline - self.baseline).abs() < 0.15 * larger && gap > back && gap < ahead
     }
 }
 
@@ -158,7 +170,9 @@ fn pieces(characters: &[Character], frame: &Frame) -> Vec<Piece> {
         let end = start + character.advance.hypot();
         let size = f64::from(character.size);
         match &mut open {
-            Some(piece) if piece.takes(start, baseline, size) => {
+            Some(piece) if piece.takes(start, baseline, size, character.run) => {
+                piece.run = character.run;
+                piece.clipped &= character.clipped;
                 piece.text.push(character.char);
                 piece.end = piece.end.max(end);
                 piece.start = piece.start.min(start);
@@ -174,12 +188,15 @@ fn pieces(characters: &[Character], frame: &Frame) -> Vec<Piece> {
                     bold: character.bold,
                     closed_before: space,
                     closed_after: false,
+                    run: character.run,
+                    clipped: character.clipped,
                 }));
             }
         }
         space = false;
     }
     done.extend(open);
+    done.retain(|piece| !piece.clipped);
     done
 }
 
@@ -216,7 +233,7 @@ fn glue(row: Vec<Piece>) -> Vec<Piece> {
             Some(last)
                 if !last.closed_after
                     && !piece.closed_before
-                    && last.takes(piece.start, piece.baseline, piece.size) =>
+                    && last.takes(piece.start, piece.baseline, piece.size, piece.run) =>
             {
                 last.text.push_str(&piece.text);
                 last.end = last.end.max(piece.end);
