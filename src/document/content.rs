@@ -11,6 +11,7 @@ use hayro_interpret::{
     BlendMode, ClipPath, Device, DrawMode, DrawProps, Image, ImageDrawProps, Paint, SoftMask,
 };
 
+use super::bold::{BoldGlyphs, is_bold_name};
 use super::letters::plain;
 use super::rulings::Rulings;
 
@@ -25,8 +26,6 @@ pub struct Character {
     /// Height of the em box, points.
     pub size: f32,
     pub bold: bool,
-    /// Drawn invisibly, as the text layer of a scan is.
-    pub hidden: bool,
     /// Cut off by a clip: seen in part or not at all.
     pub clipped: bool,
     /// Number of the string it was drawn with.
@@ -75,6 +74,7 @@ impl Budget {
 /// Collects the content of one page.
 pub struct Collector<'b> {
     budget: &'b Budget,
+    bold: &'b BoldGlyphs,
     page: Rect,
     clips: Vec<Rect>,
     visible: Vec<Character>,
@@ -93,9 +93,10 @@ const CALLS_PER_LOOK: u32 = 256;
 const MAX_CHARS_PER_GLYPH: usize = 32;
 
 impl<'b> Collector<'b> {
-    pub fn new(budget: &'b Budget, page: Rect) -> Self {
+    pub fn new(budget: &'b Budget, bold: &'b BoldGlyphs, page: Rect) -> Self {
         Self {
             budget,
+            bold,
             page,
             clips: vec![page],
             visible: Vec::new(),
@@ -163,7 +164,6 @@ impl<'b> Collector<'b> {
                 advance: step,
                 size: glyph.up.hypot() as f32,
                 bold: glyph.bold,
-                hidden,
                 clipped: !clip.contains(centre),
                 run: self.runs,
             };
@@ -223,7 +223,7 @@ struct Style {
 }
 
 impl Style {
-    fn new(run: &GlyphRun<'_, '_>, transform: Affine) -> Self {
+    fn new(run: &GlyphRun<'_, '_>, transform: Affine, known: &BoldGlyphs) -> Self {
         let font = run.glyphs().iter().find_map(|glyph| match &**glyph {
             Glyph::Outline(outline) => Some(outline.font_data()),
             Glyph::Type3(_) => None,
@@ -232,8 +232,10 @@ impl Style {
             font.weight.is_some_and(|weight| weight >= 600)
                 || font.postscript_name.as_deref().is_some_and(is_bold_name)
         });
+        // A string may begin with a letter the font lacks, which all fonts draw alike.
+        let mut letters = run.glyphs().iter().take(3);
         Self {
-            bold,
+            bold: bold || letters.any(|glyph| known.contain(glyph)),
             mode: run.writing_mode(),
             unstretched: unstretched(run, transform, font.flatten().is_some()),
         }
@@ -290,13 +292,6 @@ fn advance_width(glyph: &Glyph<'_>) -> f64 {
     f64::from(width.unwrap_or(500.0))
 }
 
-fn is_bold_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["bold", "black", "heavy", "demi"]
-        .iter()
-        .any(|part| name.contains(part))
-}
-
 impl<'a> Device<'a> for Collector<'_> {
     fn draw_path(&mut self, path: &BezPath, props: DrawProps<'a>, draw_mode: &DrawMode) {
         self.tick();
@@ -336,7 +331,7 @@ impl<'a> Device<'a> for Collector<'_> {
             matches!(&props.paint, Paint::Color(color) if color.to_rgba().components()[3] == 0.0);
         let hidden = transparent || matches!(draw_mode, DrawMode::Invisible);
         self.runs += 1;
-        let style = Style::new(glyph_run, props.transform);
+        let style = Style::new(glyph_run, props.transform, self.bold);
         for glyph in glyph_run.glyphs() {
             let transform = props.transform * glyph.transform();
             let Some(placed) = Placed::new(transform, advance_width(glyph), &style) else {

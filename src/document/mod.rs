@@ -1,7 +1,9 @@
 //! Reads files into pages of words. The kind is told by the bytes, never by the name.
 
+mod bold;
 mod content;
 mod letters;
+mod lines;
 mod pdf;
 mod rulings;
 mod text;

@@ -12,6 +12,7 @@ use hayro_interpret::{
 };
 use hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 
+use super::bold::BoldGlyphs;
 use super::content::{Budget, Collector, Content, Exceeded};
 use super::words;
 use crate::domain::document::Page;
@@ -110,12 +111,13 @@ impl Work<'_> {
     fn run(&self, count: usize) -> Result<(), Error> {
         // Fonts are shared by the pages a thread reads; the cache cannot cross threads.
         let cache = InterpreterCache::new();
+        let mut bold = BoldGlyphs::default();
         while !self.failed.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
                 break;
             }
-            match self.page(index, &cache) {
+            match self.page(index, &cache, &mut bold) {
                 Ok(page) => {
                     if let Ok(mut done) = self.done.lock() {
                         done.push(page);
@@ -130,7 +132,12 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn page<'a>(&'a self, index: usize, cache: &InterpreterCache<'a>) -> Result<PageRead, Error> {
+    fn page<'a>(
+        &'a self,
+        index: usize,
+        cache: &InterpreterCache<'a>,
+        bold: &mut BoldGlyphs,
+    ) -> Result<PageRead, Error> {
         let number = index as u32 + 1;
         let caught = catch_unwind(AssertUnwindSafe(|| {
             let page = &self.pdf.pages()[index];
@@ -143,7 +150,8 @@ impl Work<'_> {
                 self.pdf.xref(),
                 InterpreterSettings::default(),
             );
-            let mut collector = Collector::new(&self.budget, bounds);
+            bold.learn(page, cache);
+            let mut collector = Collector::new(&self.budget, bold, bounds);
             interpret_page(page, &mut context, &mut collector);
             to_page(number, width, height, collector.finish())
         }));

@@ -6,6 +6,8 @@ use hayro_interpret::kurbo::{Affine, BezPath, PathEl, Point, Rect};
 use crate::domain::document::Rule;
 
 const MAX_RULES: usize = 10_000;
+/// Pieces as drawn, before they are joined: dashed and dotted lines come in many.
+const MAX_PIECES: usize = 100_000;
 /// A filled box no thicker than this is a line, points.
 const THICKEST: f64 = 3.0;
 /// A line at least this long rules something, points.
@@ -117,28 +119,65 @@ impl Rulings {
 
     fn push(&mut self, line: Rect, clip: Rect) {
         let line = line.intersect(clip);
-        let long = line.width().max(line.height()) >= SHORTEST;
-        if long && line.is_finite() && self.lines.len() < MAX_RULES {
+        let seen = line.width().max(line.height()) > 0.0;
+        if seen && line.is_finite() && self.lines.len() < MAX_PIECES {
             self.lines.push(line);
         }
     }
 
-    /// As fractions of the page.
+    /// Whole lines, as fractions of the page, from top to bottom and from left to right.
     pub fn into_rules(self, width: f32, height: f32) -> Vec<Rule> {
         let (width, height) = (f64::from(width), f64::from(height));
         let fraction = |at: f64, of: f64| (at / of).clamp(0.0, 1.0) as f32;
-        self.lines
+        let (mut across, down): (Vec<_>, Vec<_>) = self
+            .lines
             .into_iter()
-            .map(|line| Rule {
-                bbox: [
-                    fraction(line.x0, width),
-                    fraction(line.y0, height),
-                    fraction(line.x1, width),
-                    fraction(line.y1, height),
-                ],
-            })
-            .collect()
+            .partition(|line| line.width() >= line.height());
+        // A dot is as wide as high; by itself it says nothing about its line's direction.
+        let dots = across
+            .iter()
+            .filter(|line| line.width() < 2.0 * line.height());
+        let down = down.into_iter().chain(dots.copied()).map(turned).collect();
+        across = joined(across);
+        across.extend(joined(down).into_iter().map(turned));
+        across.retain(|line| line.width().max(line.height()) >= SHORTEST);
+        across.truncate(MAX_RULES);
+        across.sort_by(|a, b| a.y0.total_cmp(&b.y0).then(a.x0.total_cmp(&b.x0)));
+        let rules = across.into_iter().map(|line| Rule {
+            bbox: [
+                fraction(line.x0, width),
+                fraction(line.y0, height),
+                fraction(line.x1, width),
+                fraction(line.y1, height),
+            ],
+        });
+        rules.collect()
     }
+}
+
+fn turned(line: Rect) -> Rect {
+    Rect::new(line.y0, line.x0, line.y1, line.x1)
+}
+
+/// Joins horizontal pieces on one height that touch.
+fn joined(mut pieces: Vec<Rect>) -> Vec<Rect> {
+    const SAME_HEIGHT: f64 = 1.0;
+    const NEAR: f64 = 1.0;
+    let level = |line: &Rect| (line.center().y / SAME_HEIGHT).round();
+    pieces.sort_by(|a, b| level(a).total_cmp(&level(b)).then(a.x0.total_cmp(&b.x0)));
+    let mut lines: Vec<Rect> = Vec::new();
+    for piece in pieces {
+        match lines.last_mut() {
+            Some(line)
+                if (line.center().y - piece.center().y).abs() <= SAME_HEIGHT
+                    && piece.x0 - line.x1 <= NEAR =>
+            {
+                *line = line.union(piece);
+            }
+            _ => lines.push(piece),
+        }
+    }
+    lines
 }
 
 fn thickness(line_width: f32, transform: Affine) -> f64 {
