@@ -198,8 +198,12 @@ impl Engine {
         let pace = self.inner.pace.load(Ordering::Relaxed);
         let settled = job.subtrees_succeeded + job.subtrees_failed;
         let left = job.total_subtrees.saturating_sub(settled);
-        (pace > 0 && !job.status.is_terminal())
-            .then(|| self.inner.clock.now().plus_millis((pace * left).div_ceil(1_000)))
+        (pace > 0 && !job.status.is_terminal()).then(|| {
+            self.inner
+                .clock
+                .now()
+                .plus_millis((pace * left).div_ceil(1_000))
+        })
     }
 
     /// Metrics in the exposition format of Prometheus.

@@ -74,8 +74,10 @@ impl JobResult {
             results: Value::Object(serde_json::Map::new()),
             attributions: with_attributions.then(Attributions::new),
             failed: Vec::new(),
-            validation: (snapshot.view.spec.config.validate_response_schema)
-                .then(|| Validation { valid: true, errors: Vec::new() }),
+            validation: (snapshot.view.spec.config.validate_response_schema).then(|| Validation {
+                valid: true,
+                errors: Vec::new(),
+            }),
             view: snapshot.view,
         };
         for outcome in &snapshot.outcomes {

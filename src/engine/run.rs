@@ -117,7 +117,11 @@ impl Inner {
     fn learn_pace(&self, took: Duration, subtrees: usize) {
         let each = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) / subtrees.max(1) as u64;
         let mean = self.pace.load(Ordering::Relaxed);
-        let next = if mean == 0 { each } else { mean - mean / 5 + each / 5 };
+        let next = if mean == 0 {
+            each
+        } else {
+            mean - mean / 5 + each / 5
+        };
         self.pace.store(next.max(1), Ordering::Relaxed);
     }
 }

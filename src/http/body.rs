@@ -5,8 +5,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Payload;
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
@@ -34,7 +34,9 @@ pub async fn json(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
     if !(media_type == "application/json" || media_type.ends_with("+json")) {
         return Err(Error::new(
             Code::UnsupportedMediaType,
-            format!("The body is sent as `{media_type}`. Send JSON with `Content-Type: application/json`."),
+            format!(
+                "The body is sent as `{media_type}`. Send JSON with `Content-Type: application/json`."
+            ),
         ));
     }
     let bytes = read(payload, limit, "The body").await?;
@@ -51,18 +53,25 @@ pub async fn file(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
     if media_type(request) != "multipart/form-data" {
         return Err(Error::new(
             Code::UnsupportedMediaType,
-            format!("The body is sent as `{}`. Send the file as part `file` of a `multipart/form-data` body, as `curl -F file=@document.pdf` does.", media_type(request)),
+            format!(
+                "The body is sent as `{}`. Send the file as part `file` of a `multipart/form-data` body, as `curl -F file=@document.pdf` does.",
+                media_type(request)
+            ),
         ));
     }
     let mut parts = Multipart::new(request.headers(), payload);
     for _ in 0..MAX_PARTS {
-        let Some(part) = parts.next().await else { break };
+        let Some(part) = parts.next().await else {
+            break;
+        };
         let part = part.map_err(|error| unreadable(&error))?;
         if part.name() != Some("file") {
             drain(part, limit).await?;
             continue;
         }
-        let name = part.content_disposition().and_then(|header| header.get_filename());
+        let name = part
+            .content_disposition()
+            .and_then(|header| header.get_filename());
         let name = name.unwrap_or("document").to_owned();
         let bytes = read(part, limit, "The file").await?;
         // What follows is read too: an answer sent before the body's end is lost on its way.
@@ -71,8 +80,11 @@ pub async fn file(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
         }
         return Ok(File { name, bytes });
     }
-    Err(Error::new(Code::InvalidRequest, "The body has no part `file`. Send it as `curl -F file=@document.pdf` does.")
-        .at("/file", "This part is missing."))
+    Err(Error::new(
+        Code::InvalidRequest,
+        "The body has no part `file`. Send it as `curl -F file=@document.pdf` does.",
+    )
+    .at("/file", "This part is missing."))
 }
 
 /// The bytes of a `data:` URL in base64; `None` for any other text.
@@ -89,13 +101,25 @@ pub fn data_url(text: &str) -> Option<Result<Bytes, Error>> {
         return Some(Err(invalid("it is not in base64")));
     }
     let compact: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    Some(BASE64.decode(compact).map(Bytes::from).map_err(|error| invalid(&format!("its base64 cannot be read: {error}"))))
+    Some(
+        BASE64
+            .decode(compact)
+            .map(Bytes::from)
+            .map_err(|error| invalid(&format!("its base64 cannot be read: {error}"))),
+    )
 }
 
 /// The media type of the body, lower case and without parameters.
 fn media_type(request: &HttpRequest) -> String {
-    let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let value = value.unwrap_or_default().split(';').next().unwrap_or_default();
+    let value = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let value = value
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
     value.trim().to_ascii_lowercase()
 }
 
@@ -108,7 +132,10 @@ where
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| unreadable(&error))?;
         if bytes.len() + chunk.len() > limit {
-            return Err(Error::new(Code::TooLarge, format!("{what} is larger than {limit} bytes, the limit.")));
+            return Err(Error::new(
+                Code::TooLarge,
+                format!("{what} is larger than {limit} bytes, the limit."),
+            ));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -125,12 +152,18 @@ where
     while let Some(chunk) = chunks.next().await {
         seen += chunk.map_err(|error| unreadable(&error))?.len();
         if seen > limit {
-            return Err(Error::new(Code::TooLarge, format!("A part is larger than {limit} bytes, the limit.")));
+            return Err(Error::new(
+                Code::TooLarge,
+                format!("A part is larger than {limit} bytes, the limit."),
+            ));
         }
     }
     Ok(())
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> Error {
-    Error::new(Code::InvalidRequest, format!("The body could not be read to its end: {error}."))
+    Error::new(
+        Code::InvalidRequest,
+        format!("The body could not be read to its end: {error}."),
+    )
 }

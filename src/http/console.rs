@@ -42,7 +42,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn root() -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((LOCATION, "/console/")).finish()
+    HttpResponse::SeeOther()
+        .insert_header((LOCATION, "/console/"))
+        .finish()
 }
 
 async fn page() -> HttpResponse {
@@ -55,9 +57,15 @@ async fn docs() -> HttpResponse {
 
 async fn file(name: web::Path<String>) -> Result<HttpResponse, Problem> {
     let found = FILES.iter().find(|(known, _, _)| *known == name.as_str());
-    found.map(|(_, media_type, content)| send(media_type, content)).ok_or_else(|| {
-        Error::new(Code::NotFound, "There is no such file. The console is at /console/.").into()
-    })
+    found
+        .map(|(_, media_type, content)| send(media_type, content))
+        .ok_or_else(|| {
+            Error::new(
+                Code::NotFound,
+                "There is no such file. The console is at /console/.",
+            )
+            .into()
+        })
 }
 
 fn send(media_type: &str, content: &'static str) -> HttpResponse {

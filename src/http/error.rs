@@ -33,6 +33,8 @@ impl fmt::Display for Problem {
     }
 }
 
+impl std::error::Error for Problem {}
+
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.0.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -76,7 +78,10 @@ pub async fn speak<B: MessageBody + 'static>(
     };
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
-        let problem = response.response().error().and_then(|error| error.as_error::<Problem>());
+        let problem = response
+            .response()
+            .error()
+            .and_then(|error| error.as_error::<Problem>());
         let error = problem.map_or_else(|| by_status(status), |problem| problem.0.clone());
         if status.is_server_error() {
             error!(request_id = id, %method, path, code = error.code.name(), "http.failed");
@@ -94,9 +99,10 @@ pub async fn speak<B: MessageBody + 'static>(
 
 /// An error that keeps its worded response.
 fn refused(error: &actix_web::Error, wording: Wording, id: &str) -> actix_web::Error {
-    let domain = error
-        .as_error::<Problem>()
-        .map_or_else(|| by_status(error.as_response_error().status_code()), |p| p.0.clone());
+    let domain = error.as_error::<Problem>().map_or_else(
+        || by_status(error.as_response_error().status_code()),
+        |p| p.0.clone(),
+    );
     let response = body(&domain, wording, id);
     actix_web::error::InternalError::from_response(Problem(domain), response).into()
 }
@@ -116,10 +122,20 @@ fn body(error: &Error, wording: Wording, id: &str) -> HttpResponse {
 /// What the web framework refused by itself.
 fn by_status(status: StatusCode) -> Error {
     match status {
-        StatusCode::NOT_FOUND => Error::new(Code::NotFound, "There is nothing at this address. GET /openapi.json lists what there is."),
-        StatusCode::METHOD_NOT_ALLOWED => Error::new(Code::MethodNotAllowed, "This route does not take this method. GET /openapi.json lists which it takes."),
-        StatusCode::PAYLOAD_TOO_LARGE => Error::new(Code::TooLarge, "The body is larger than the limit."),
-        status if status.is_client_error() => Error::new(Code::InvalidRequest, "The request could not be read."),
+        StatusCode::NOT_FOUND => Error::new(
+            Code::NotFound,
+            "There is nothing at this address. GET /openapi.json lists what there is.",
+        ),
+        StatusCode::METHOD_NOT_ALLOWED => Error::new(
+            Code::MethodNotAllowed,
+            "This route does not take this method. GET /openapi.json lists which it takes.",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Error::new(Code::TooLarge, "The body is larger than the limit.")
+        }
+        status if status.is_client_error() => {
+            Error::new(Code::InvalidRequest, "The request could not be read.")
+        }
         _ => Error::internal(),
     }
 }

@@ -32,7 +32,9 @@ async fn metrics(engine: web::Data<Engine>) -> HttpResponse {
 }
 
 async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(OPENAPI.as_str())
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(OPENAPI.as_str())
 }
 
 macro_rules! embedded {

@@ -20,13 +20,20 @@ impl Parameters {
     pub fn of(request: &HttpRequest) -> Result<Self, Error> {
         Query::<Vec<(String, String)>>::from_query(request.query_string())
             .map(|query| Self(query.into_inner()))
-            .map_err(|error| Error::new(Code::InvalidRequest, format!("The query string cannot be read: {error}.")))
+            .map_err(|error| {
+                Error::new(
+                    Code::InvalidRequest,
+                    format!("The query string cannot be read: {error}."),
+                )
+            })
     }
 
     /// The value of a parameter; empty counts as not given.
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().rev().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// `limit`, `cursor` and `search`.
@@ -37,20 +44,37 @@ impl Parameters {
                 .parse()
                 .ok()
                 .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                .ok_or_else(|| refused("limit", text, &format!("a number from 1 to {MAX_LIMIT}")))?,
+                .ok_or_else(|| {
+                    refused("limit", text, &format!("a number from 1 to {MAX_LIMIT}"))
+                })?,
         };
         let search = self.get("search").map(str::to_owned);
-        if let Some(text) = search.as_ref().filter(|text| text.chars().count() > MAX_SEARCH) {
-            return Err(refused("search", text, &format!("at most {MAX_SEARCH} characters")));
+        if let Some(text) = search
+            .as_ref()
+            .filter(|text| text.chars().count() > MAX_SEARCH)
+        {
+            return Err(refused(
+                "search",
+                text,
+                &format!("at most {MAX_SEARCH} characters"),
+            ));
         }
         let cursor = self.get("cursor").map(ListCursor::parse).transpose()?;
-        Ok(ListQuery { limit, cursor, search })
+        Ok(ListQuery {
+            limit,
+            cursor,
+            search,
+        })
     }
 
     pub fn job_status(&self) -> Result<Option<Status>, Error> {
-        let Some(text) = self.get("job_status") else { return Ok(None) };
+        let Some(text) = self.get("job_status") else {
+            return Ok(None);
+        };
         let known = || Status::ALL.map(Status::name).join(", ");
-        Status::parse(text).map(Some).ok_or_else(|| refused("job_status", text, &format!("one of {}", known())))
+        Status::parse(text)
+            .map(Some)
+            .ok_or_else(|| refused("job_status", text, &format!("one of {}", known())))
     }
 
     pub fn flag(&self, name: &str) -> Result<bool, Error> {

@@ -14,7 +14,9 @@ pub fn wrap(value: &Value, attributions: &Attributions) -> Value {
 fn at(value: &Value, place: &Pointer, attributions: &Attributions) -> Value {
     match value {
         Value::Object(members) => {
-            let wrapped = members.iter().map(|(key, value)| (key.clone(), at(value, &place.join(key), attributions)));
+            let wrapped = members
+                .iter()
+                .map(|(key, value)| (key.clone(), at(value, &place.join(key), attributions)));
             Value::Object(wrapped.collect::<Map<_, _>>())
         }
         Value::Array(items) => items

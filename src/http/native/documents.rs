@@ -1,7 +1,11 @@
 //! Documents: upload, list, look at, fetch, delete.
 
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
-use actix_web::http::header::{ContentDisposition, DispositionParam, DispositionType, ExtendedValue, Charset};
+use actix_web::http::header::{
+    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::http::header::{
+    Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue,
+};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
@@ -19,8 +23,14 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/documents/upload", [web::post().to(upload)]))
         .service(resource("/documents", [web::get().to(list)]))
-        .service(resource("/documents/{id}", [web::get().to(show), web::delete().to(delete)]))
-        .service(resource("/documents/{id}/content", [web::get().to(content)]));
+        .service(resource(
+            "/documents/{id}",
+            [web::get().to(show), web::delete().to(delete)],
+        ))
+        .service(resource(
+            "/documents/{id}/content",
+            [web::get().to(content)],
+        ));
 }
 
 #[derive(Serialize)]
@@ -87,7 +97,10 @@ async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let id = DocumentId::parse(&id)?;
     engine.delete_document(&caller.0, id).await?;
-    Ok(HttpResponse::Ok().json(DeletedBody { id: id.to_string(), deleted: true }))
+    Ok(HttpResponse::Ok().json(DeletedBody {
+        id: id.to_string(),
+        deleted: true,
+    }))
 }
 
 /// The file as it was uploaded. Sent as a download in a sandbox: it is a stranger's.

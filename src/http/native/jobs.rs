@@ -14,9 +14,7 @@ use crate::domain::id::{Cursor, DocumentId, JobId, SchemaId};
 use crate::domain::job::{JobView, Status};
 use crate::domain::time::Time;
 use crate::engine::ports::JobQuery;
-use crate::engine::{
-    DocumentSource, Engine, Follow, JobRequest, JobResult, SchemaSource, Wanted,
-};
+use crate::engine::{DocumentSource, Engine, Follow, JobRequest, JobResult, SchemaSource, Wanted};
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
@@ -28,8 +26,14 @@ const BESIDE_DOCUMENT: usize = 2 << 20;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/jobs", [web::post().to(create), web::get().to(list)]))
-        .service(resource("/jobs/{id}", [web::get().to(show), web::delete().to(delete)]))
+        .service(resource(
+            "/jobs",
+            [web::post().to(create), web::get().to(list)],
+        ))
+        .service(resource(
+            "/jobs/{id}",
+            [web::get().to(show), web::delete().to(delete)],
+        ))
         .service(resource("/jobs/{id}/results", [web::get().to(results)]))
         .service(resource("/jobs/{id}/events", [web::get().to(events)]))
         .service(resource("/jobs/{id}/cancel", [web::post().to(cancel)]));
@@ -45,13 +49,22 @@ impl TryFrom<Value> for CreateRequest {
     type Error = Error;
 
     fn try_from(body: Value) -> Result<Self, Error> {
-        const MEMBERS: [&str; 6] =
-            ["document_id", "document", "schema_id", "schema", "config", "stream"];
+        const MEMBERS: [&str; 6] = [
+            "document_id",
+            "document",
+            "schema_id",
+            "schema",
+            "config",
+            "stream",
+        ];
         let Value::Object(mut members) = body else {
             return Err(wrong("", "The body must be an object."));
         };
         members.retain(|_, value| !value.is_null());
-        if let Some(name) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
+        if let Some(name) = members
+            .keys()
+            .find(|name| !MEMBERS.contains(&name.as_str()))
+        {
             let known = MEMBERS.join(", ");
             return Err(wrong(
                 &format!("/{name}"),
@@ -63,18 +76,33 @@ impl TryFrom<Value> for CreateRequest {
             Some(Value::Bool(stream)) => stream,
             Some(_) => return Err(wrong("/stream", "Expected true or false.")),
         };
-        let document = match (members.shift_remove("document_id"), members.shift_remove("document")) {
-            (Some(id), None) => DocumentSource::Stored(DocumentId::parse(text("/document_id", &id)?)?),
+        let document = match (
+            members.shift_remove("document_id"),
+            members.shift_remove("document"),
+        ) {
+            (Some(id), None) => {
+                DocumentSource::Stored(DocumentId::parse(text("/document_id", &id)?)?)
+            }
             (None, Some(document)) => inline_document(text("/document", &document)?)?,
             _ => return Err(one_of("document_id", "document")),
         };
-        let schema = match (members.shift_remove("schema_id"), members.shift_remove("schema")) {
+        let schema = match (
+            members.shift_remove("schema_id"),
+            members.shift_remove("schema"),
+        ) {
             (Some(id), None) => SchemaSource::Stored(SchemaId::parse(text("/schema_id", &id)?)?),
             (None, Some(schema)) => SchemaSource::Inline(schema),
             _ => return Err(one_of("schema_id", "schema")),
         };
         let config = members.shift_remove("config");
-        Ok(Self { job: JobRequest { document, schema, config }, stream })
+        Ok(Self {
+            job: JobRequest {
+                document,
+                schema,
+                config,
+            },
+            stream,
+        })
     }
 }
 
@@ -83,15 +111,23 @@ fn inline_document(text: &str) -> Result<DocumentSource, Error> {
         Some(bytes) => bytes?,
         None => Bytes::from(text.to_owned()),
     };
-    Ok(DocumentSource::Inline { name: "inline".into(), bytes })
+    Ok(DocumentSource::Inline {
+        name: "inline".into(),
+        bytes,
+    })
 }
 
 fn text<'a>(pointer: &str, value: &'a Value) -> Result<&'a str, Error> {
-    value.as_str().ok_or_else(|| wrong(pointer, "Expected text."))
+    value
+        .as_str()
+        .ok_or_else(|| wrong(pointer, "Expected text."))
 }
 
 fn one_of(stored: &str, inline: &str) -> Error {
-    wrong(&format!("/{stored}"), &format!("Send exactly one of `{stored}` and `{inline}`."))
+    wrong(
+        &format!("/{stored}"),
+        &format!("Send exactly one of `{stored}` and `{inline}`."),
+    )
 }
 
 fn wrong(pointer: &str, message: &str) -> Error {
@@ -162,7 +198,10 @@ fn event_id(view: &JobView) -> String {
 
 fn results_body(result: &JobResult) -> Value {
     let view = &result.view;
-    let error = view.error.as_ref().filter(|_| view.status == Status::Failed);
+    let error = view
+        .error
+        .as_ref()
+        .filter(|_| view.status == Status::Failed);
     let mut body = json!({
         "job_id": view.id,
         "status": view.status,
@@ -230,7 +269,10 @@ async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let parameters = Parameters::of(&request)?;
-    let query = JobQuery { page: parameters.list()?, status: parameters.job_status()? };
+    let query = JobQuery {
+        page: parameters.list()?,
+        status: parameters.job_status()?,
+    };
     let page = engine.jobs(&caller.0, query).await?;
     Ok(HttpResponse::Ok().json(list_body("jobs", &page, |view| JobBody::of(&engine, view))))
 }
@@ -252,7 +294,9 @@ async fn show(
         body["results"] = result.results;
         body["failed_subtrees"] = json!(result.failed);
     }
-    Ok(HttpResponse::Ok().insert_header((RETRY_AFTER, "1")).json(body))
+    Ok(HttpResponse::Ok()
+        .insert_header((RETRY_AFTER, "1"))
+        .json(body))
 }
 
 async fn results(
@@ -263,7 +307,11 @@ async fn results(
 ) -> Result<HttpResponse, Problem> {
     let id = JobId::parse(&id)?;
     let partial = Parameters::of(&request)?.flag("partial")?;
-    let wanted = if partial { Wanted::SoFar } else { Wanted::Final };
+    let wanted = if partial {
+        Wanted::SoFar
+    } else {
+        Wanted::Final
+    };
     let result = engine.result(&caller.0, id, wanted).await?;
     Ok(HttpResponse::Ok().json(results_body(&result)))
 }
@@ -288,10 +336,14 @@ async fn events(
 fn cursor(request: &HttpRequest) -> Result<Option<Cursor>, Error> {
     let parameters = Parameters::of(request)?;
     if let Some(version) = parameters.get("protocol").filter(|version| *version != "1") {
-        let message = format!("Protocol {version} is not spoken here. Leave `protocol` out, or send 1.");
+        let message =
+            format!("Protocol {version} is not spoken here. Leave `protocol` out, or send 1.");
         return Err(Error::new(Code::UnsupportedProtocol, message));
     }
-    let header = request.headers().get("Last-Event-ID").map(|value| value.to_str().unwrap_or("?"));
+    let header = request
+        .headers()
+        .get("Last-Event-ID")
+        .map(|value| value.to_str().unwrap_or("?"));
     match header.filter(|text| !text.is_empty()) {
         Some(text) => Cursor::parse(text),
         None => parameters.get("after").map_or(Ok(None), Cursor::parse),
@@ -300,16 +352,24 @@ fn cursor(request: &HttpRequest) -> Result<Option<Cursor>, Error> {
 
 /// Whether the client takes an event stream. No header takes everything.
 fn accept_events(request: &HttpRequest) -> Result<(), Error> {
-    let Some(header) = request.headers().get(ACCEPT) else { return Ok(()) };
+    let Some(header) = request.headers().get(ACCEPT) else {
+        return Ok(());
+    };
     let text = header.to_str().unwrap_or_default();
     let takes = text.split(',').any(|range| {
-        let name = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let name = range
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         matches!(name.as_str(), "*/*" | "text/*" | "text/event-stream" | "")
     });
     if takes {
         Ok(())
     } else {
-        let message = format!("`Accept: {text}` takes no event stream. Accept `text/event-stream`.");
+        let message =
+            format!("`Accept: {text}` takes no event stream. Accept `text/event-stream`.");
         Err(Error::new(Code::NotAcceptable, message))
     }
 }
@@ -330,5 +390,8 @@ async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let id = JobId::parse(&id)?;
     engine.delete_job(&caller.0, id).await?;
-    Ok(HttpResponse::Ok().json(DeletedBody { id: id.to_string(), deleted: true }))
+    Ok(HttpResponse::Ok().json(DeletedBody {
+        id: id.to_string(),
+        deleted: true,
+    }))
 }

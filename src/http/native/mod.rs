@@ -41,7 +41,11 @@ struct DeletedBody {
 }
 
 /// A page of a list: its items under `name`, and cursors where there is more.
-fn list_body<T, B: Serialize>(name: &str, page: &ListPage<T>, item: impl Fn(&T) -> B) -> Value {
+fn list_body<'a, T, B: Serialize>(
+    name: &str,
+    page: &'a ListPage<T>,
+    item: impl Fn(&'a T) -> B,
+) -> Value {
     let items: Vec<_> = page.items.iter().map(item).collect();
     let mut body = json!({ "total_count": page.total_count });
     body[name] = json!(items);

@@ -23,11 +23,18 @@ const MAX_BODY: usize = 2 << 20;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/schemas", [web::post().to(create), web::get().to(list)]))
+        .service(resource(
+            "/schemas",
+            [web::post().to(create), web::get().to(list)],
+        ))
         .service(resource("/schemas/validate", [web::post().to(validate)]))
         .service(resource(
             "/schemas/{id}",
-            [web::get().to(show), web::put().to(update), web::delete().to(delete)],
+            [
+                web::get().to(show),
+                web::put().to(update),
+                web::delete().to(delete),
+            ],
         ));
 }
 
@@ -55,7 +62,9 @@ impl TryFrom<Value> for SchemaRequest {
                 Some(_) => return Err(wrong("/description", "Expected text or null.")),
             },
             definition: members.shift_remove("schema_definition"),
-            metadata: members.shift_remove("metadata").filter(|value| !value.is_null()),
+            metadata: members
+                .shift_remove("metadata")
+                .filter(|value| !value.is_null()),
         };
         refuse_others(&members, "name, description, schema_definition, metadata")?;
         Ok(request)
@@ -65,7 +74,9 @@ impl TryFrom<Value> for SchemaRequest {
 impl SchemaRequest {
     fn create(self) -> Result<SchemaDraft, Error> {
         Ok(SchemaDraft {
-            name: self.name.ok_or_else(|| wrong("/name", "A schema needs a name."))?,
+            name: self
+                .name
+                .ok_or_else(|| wrong("/name", "A schema needs a name."))?,
             description: self.description.flatten(),
             definition: self
                 .definition
@@ -120,7 +131,11 @@ struct PlanBody {
 impl From<&Plan> for PlanBody {
     fn from(plan: &Plan) -> Self {
         Self {
-            subtrees: plan.subtrees.iter().map(|subtree| subtree.as_ref().into()).collect(),
+            subtrees: plan
+                .subtrees
+                .iter()
+                .map(|subtree| subtree.as_ref().into())
+                .collect(),
             total_subtrees: plan.subtrees.len(),
             total_fields: plan.total_fields(),
         }
@@ -135,7 +150,10 @@ async fn create(
 ) -> Result<HttpResponse, Problem> {
     let body = body::json(&request, payload, MAX_BODY).await?;
     let draft = SchemaRequest::try_from(body)?.create()?;
-    let schema = engine.create_schema(&caller.0, draft).await.map_err(in_body)?;
+    let schema = engine
+        .create_schema(&caller.0, draft)
+        .await
+        .map_err(in_body)?;
     Ok(HttpResponse::Created().json(SchemaBody::from(&schema)))
 }
 
@@ -169,7 +187,10 @@ async fn update(
     let body = body::json(&request, payload, MAX_BODY).await?;
     let before = engine.schema(&caller.0, id).await?;
     let draft = SchemaRequest::try_from(body)?.update(before);
-    let schema = engine.update_schema(&caller.0, id, draft).await.map_err(in_body)?;
+    let schema = engine
+        .update_schema(&caller.0, id, draft)
+        .await
+        .map_err(in_body)?;
     Ok(HttpResponse::Ok().json(SchemaBody::from(&schema)))
 }
 
@@ -180,7 +201,10 @@ async fn delete(
 ) -> Result<HttpResponse, Problem> {
     let id = SchemaId::parse(&id)?;
     engine.delete_schema(&caller.0, id).await?;
-    Ok(HttpResponse::Ok().json(DeletedBody { id: id.to_string(), deleted: true }))
+    Ok(HttpResponse::Ok().json(DeletedBody {
+        id: id.to_string(),
+        deleted: true,
+    }))
 }
 
 /// What is wrong with a schema, or the plan when nothing is. A schema that cannot be used is a
@@ -202,7 +226,10 @@ async fn validate(
         Ok(plan) => json!({ "valid": true, "errors": [], "plan": PlanBody::from(plan.as_ref()) }),
         Err(error) if matches!(error.code, Code::InvalidSchema | Code::SchemaTooComplex) => {
             let errors = if error.errors.is_empty() {
-                vec![Detail { pointer: String::new(), message: error.detail }]
+                vec![Detail {
+                    pointer: String::new(),
+                    message: error.detail,
+                }]
             } else {
                 error.errors
             };
