@@ -27,7 +27,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use tokio::sync::{Notify, RwLock, Semaphore};
@@ -44,6 +44,7 @@ use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};
 use crate::domain::job::{Draft, Ending, JobView, Refusal, Status};
 use crate::domain::page::ListPage;
+use crate::domain::time::Time;
 use live::Live;
 use metrics::Metrics;
 use plans::{Planned, Plans};
@@ -107,6 +108,8 @@ struct Inner {
     reading: Semaphore,
     blob_gate: RwLock<()>,
     draining: AtomicBool,
+    /// Running mean of how long a subtree takes within its job, microseconds; 0 before the first.
+    pace: AtomicU64,
 }
 
 /// The handle that every dialect asks. Clones share one engine.
@@ -147,6 +150,7 @@ impl Engine {
             work: Notify::new(),
             blob_gate: RwLock::new(()),
             draining: AtomicBool::new(false),
+            pace: AtomicU64::new(0),
         });
         tokio::spawn(worker::work(Arc::clone(&inner)));
         tokio::spawn(worker::beat(Arc::clone(&inner)));
@@ -163,9 +167,13 @@ impl Engine {
         }
     }
 
-    /// Whether new work is taken.
-    pub fn is_ready(&self) -> bool {
-        !self.inner.is_draining()
+    /// Whether new work is taken: the server is not stopping and the store answers.
+    pub async fn check_ready(&self) -> Result<(), Error> {
+        if self.inner.is_draining() {
+            return Err(Error::new(Code::Draining, "The server is shutting down."));
+        }
+        let nobody = JobId(Uuid::nil());
+        stored(self.inner.jobs.view(&Scope::local(), nobody).await).map(|_| ())
     }
 
     pub fn models(&self) -> Vec<Model> {
@@ -182,6 +190,20 @@ impl Engine {
 
     pub fn max_document_bytes(&self) -> u64 {
         self.inner.settings.max_document_bytes
+    }
+
+    /// When a job that has not ended may end, after the pace of the jobs before it; `None` before
+    /// the first.
+    pub fn estimated_completion(&self, job: &JobView) -> Option<Time> {
+        let pace = self.inner.pace.load(Ordering::Relaxed);
+        let settled = job.subtrees_succeeded + job.subtrees_failed;
+        let left = job.total_subtrees.saturating_sub(settled);
+        (pace > 0 && !job.status.is_terminal()).then(|| {
+            self.inner
+                .clock
+                .now()
+                .plus_millis((pace * left).div_ceil(1_000))
+        })
     }
 
     /// Metrics in the exposition format of Prometheus.

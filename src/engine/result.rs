@@ -8,7 +8,7 @@ use tracing::error;
 use super::ports::{Outcome, Snapshot};
 use super::{Engine, no_job, stored};
 use crate::domain::error::{Code, Error, Fault};
-use crate::domain::event::{Aside, Envelope, Event, SubtreeResult};
+use crate::domain::event::{Aside, Envelope, Event, SubtreeResult, Validation};
 use crate::domain::evidence::Attributions;
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::JobView;
@@ -41,8 +41,8 @@ pub struct JobResult {
     /// `None` when the job did not ask for attributions.
     pub attributions: Option<Attributions>,
     pub failed: Vec<FailedSubtree>,
-    /// Subtrees whose value the schema does not allow.
-    pub invalid: Vec<String>,
+    /// The schema's word on all values; `None` when the job did not ask for it.
+    pub validation: Option<Validation>,
 }
 
 impl Engine {
@@ -74,7 +74,10 @@ impl JobResult {
             results: Value::Object(serde_json::Map::new()),
             attributions: with_attributions.then(Attributions::new),
             failed: Vec::new(),
-            invalid: Vec::new(),
+            validation: (snapshot.view.spec.config.validate_response_schema).then(|| Validation {
+                valid: true,
+                errors: Vec::new(),
+            }),
             view: snapshot.view,
         };
         for outcome in &snapshot.outcomes {
@@ -113,8 +116,9 @@ impl JobResult {
             }
             None => (event.extracted_result, event.attributions),
         };
-        if event.validation.is_some_and(|validation| !validation.valid) {
-            self.invalid.push(event.subtree_id);
+        if let (Some(all), Some(one)) = (&mut self.validation, event.validation) {
+            all.valid &= one.valid;
+            all.errors.extend(one.errors);
         }
         place(
             &mut self.results,

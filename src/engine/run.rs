@@ -2,6 +2,8 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
@@ -104,8 +106,24 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
         provider: Arc::clone(&provider.provider),
         journal: journal.clone(),
     });
+    let started = Instant::now();
     call_all(&run, &pending).await?;
+    engine.learn_pace(started.elapsed(), pending.len());
     end(engine, journal, Ending::Settled).await
+}
+
+impl Inner {
+    /// Folds one job into the running mean; every new job counts for a fifth.
+    fn learn_pace(&self, took: Duration, subtrees: usize) {
+        let each = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) / subtrees.max(1) as u64;
+        let mean = self.pace.load(Ordering::Relaxed);
+        let next = if mean == 0 {
+            each
+        } else {
+            mean - mean / 5 + each / 5
+        };
+        self.pace.store(next.max(1), Ordering::Relaxed);
+    }
 }
 
 /// Says that the job is being worked on; after a crash, also why it was not.

@@ -42,12 +42,22 @@ async function recent(place) {
   try {
     const [page, files] = await Promise.all([api("/jobs?limit=20"), api("/documents?limit=100").catch(() => null)]);
     const names = new Map((files?.documents ?? []).map((file) => [file.document_id, file.file_name]));
-    place.replaceChildren(table(page.jobs, names), more(page, names, place));
     active = page.jobs.some((job) => !ENDED.includes(job.status));
+    if (!inUse(place)) place.replaceChildren(table(page.jobs, names), more(page, names, place));
   } catch (error) {
-    place.replaceChildren(alert(error));
+    if (!inUse(place)) place.replaceChildren(alert(error));
   }
-  if (active) setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", () => recent(place), { once: true }) : recent(place)), REFRESH_MS);
+  if (active) setTimeout(() => visible(() => recent(place)), REFRESH_MS);
+}
+
+/** Whether replacing the list would take away the focus or older jobs that were asked for. */
+function inUse(place) {
+  return place.contains(document.activeElement) || place.dataset.older !== undefined;
+}
+
+function visible(act) {
+  if (document.hidden) document.addEventListener("visibilitychange", act, { once: true });
+  else act();
 }
 
 function table(jobs, names) {
@@ -72,6 +82,7 @@ function more(page, names, place) {
   const button = el("button", { type: "button", class: "quiet", click: async () => {
     const next = await api(`/jobs?limit=20&cursor=${encodeURIComponent(page.next_cursor)}`).catch((error) => error);
     if (next instanceof Error) return button.replaceWith(alert(next));
+    place.dataset.older = "";
     place.querySelector("tbody").append(...next.jobs.map((job) => row(job, names)));
     button.replaceWith(more(next, names, place));
   } }, "Older jobs");

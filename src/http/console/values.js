@@ -53,6 +53,8 @@ function leaf(value, pointer, attributions, show) {
   const button = el("button", {
     type: "button",
     class: `evidence ${level(attribution.confidence)}${attribution.quotes?.some((quote) => quote.verified) ? "" : " unproven"}`,
+    "aria-expanded": "false",
+    "aria-controls": "evidence",
     title: attribution.quotes?.map((quote) => `\u201c${quote.text}\u201d`).join("\n") || "Not found in the document",
     "aria-label": `Where ${pointer} comes from: ${summary(attribution)}`,
     click: () => show(pointer, value, attribution, button),

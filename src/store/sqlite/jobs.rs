@@ -58,6 +58,19 @@ impl Jobs for Sqlite {
         .boxed()
     }
 
+    fn release(&self, job: JobId, epoch: u64, claimable_at: Time) -> Answered<'_, ()> {
+        self.write(move |connection, _| {
+            connection
+                .prepare_cached(
+                    "UPDATE jobs SET owner = '', lease_ms = ?3 \
+                     WHERE id = ?1 AND epoch = ?2 AND ended_ms IS NULL",
+                )?
+                .execute(params![job.0.as_bytes(), epoch as i64, claimable_at.0])?;
+            Ok(Change::Keep(()))
+        })
+        .boxed()
+    }
+
     fn commit(&self, commit: Commit) -> Answered<'_, Committed> {
         self.write(move |connection, terms| append(connection, terms, commit))
             .boxed()
