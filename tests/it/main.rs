@@ -1,5 +1,8 @@
-//! Tests of the whole, as a client sees it, and of the walls.
+//! Tests of the whole, as a client sees it, of each port's implementations, and of the walls.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
+mod blob;
 mod licences;
 mod plan;
+mod store;

@@ -184,3 +184,204 @@ impl Drop for Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::Sender;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::{BoxFuture, join_all};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    type Answered<'a> = BoxFuture<'a, Result<(), StoreError>>;
+
+    /// A writer on a table of numbers; what a number `needs` must be there at the commit.
+    fn writer() -> (TempDir, Writer) {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join("test.db")).unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA foreign_keys = ON;
+                 CREATE TABLE notes (number INTEGER PRIMARY KEY, text TEXT,
+                 needs INTEGER REFERENCES notes DEFERRABLE INITIALLY DEFERRED);",
+            )
+            .unwrap();
+        (folder, Writer::start(connection).unwrap())
+    }
+
+    /// Keeps the thread busy until something is sent: what is asked for meanwhile is one group.
+    async fn hold(writer: &Writer) -> (Sender<()>, Answered<'_>) {
+        let (open, opened) = std::sync::mpsc::channel();
+        let (start, started) = oneshot::channel();
+        let held = writer.run(move |_| {
+            let _ = start.send(());
+            let _ = opened.recv();
+            Ok(Change::Keep(()))
+        });
+        let held = sent(held.boxed());
+        started.await.unwrap();
+        (open, held)
+    }
+
+    fn sent(mut answered: Answered<'_>) -> Answered<'_> {
+        assert!((&mut answered).now_or_never().is_none());
+        answered
+    }
+
+    fn sql<'a>(writer: &'a Writer, sql: &str) -> Answered<'a> {
+        let sql = sql.to_owned();
+        let work = move |connection: &Connection| {
+            connection.execute_batch(&sql)?;
+            Ok(Change::Keep(()))
+        };
+        writer.run(work).boxed()
+    }
+
+    fn note(writer: &Writer, number: i64) -> Answered<'_> {
+        sent(sql(
+            writer,
+            &format!("INSERT INTO notes (number) VALUES ({number})"),
+        ))
+    }
+
+    async fn notes(writer: &Writer) -> Vec<i64> {
+        let read = |connection: &Connection| {
+            let mut statement = connection.prepare("SELECT number FROM notes ORDER BY number")?;
+            let numbers = statement.query_map((), |row| row.get(0))?;
+            Ok(Change::Keep(numbers.collect::<Result<_, _>>()?))
+        };
+        writer.run(read).await.unwrap()
+    }
+
+    async fn outcomes(group: Vec<Answered<'_>>) -> Vec<bool> {
+        join_all(group).await.iter().map(Result::is_ok).collect()
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_or_undoes_takes_back_its_own_writes_only() {
+        let (_folder, writer) = writer();
+        let (open, held) = hold(&writer).await;
+        let undone = |connection: &Connection| {
+            connection.execute("INSERT INTO notes (number) VALUES (3)", ())?;
+            Ok(Change::Undo(()))
+        };
+        let half = "INSERT INTO notes (number) VALUES (4); INSERT INTO notes (number) VALUES (1);";
+        let group = vec![
+            note(&writer, 1),
+            sent(sql(&writer, half)),
+            sent(writer.run(undone).boxed()),
+            note(&writer, 2),
+        ];
+        open.send(()).unwrap();
+        held.await.unwrap();
+        assert_eq!(outcomes(group).await, [true, false, true, true]);
+        assert_eq!(notes(&writer).await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_panics_is_answered_and_its_neighbours_are_kept() {
+        let (_folder, writer) = writer();
+        let (open, held) = hold(&writer).await;
+        let panics = |connection: &Connection| {
+            connection.execute("INSERT INTO notes (number) VALUES (3)", ())?;
+            panic!("as a test")
+        };
+        let group = vec![
+            note(&writer, 1),
+            sent(writer.run::<()>(panics).boxed()),
+            note(&writer, 2),
+        ];
+        open.send(()).unwrap();
+        held.await.unwrap();
+        assert_eq!(outcomes(group).await, [true, false, true]);
+        assert_eq!(notes(&writer).await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_acknowledged_when_the_commit_fails() {
+        let (_folder, writer) = writer();
+        let (open, held) = hold(&writer).await;
+        let dangling = "INSERT INTO notes (number, needs) VALUES (2, 99)";
+        let refused = |_: &Connection| Ok(Change::Undo(()));
+        let group = vec![
+            note(&writer, 1),
+            sent(sql(&writer, dangling)),
+            sent(writer.run(refused).boxed()),
+            note(&writer, 3),
+        ];
+        open.send(()).unwrap();
+        held.await.unwrap();
+        assert_eq!(outcomes(group).await, [false; 4]);
+        assert!(notes(&writer).await.is_empty());
+        // The next group is none the worse for it.
+        sql(&writer, "INSERT INTO notes (number) VALUES (5)")
+            .await
+            .unwrap();
+        assert_eq!(notes(&writer).await, [5]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_acknowledged_when_the_transaction_is_lost_on_the_way() {
+        let (_folder, writer) = writer();
+        let (open, held) = hold(&writer).await;
+        // As the database itself does on some errors.
+        let group = vec![
+            note(&writer, 1),
+            sent(sql(&writer, "ROLLBACK")),
+            note(&writer, 2),
+        ];
+        open.send(()).unwrap();
+        held.await.unwrap();
+        assert_eq!(outcomes(group).await, [false; 3]);
+        assert!(notes(&writer).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_until_there_is_space_again() {
+        let (_folder, writer) = writer();
+        let large = format!(
+            "INSERT INTO notes (text) VALUES ('{}')",
+            "x".repeat(100_000)
+        );
+        sql(&writer, "PRAGMA max_page_count = 10").await.unwrap();
+        let full = sql(&writer, &large).await;
+        assert!(matches!(full, Err(StoreError::Unavailable(_))), "{full:?}");
+        assert!(notes(&writer).await.is_empty());
+        sql(&writer, "PRAGMA max_page_count = 1000").await.unwrap();
+        sql(&writer, &large).await.unwrap();
+        assert_eq!(notes(&writer).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn commands_that_wait_share_one_commit() {
+        let (folder, writer) = writer();
+        let log = || {
+            std::fs::metadata(folder.path().join("test.db-wal"))
+                .unwrap()
+                .len()
+        };
+        let before = log();
+        let (open, held) = hold(&writer).await;
+        let group = (0..200).map(|number| note(&writer, number)).collect();
+        open.send(()).unwrap();
+        held.await.unwrap();
+        assert_eq!(outcomes(group).await, [true; 200]);
+        // A commit each would have written a page each.
+        assert!(log() - before < 20 * 4_096, "{} bytes", log() - before);
+    }
+
+    #[tokio::test]
+    async fn more_commands_than_the_queue_holds_wait_their_turn() {
+        let (_folder, writer) = writer();
+        let (open, held) = hold(&writer).await;
+        let group: Vec<_> = (0..3 * QUEUE as i64)
+            .map(|number| note(&writer, number))
+            .collect();
+        open.send(()).unwrap();
+        held.await.unwrap();
+        assert!(outcomes(group).await.iter().all(|ok| *ok));
+        assert_eq!(notes(&writer).await.len(), 3 * QUEUE);
+    }
+}

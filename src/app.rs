@@ -1,0 +1,265 @@
+//! The composition root: the only place that names concrete adapters.
+//!
+//! Started in this order, and stopped in the reverse: port, data folder, store, engine, web
+//! server. The port comes first, since a start that fails there must leave no folder behind.
+
+mod folder;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::blob::Local;
+use crate::document::Readers;
+use crate::domain::time::Time;
+use crate::engine::ports::{Clock, Jobs, Provider, StoreError};
+use crate::engine::{self, Engine, Outside};
+use crate::http;
+use crate::provider::layout::Layout;
+use crate::settings::{Settings, table};
+use crate::store::{Sqlite, SqliteOptions};
+use folder::DataFolder;
+
+/// How long requests that are being answered may take at the end.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Why a start failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("The port of {address} is taken by another program. Choose another one, such as --bind {}:{}, or let the system choose: --bind {}:0.", address.ip(), address.port().saturating_add(1), address.ip())]
+    PortTaken { address: SocketAddr },
+    #[error("Cannot listen on {address}: {cause}. Choose another address with --bind.")]
+    Bind {
+        address: SocketAddr,
+        cause: io::Error,
+    },
+    #[error("The data folder `{folder}` cannot be used: {cause}. Name another one with --data.")]
+    Folder { folder: String, cause: io::Error },
+    #[error(
+        "The data folder `{folder}` is in use by another Rivulet process. Stop that one, or name another folder with --data."
+    )]
+    FolderInUse { folder: String },
+    #[error("The data in `{folder}` cannot be opened: {cause}")]
+    Store { folder: String, cause: StoreError },
+    #[error(
+        "`{name}` is not a model of this server. Set default_model (--{}, {}) to one of: {known}.",
+        table::flag("default_model"),
+        table::variable("default_model")
+    )]
+    Model { name: String, known: String },
+    #[error("The web server failed: {0}")]
+    Server(io::Error),
+}
+
+/// The clock of the system.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Time {
+        Time(jiff::Timestamp::now().as_millisecond())
+    }
+}
+
+type Rewire = Box<dyn FnOnce(Outside) -> Outside + Send>;
+
+/// Settings, and what is put in the place of the usual parts.
+pub struct Builder {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    rewires: Vec<Rewire>,
+}
+
+impl Builder {
+    /// Another clock, for the engine and the store.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// These providers and no others.
+    #[must_use]
+    pub fn providers(self, providers: Vec<Arc<dyn Provider>>) -> Self {
+        self.rewire(|outside| Outside {
+            providers,
+            ..outside
+        })
+    }
+
+    /// Something around the store of jobs.
+    #[must_use]
+    pub fn jobs(self, wrap: impl FnOnce(Arc<dyn Jobs>) -> Arc<dyn Jobs> + Send + 'static) -> Self {
+        self.rewire(|outside| Outside {
+            jobs: wrap(outside.jobs),
+            ..outside
+        })
+    }
+
+    /// Any change to what the engine works with; changes are made in the order of the calls.
+    #[must_use]
+    pub fn rewire(mut self, change: impl FnOnce(Outside) -> Outside + Send + 'static) -> Self {
+        self.rewires.push(Box::new(change));
+        self
+    }
+
+    /// Starts everything but the web server.
+    pub fn embedded(self) -> Result<Embedded, Error> {
+        let folder = DataFolder::open(&self.settings.storage.data)?;
+        let outside = outside(&self.settings, &folder, self.clock)?;
+        let outside = self
+            .rewires
+            .into_iter()
+            .fold(outside, |outside, change| change(outside));
+        let limits = &self.settings.limits;
+        let settings = engine::Settings {
+            max_active_jobs: limits.max_active_jobs,
+            max_running_jobs: limits.max_running_jobs,
+            max_document_bytes: limits.max_document_bytes,
+            default_model: self.settings.default_model,
+            max_reads: limits.max_reads,
+        };
+        refuse_missing_model(&settings.default_model, &outside)?;
+        Ok(Embedded {
+            engine: Engine::start(settings, outside),
+            _folder: folder,
+        })
+    }
+
+    /// Starts everything. When this returns, the server answers at its address.
+    pub fn start(self) -> Result<App, Error> {
+        let listen = self.settings.listen.clone();
+        let listener =
+            TcpListener::bind(listen.bind).map_err(|cause| refused(listen.bind, cause))?;
+        let embedded = self.embedded()?;
+        let engine = embedded.engine.clone();
+        let options = http::Options {
+            workers: listen.http_workers,
+            heartbeat: listen.heartbeat,
+        };
+        let (address, server) =
+            http::server(engine.clone(), listener, options).map_err(Error::Server)?;
+        info!(%address, "app.started");
+        Ok(App {
+            address,
+            engine,
+            handle: server.handle(),
+            running: tokio::spawn(server),
+            embedded,
+        })
+    }
+}
+
+fn refused(address: SocketAddr, cause: io::Error) -> Error {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => Error::PortTaken { address },
+        _ => Error::Bind { address, cause },
+    }
+}
+
+/// The usual parts.
+fn outside(
+    settings: &Settings,
+    folder: &DataFolder,
+    clock: Arc<dyn Clock>,
+) -> Result<Outside, Error> {
+    let storage = &settings.storage;
+    let failed = |cause| Error::Store {
+        folder: storage.data.display().to_string(),
+        cause,
+    };
+    let options = SqliteOptions {
+        path: folder.database(),
+        max_event_bytes: storage.max_event_bytes,
+        retention_ms: u64::try_from(storage.retention.as_millis()).unwrap_or(u64::MAX),
+        readers: storage.store_readers,
+        clock: Arc::clone(&clock),
+    };
+    let store = Arc::new(Sqlite::open(options).map_err(failed)?);
+    let blobs = Local::open(&folder.blobs()).map_err(failed)?;
+    Ok(Outside {
+        jobs: store.clone(),
+        catalog: store,
+        blobs: Arc::new(blobs),
+        reader: Arc::new(Readers),
+        providers: vec![Arc::new(Layout::default())],
+        clock,
+    })
+}
+
+fn refuse_missing_model(name: &str, outside: &Outside) -> Result<(), Error> {
+    let models: Vec<_> = outside
+        .providers
+        .iter()
+        .flat_map(|provider| provider.models())
+        .collect();
+    if models.iter().any(|model| model.id == name) {
+        return Ok(());
+    }
+    let known: Vec<_> = models.into_iter().map(|model| model.id).collect();
+    Err(Error::Model {
+        name: name.to_owned(),
+        known: known.join(", "),
+    })
+}
+
+/// An engine on its data folder, without a web server.
+pub struct Embedded {
+    pub engine: Engine,
+    /// Given back last.
+    _folder: DataFolder,
+}
+
+impl Embedded {
+    /// Stops the jobs where they are; what they committed stays.
+    pub fn stop(self) {
+        self.engine.stop();
+    }
+}
+
+/// A server that runs.
+pub struct App {
+    /// Where it listens, with the port that was taken.
+    pub address: SocketAddr,
+    pub engine: Engine,
+    handle: ServerHandle,
+    running: JoinHandle<io::Result<()>>,
+    embedded: Embedded,
+}
+
+impl App {
+    pub fn builder(settings: Settings) -> Builder {
+        Builder {
+            settings,
+            clock: Arc::new(SystemClock),
+            rewires: Vec::new(),
+        }
+    }
+
+    /// Waits for the web server, which goes on until it fails. May be dropped and called again.
+    pub async fn run(&mut self) -> Result<(), Error> {
+        match (&mut self.running).await {
+            Ok(outcome) => outcome.map_err(Error::Server),
+            Err(panic) => Err(Error::Server(io::Error::other(panic))),
+        }
+    }
+
+    /// Takes no new work, ends streams and requests, stops jobs where they are, gives the data
+    /// folder back.
+    pub async fn stop(self) {
+        // Jobs first: requests of the last moment are then refused, and not half begun.
+        self.embedded.engine.stop();
+        if timeout(GRACE, self.handle.stop(true)).await.is_err() {
+            warn!("app.stop: connections were still open and are cut");
+        }
+        self.running.abort();
+        self.embedded.stop();
+        info!("app.stopped");
+    }
+}

@@ -1,0 +1,289 @@
+//! Everything an operator can set: defaults < TOML file < environment < flags.
+//!
+//! A setting has one name: `max_reads` is the key of the TOML file, `RIVULET_MAX_READS` the
+//! variable, `--max-reads` the flag. [`table::ALL`] lists them; flags, help and the README's table
+//! are made from it.
+
+pub mod flags;
+pub mod form;
+mod layers;
+pub mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use flags::Flags;
+pub use form::LogFormat;
+use layers::Layers;
+pub use layers::{Error, Origin, Sources};
+
+/// Settings after checking.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub listen: Listen,
+    pub storage: Storage,
+    pub limits: Limits,
+    /// The model of jobs that name none.
+    pub default_model: String,
+    pub log: Log,
+}
+
+/// How clients reach the server.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Port 0 takes a free one. A loopback address, since there are no keys.
+    pub bind: SocketAddr,
+    /// Threads that serve connections.
+    pub http_workers: usize,
+    /// Silence on a stream before a heartbeat.
+    pub heartbeat: Duration,
+}
+
+/// Where data is kept, and how.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The data folder; one process owns it.
+    pub data: PathBuf,
+    /// How long results are kept after the end of their job.
+    pub retention: Duration,
+    /// The largest payload of an event, bytes.
+    pub max_event_bytes: usize,
+    /// Threads that read the database.
+    pub store_readers: usize,
+}
+
+/// How much is taken on.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Jobs of one user that may be active at once.
+    pub max_active_jobs: u32,
+    /// Jobs that run at once.
+    pub max_running_jobs: usize,
+    /// Bytes of one document.
+    pub max_document_bytes: u64,
+    /// Documents that are read at once.
+    pub max_reads: usize,
+}
+
+/// What goes to stderr.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Directives such as `info` or `warn,rivulet=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+impl Settings {
+    /// Reads every source and checks every value. The first fault is returned.
+    pub fn load(sources: Sources) -> Result<Self, Error> {
+        let layers = Layers::of(sources)?;
+        let settings = Self {
+            listen: Listen {
+                bind: layers.get(&table::BIND)?,
+                http_workers: layers.get(&table::HTTP_WORKERS)?,
+                heartbeat: Duration::from_secs(layers.get(&table::HEARTBEAT_SECONDS)?),
+            },
+            storage: Storage {
+                data: layers.get(&table::DATA)?,
+                retention: Duration::from_secs(layers.get(&table::RETENTION)?),
+                max_event_bytes: layers.get(&table::MAX_EVENT_BYTES)? as usize,
+                store_readers: layers.get(&table::STORE_READERS)? as usize,
+            },
+            limits: Limits {
+                max_active_jobs: layers.get(&table::MAX_ACTIVE_JOBS)? as u32,
+                max_running_jobs: layers.get(&table::MAX_RUNNING_JOBS)? as usize,
+                max_document_bytes: layers.get(&table::MAX_DOCUMENT_BYTES)?,
+                max_reads: layers.get(&table::MAX_READS)? as usize,
+            },
+            default_model: layers.get(&table::DEFAULT_MODEL)?,
+            log: Log {
+                filter: layers.get(&table::LOG)?,
+                format: layers.get(&table::LOG_FORMAT)?,
+            },
+        };
+        settings.refuse_exposure(&layers)?;
+        Ok(settings)
+    }
+
+    /// Without keys, whoever reaches the server may read everything in it.
+    fn refuse_exposure(&self, layers: &Layers) -> Result<(), Error> {
+        if self.listen.bind.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        Err(Error::Exposed {
+            bind: self.listen.bind,
+            origin: layers.origin(&table::BIND),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn load(
+        file: Option<&str>,
+        variables: &[(&str, &str)],
+        flags: &[(&'static str, &str)],
+    ) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let config = file.map(|text| {
+            let path = folder.path().join("rivulet.toml");
+            fs::write(&path, text).unwrap();
+            path
+        });
+        let pairs = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let sources = Sources {
+            flags: flags
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+            variables: variables.iter().map(pairs).collect(),
+            config,
+        };
+        Settings::load(sources).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_hold_when_nothing_is_said() {
+        let settings = load(None, &[], &[]).unwrap();
+        assert_eq!(settings.listen.bind.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.storage.data, PathBuf::from("./rivulet-data"));
+        assert_eq!(settings.storage.retention.as_secs(), 7 * 86_400);
+        assert_eq!(settings.storage.max_event_bytes, 262_144);
+        assert_eq!(settings.limits.max_active_jobs, 5);
+        assert_eq!(settings.limits.max_document_bytes, 52_428_800);
+        assert!((1..=4).contains(&settings.listen.http_workers));
+        assert_eq!(settings.log.format, LogFormat::Text);
+    }
+
+    #[test]
+    fn a_flag_goes_before_a_variable_and_that_before_the_file() {
+        let file = "max_reads = 3\nmax_active_jobs = 3\nmax_running_jobs = 3\n";
+        let variables = [
+            ("RIVULET_MAX_ACTIVE_JOBS", "4"),
+            ("RIVULET_MAX_RUNNING_JOBS", "4"),
+        ];
+        let limits = load(Some(file), &variables, &[("max_running_jobs", "5")])
+            .unwrap()
+            .limits;
+        assert_eq!(
+            (
+                limits.max_reads,
+                limits.max_active_jobs,
+                limits.max_running_jobs
+            ),
+            (3, 4, 5)
+        );
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_not_given() {
+        let settings = load(None, &[("RIVULET_BIND", ""), ("RIVULET_LOG", " ")], &[]).unwrap();
+        assert_eq!(settings.listen.bind.port(), 8080);
+        assert_eq!(settings.log.filter, "info");
+    }
+
+    #[test]
+    fn a_variable_names_the_file_and_a_flag_goes_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs::write(path("a.toml"), "max_reads = 3").unwrap();
+        fs::write(path("b.toml"), "max_reads = 4").unwrap();
+        let reads = |config: Option<PathBuf>| {
+            let variables = vec![("RIVULET_CONFIG".to_owned(), path("a.toml"))];
+            let sources = Sources {
+                variables,
+                config,
+                ..Sources::default()
+            };
+            Settings::load(sources).unwrap().limits.max_reads
+        };
+        assert_eq!(reads(None), 3);
+        assert_eq!(reads(Some(path("b.toml").into())), 4);
+    }
+
+    #[test]
+    fn a_refusal_names_the_value_its_origin_and_what_is_allowed() {
+        let from_flag = load(None, &[], &[("heartbeat_seconds", "31")]).unwrap_err();
+        assert_eq!(
+            from_flag,
+            "`31` is not allowed for heartbeat_seconds (flag --heartbeat-seconds). \
+             Allowed is a whole number from 1 to 30."
+        );
+        let from_variable = load(None, &[("RIVULET_LOG_FORMAT", "xml")], &[]).unwrap_err();
+        assert_eq!(
+            from_variable,
+            "`xml` is not allowed for log_format (variable RIVULET_LOG_FORMAT). Allowed is text or json."
+        );
+        let from_file = load(Some("max_event_bytes = 65535"), &[], &[]).unwrap_err();
+        assert!(
+            from_file.starts_with(
+                "`65535` is not allowed for max_event_bytes (key max_event_bytes in `"
+            ),
+            "{from_file}"
+        );
+        assert!(
+            from_file.contains("rivulet.toml`). Allowed is"),
+            "{from_file}"
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_in_the_file_is_refused() {
+        let error = load(Some("max_reads = [1]"), &[], &[]).unwrap_err();
+        assert!(
+            error.starts_with("`a list` is not allowed for max_reads"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn unknown_keys_of_the_file_are_refused_by_name() {
+        let error = load(Some("max_read = 3"), &[], &[]).unwrap_err();
+        assert!(
+            error.contains("`max_read`") && error.contains("max_reads"),
+            "{error}"
+        );
+        let error = load(Some("[limits]\nmax_reads = 3"), &[], &[]).unwrap_err();
+        assert!(error.contains("`limits`"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_no_toml_is_refused() {
+        let config = Some(PathBuf::from("/no/such/rivulet.toml"));
+        let error = Settings::load(Sources {
+            config,
+            ..Sources::default()
+        })
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("/no/such/rivulet.toml"),
+            "{error}"
+        );
+        let error = load(Some("max_reads 3"), &[], &[]).unwrap_err();
+        assert!(error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn only_a_loopback_address_is_taken_while_there_are_no_keys() {
+        for bind in [
+            "127.0.0.1:0",
+            "127.9.9.9:80",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]:80",
+        ] {
+            load(None, &[], &[("bind", bind)]).unwrap();
+        }
+        for bind in ["0.0.0.0:8080", "[::]:8080", "192.168.1.2:8080"] {
+            let error = load(None, &[("RIVULET_BIND", bind)], &[]).unwrap_err();
+            assert!(
+                error.contains(bind) && error.contains("RIVULET_BIND") && error.contains("keys"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The forms that values of settings have: how they are read, and what is allowed.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use tracing_subscriber::EnvFilter;
+
+/// How the value of a setting is written.
+pub trait Form: Sync {
+    type Value;
+
+    /// `None` when the text is not allowed.
+    fn read(&self, text: &str) -> Option<Self::Value>;
+
+    /// What is allowed, in words that follow "Allowed is".
+    fn allowed(&self) -> String;
+
+    /// Stands for the value in a command line.
+    fn placeholder(&self) -> &'static str;
+}
+
+/// Address and port.
+pub struct Address;
+
+impl Form for Address {
+    type Value = SocketAddr;
+
+    fn read(&self, text: &str) -> Option<SocketAddr> {
+        text.parse().ok()
+    }
+
+    fn allowed(&self) -> String {
+        "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080; port 0 takes a free one"
+            .into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "ADDR:PORT"
+    }
+}
+
+/// A folder, relative to the working directory.
+pub struct Folder;
+
+impl Form for Folder {
+    type Value = PathBuf;
+
+    fn read(&self, text: &str) -> Option<PathBuf> {
+        Some(PathBuf::from(text))
+    }
+
+    fn allowed(&self) -> String {
+        "the path of a folder; it is created".into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "DIR"
+    }
+}
+
+/// A name that is checked later, against what is there.
+pub struct Name(pub &'static str);
+
+impl Form for Name {
+    type Value = String;
+
+    fn read(&self, text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn allowed(&self) -> String {
+        self.0.into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "NAME"
+    }
+}
+
+/// What the digits of a number count, and the suffixes that may stand behind them.
+pub enum Unit {
+    Things,
+    Bytes,
+    Seconds,
+}
+
+impl Unit {
+    fn suffixes(&self) -> &'static [(&'static str, u64)] {
+        match self {
+            Self::Things => &[],
+            Self::Bytes => &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)],
+            Self::Seconds => &[("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)],
+        }
+    }
+
+    /// The number with the largest suffix that leaves it whole.
+    fn show(&self, number: u64) -> String {
+        let fit = |(_, of): &&(&str, u64)| number > 0 && number.is_multiple_of(*of);
+        match self.suffixes().iter().rev().find(fit) {
+            Some((suffix, of)) => format!("{}{suffix}", number / of),
+            None => number.to_string(),
+        }
+    }
+}
+
+/// A whole number within limits, which are allowed themselves.
+pub struct Number {
+    pub unit: Unit,
+    pub low: u64,
+    pub high: u64,
+}
+
+impl Form for Number {
+    type Value = u64;
+
+    fn read(&self, text: &str) -> Option<u64> {
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (digits, suffix) = (&text[..end], text[end..].trim_start());
+        let of = match suffix {
+            "" => 1,
+            _ => {
+                self.unit
+                    .suffixes()
+                    .iter()
+                    .find(|(name, _)| *name == suffix)?
+                    .1
+            }
+        };
+        let number = digits.parse::<u64>().ok()?.checked_mul(of)?;
+        (self.low..=self.high).contains(&number).then_some(number)
+    }
+
+    fn allowed(&self) -> String {
+        let (low, high) = (self.unit.show(self.low), self.unit.show(self.high));
+        match self.unit {
+            Unit::Things => format!("a whole number from {low} to {high}"),
+            Unit::Bytes => {
+                format!("a number of bytes from {low} to {high}, such as 65536 or 64KiB")
+            }
+            Unit::Seconds => format!(
+                "a time from {low} to {high}, such as 90s, 30m, 12h or 7d; a bare number is seconds"
+            ),
+        }
+    }
+
+    fn placeholder(&self) -> &'static str {
+        match self.unit {
+            Unit::Things => "N",
+            Unit::Bytes => "BYTES",
+            Unit::Seconds => "TIME",
+        }
+    }
+}
+
+/// A number of threads, or `auto`: one for each core, but not more than a few.
+pub struct Threads {
+    pub high: u64,
+    pub auto_high: usize,
+}
+
+impl Form for Threads {
+    type Value = usize;
+
+    fn read(&self, text: &str) -> Option<usize> {
+        if text == "auto" {
+            let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+            return Some(cores.min(self.auto_high));
+        }
+        let range = Number {
+            unit: Unit::Things,
+            low: 1,
+            high: self.high,
+        };
+        range.read(text).map(|number| number as usize)
+    }
+
+    fn allowed(&self) -> String {
+        format!(
+            "a whole number from 1 to {}, or auto: one for each core, at most {}",
+            self.high, self.auto_high
+        )
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "N"
+    }
+}
+
+/// Directives of a log filter.
+pub struct Filter;
+
+impl Form for Filter {
+    type Value = String;
+
+    fn read(&self, text: &str) -> Option<String> {
+        EnvFilter::builder()
+            .parse(text)
+            .ok()
+            .map(|_| text.to_owned())
+    }
+
+    fn allowed(&self) -> String {
+        "error, warn, info, debug, trace or off, also by module, such as warn,rivulet::engine=debug"
+            .into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "FILTER"
+    }
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// One of [`LogFormat`].
+pub struct Format;
+
+impl Form for Format {
+    type Value = LogFormat;
+
+    fn read(&self, text: &str) -> Option<LogFormat> {
+        match text {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        }
+    }
+
+    fn allowed(&self) -> String {
+        "text or json".into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "FORMAT"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_allowed_and_what_lies_beyond_is_not() {
+        let range = Number {
+            unit: Unit::Things,
+            low: 2,
+            high: 30,
+        };
+        let read = |text| range.read(text);
+        assert_eq!((read("2"), read("30")), (Some(2), Some(30)));
+        for text in [
+            "1",
+            "31",
+            "",
+            "-2",
+            "+2",
+            "2.0",
+            "2 x",
+            "3s",
+            "99999999999999999999",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn suffixes_multiply_and_overflow_is_refused() {
+        let bytes = Number {
+            unit: Unit::Bytes,
+            low: 0,
+            high: u64::MAX,
+        };
+        assert_eq!(bytes.read("50MiB"), Some(52_428_800));
+        assert_eq!(bytes.read("50 MiB"), Some(52_428_800));
+        assert_eq!(bytes.read("99999999999GiB"), None);
+        let time = Number {
+            unit: Unit::Seconds,
+            low: 0,
+            high: u64::MAX,
+        };
+        assert_eq!(
+            (time.read("7d"), time.read("90")),
+            (Some(604_800), Some(90))
+        );
+        assert_eq!(
+            time.allowed().split(',').next(),
+            Some("a time from 0 to 18446744073709551615s")
+        );
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_refused() {
+        assert!(Filter.read("warn,rivulet::engine=debug").is_some());
+        assert!(Filter.read("rivulet=loud").is_none());
+    }
+}

@@ -1,0 +1,252 @@
+//! The one table of settings.
+
+use std::fmt::Write as _;
+
+use super::form::{Address, Filter, Folder, Form, Format, Name, Number, Threads, Unit};
+
+/// One row: a setting, its default and its form.
+pub struct Setting<F> {
+    /// As in the TOML file; variable and flag are made from it.
+    pub name: &'static str,
+    /// As it would be written.
+    pub default: &'static str,
+    pub help: &'static str,
+    pub form: F,
+}
+
+/// A row without the type of its value: what is printed of it.
+pub trait Row: Sync {
+    fn name(&self) -> &'static str;
+    fn default(&self) -> &'static str;
+    fn help(&self) -> &'static str;
+    fn allowed(&self) -> String;
+    fn placeholder(&self) -> &'static str;
+    /// Whether the form takes this text.
+    fn takes(&self, text: &str) -> bool;
+}
+
+impl<F: Form> Row for Setting<F> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn default(&self) -> &'static str {
+        self.default
+    }
+
+    fn help(&self) -> &'static str {
+        self.help
+    }
+
+    fn allowed(&self) -> String {
+        self.form.allowed()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        self.form.placeholder()
+    }
+
+    fn takes(&self, text: &str) -> bool {
+        self.form.read(text).is_some()
+    }
+}
+
+pub const BIND: Setting<Address> = Setting {
+    name: "bind",
+    default: "127.0.0.1:8080",
+    help: "Address and port to listen on; only loopback addresses while there are no keys",
+    form: Address,
+};
+pub const DATA: Setting<Folder> = Setting {
+    name: "data",
+    default: "./rivulet-data",
+    help: "Folder of everything that is kept; one process at a time owns it",
+    form: Folder,
+};
+pub const DEFAULT_MODEL: Setting<Name> = Setting {
+    name: "default_model",
+    default: "layout",
+    help: "Model of jobs that name none",
+    form: Name("the name of a model, as in GET /v1/extract/models"),
+};
+pub const MAX_ACTIVE_JOBS: Setting<Number> = Setting {
+    name: "max_active_jobs",
+    default: "5",
+    help: "Jobs of one user that may be active at once, waiting ones included",
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 10_000,
+    },
+};
+pub const MAX_RUNNING_JOBS: Setting<Number> = Setting {
+    name: "max_running_jobs",
+    default: "64",
+    help: "Jobs that run at once; more wait",
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 10_000,
+    },
+};
+pub const MAX_DOCUMENT_BYTES: Setting<Number> = Setting {
+    name: "max_document_bytes",
+    default: "50MiB",
+    help: "Largest document",
+    form: Number {
+        unit: Unit::Bytes,
+        low: 1 << 10,
+        high: 1 << 30,
+    },
+};
+pub const MAX_READS: Setting<Number> = Setting {
+    name: "max_reads",
+    default: "2",
+    help: "Documents that are read at once; each may take a core",
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 64,
+    },
+};
+pub const RETENTION: Setting<Number> = Setting {
+    name: "retention",
+    default: "7d",
+    help: "How long results and events are kept after the end of their job",
+    form: Number {
+        unit: Unit::Seconds,
+        low: 60,
+        high: 3_650 * 86_400,
+    },
+};
+pub const MAX_EVENT_BYTES: Setting<Number> = Setting {
+    name: "max_event_bytes",
+    default: "256KiB",
+    help: "Largest event; the value of a larger one is left out and fetched by its URL",
+    form: Number {
+        unit: Unit::Bytes,
+        low: 64 << 10,
+        high: 16 << 20,
+    },
+};
+pub const HEARTBEAT_SECONDS: Setting<Number> = Setting {
+    name: "heartbeat_seconds",
+    default: "15",
+    help: "Silence on a stream before a heartbeat",
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 30,
+    },
+};
+pub const HTTP_WORKERS: Setting<Threads> = Setting {
+    name: "http_workers",
+    default: "auto",
+    help: "Threads that serve connections",
+    form: Threads {
+        high: 64,
+        auto_high: 4,
+    },
+};
+pub const STORE_READERS: Setting<Number> = Setting {
+    name: "store_readers",
+    default: "2",
+    help: "Threads that read the database",
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 16,
+    },
+};
+pub const LOG: Setting<Filter> = Setting {
+    name: "log",
+    default: "info",
+    help: "What is logged to stderr",
+    form: Filter,
+};
+pub const LOG_FORMAT: Setting<Format> = Setting {
+    name: "log_format",
+    default: "text",
+    help: "How log lines are written",
+    form: Format,
+};
+
+/// Every setting, in the order of the README.
+pub const ALL: [&dyn Row; 14] = [
+    &BIND,
+    &DATA,
+    &DEFAULT_MODEL,
+    &MAX_ACTIVE_JOBS,
+    &MAX_RUNNING_JOBS,
+    &MAX_DOCUMENT_BYTES,
+    &MAX_READS,
+    &RETENTION,
+    &MAX_EVENT_BYTES,
+    &HEARTBEAT_SECONDS,
+    &HTTP_WORKERS,
+    &STORE_READERS,
+    &LOG,
+    &LOG_FORMAT,
+];
+
+/// What the names of all variables begin with.
+pub const PREFIX: &str = "RIVULET_";
+/// The variable that names the TOML file.
+pub const CONFIG_VARIABLE: &str = "RIVULET_CONFIG";
+
+/// The environment variable of a setting.
+pub fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_ascii_uppercase())
+}
+
+/// The flag of a setting, without its dashes.
+pub fn flag(name: &str) -> String {
+    name.replace('_', "-")
+}
+
+/// The table as the README shows it.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "| key | flag | variable | default | what it is, and what is allowed |\n|---|---|---|---|---|\n",
+    );
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "| - | `--config` | `{CONFIG_VARIABLE}` | none | TOML file with any of the keys below |"
+    );
+    for row in ALL {
+        let (name, default) = (row.name(), row.default());
+        let _ = writeln!(
+            text,
+            "| `{name}` | `--{}` | `{}` | `{default}` | {}: {} |",
+            flag(name),
+            variable(name),
+            row.help(),
+            row.allowed(),
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_that_its_setting_takes() {
+        for row in ALL {
+            assert!(row.takes(row.default()), "{}", row.name());
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_name_and_each_has_a_line_in_the_table() {
+        let names: HashSet<_> = ALL.iter().map(|row| row.name()).collect();
+        assert_eq!(names.len(), ALL.len());
+        let table = markdown();
+        assert_eq!(table.lines().count(), ALL.len() + 3);
+        assert!(table.contains("| `max_reads` | `--max-reads` | `RIVULET_MAX_READS` | `2` |"));
+    }
+}

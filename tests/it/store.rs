@@ -1,0 +1,83 @@
+//! The conformance suite of stores: what the engine relies on, run against every one of them.
+
+mod admission;
+mod bed;
+mod catalog;
+mod leases;
+mod lists;
+mod log;
+mod replay;
+mod sqlite;
+
+/// Runs every sentence against every store.
+macro_rules! conformance {
+    ($($module:ident { $($sentence:ident,)+ })+) => {
+        mod on_sqlite {$(
+            mod $module {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $sentence() {
+                    let bed = crate::store::bed::Bed::sqlite();
+                    crate::store::$module::$sentence(bed).await;
+                }
+            )+}
+        )+}
+    };
+}
+
+conformance! {
+    admission {
+        a_new_job_has_its_start_event_and_its_plan,
+        a_scope_has_no_more_active_jobs_than_its_limit,
+        a_refused_job_leaves_nothing_behind,
+        the_end_of_a_job_gives_its_slot_back,
+        a_hundred_parallel_creates_never_pass_the_limit,
+        a_job_needs_a_document_of_its_own_scope,
+        a_job_that_cannot_be_stored_does_not_fail_its_neighbours,
+    }
+    log {
+        parallel_commits_to_one_job_leave_no_gap,
+        an_ordinal_has_one_outcome,
+        a_refused_draft_takes_the_whole_commit_back,
+        nothing_follows_the_end,
+        a_commit_to_an_unknown_job_is_missing,
+        the_clock_of_a_log_never_runs_backwards,
+        events_are_read_in_pages,
+        an_oversize_result_is_set_aside,
+        a_snapshot_holds_every_outcome_and_the_state_they_belong_to,
+        a_read_sees_one_moment,
+        an_ended_job_is_deleted_whole_and_an_active_one_is_not,
+    }
+    replay {
+        the_log_replays_to_the_view,
+    }
+    leases {
+        claims_of_parallel_workers_are_disjoint,
+        the_scope_served_longest_ago_goes_first,
+        within_a_scope_the_oldest_job_goes_first,
+        a_claim_moves_the_epoch_and_not_the_status,
+        a_lease_that_ran_out_is_taken_over_and_counted,
+        a_renewed_lease_is_not_taken_over,
+        an_owner_is_fenced_once_another_has_claimed,
+        an_owner_is_fenced_once_the_caller_has_written,
+        an_ended_job_is_never_claimed,
+        a_cancel_that_races_the_end_gives_one_end,
+        a_restart_finds_everything_and_frees_every_lease,
+    }
+    lists {
+        jobs_page_both_ways_without_loss,
+        documents_page_both_ways_without_loss,
+        schemas_page_both_ways_without_loss,
+        a_page_that_became_empty_leads_back,
+        a_search_is_literal_and_without_case,
+        a_job_is_found_by_its_schema_and_by_its_id,
+        jobs_are_listed_by_status,
+    }
+    catalog {
+        documents_are_kept_as_they_were,
+        schemas_are_kept_as_they_were,
+        an_updated_schema_keeps_its_creation_time,
+        a_document_is_kept_while_a_job_needs_it,
+        bytes_are_needed_while_a_document_or_an_active_job_has_them,
+        another_scope_sees_nothing_and_changes_nothing,
+    }
+}

@@ -1,0 +1,172 @@
+//! What only a store in a file promises.
+
+use std::fs;
+use std::path::Path;
+
+use futures_util::FutureExt as _;
+use rivulet::domain::page::ListPage;
+use rivulet::engine::ports::{Catalog as _, Jobs as _, StoreError};
+use rivulet::store::{Sqlite, SqliteOptions};
+use rusqlite::Connection;
+
+use super::bed::{Bed, begin, jobs, result, scope, sqlite, whole_list};
+
+fn open(bed: &Bed, path: &Path) -> Result<Sqlite, StoreError> {
+    Sqlite::open(SqliteOptions {
+        path: path.to_owned(),
+        max_event_bytes: 1_000,
+        retention_ms: 0,
+        readers: 0,
+        clock: bed.clock.clone(),
+    })
+}
+
+fn refusal(bed: &Bed, path: &Path) -> String {
+    match open(bed, path) {
+        Err(StoreError::Failed(message)) => message,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was opened"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_in_the_files_before_they_are_closed() {
+    let bed = Bed::sqlite();
+    let (job, guard) = bed.begun(&scope(), 2).await;
+    let view = bed.commit(job, &guard, vec![result(0)]).await;
+    // What a killed process leaves: nobody has closed anything.
+    let copy = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(bed.folder.path()).unwrap() {
+        let file = file.unwrap();
+        if !file.file_name().to_string_lossy().ends_with("-shm") {
+            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    let copy = sqlite(&copy.path().join("rivulet.db"), bed.clock.clone());
+    assert_eq!(copy.view(&scope(), job).await.unwrap(), Some(view));
+    let log = copy.events(&scope(), job, 0, 10, 10_000).await.unwrap();
+    assert_eq!(log.unwrap().events, bed.log(&scope(), job).await);
+}
+
+#[tokio::test]
+async fn a_closed_store_leaves_one_file() {
+    let bed = Bed::sqlite();
+    bed.begun(&scope(), 2).await;
+    let Bed { store, folder, .. } = bed;
+    drop(store);
+    let files: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(files, ["rivulet.db"]);
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+    let bed = Bed::sqlite();
+    let path = bed.folder.path().join("newer.db");
+    drop(open(&bed, &path).unwrap());
+    let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 7).unwrap();
+    drop(connection);
+    let before = fs::read(&path).unwrap();
+    let message = refusal(&bed, &path);
+    assert!(
+        message.contains("newer.db") && message.contains("version 7"),
+        "{message}"
+    );
+    assert!(message.contains("up to 1"), "{message}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_file_of_another_program_is_refused_and_left_alone() {
+    let bed = Bed::sqlite();
+    let path = bed.folder.path().join("other.db");
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch("CREATE TABLE songs (name)")
+        .unwrap();
+    drop(connection);
+    let before = fs::read(&path).unwrap();
+    let message = refusal(&bed, &path);
+    assert!(
+        message.contains("other.db") && message.contains("another program"),
+        "{message}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let text = bed.folder.path().join("notes.txt");
+    fs::write(
+        &text,
+        "not a database, but long enough to be mistaken for one by its size",
+    )
+    .unwrap();
+    refusal(&bed, &text);
+    let nowhere = refusal(&bed, &bed.folder.path().join("no/such/folder.db"));
+    assert!(nowhere.contains("no/such/folder.db"), "{nowhere}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_files_can_be_read_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bed = Bed::sqlite();
+    bed.stored(&scope(), 1).await;
+    for file in fs::read_dir(bed.folder.path()).unwrap() {
+        let file = file.unwrap();
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", file.file_name());
+    }
+}
+
+#[tokio::test]
+async fn one_runtime_thread_and_one_reader_are_enough() {
+    let bed = Bed::sqlite();
+    let path = bed.folder.path().join("one.db");
+    let store = open(&bed, &path).unwrap();
+    let scope = scope();
+    let reads = (0..1_000).map(|_| store.list(&scope, jobs(whole_list())));
+    let pages = futures_util::future::join_all(reads).await;
+    assert!(
+        pages
+            .iter()
+            .all(|page| matches!(page, Ok(ListPage { total_count: 0, .. })))
+    );
+    let document = bed.document(&scope, "invoice.pdf").await;
+    let writes = (0..2_000).map(|_| {
+        let id = rivulet::domain::id::DocumentId(bed.id());
+        let document = rivulet::engine::ports::StoredDocument {
+            id,
+            ..document.clone()
+        };
+        store.insert_document(&scope, document)
+    });
+    let written = futures_util::future::join_all(writes).await;
+    assert!(written.iter().all(Result::is_ok));
+    let listed = store.documents(&scope, whole_list()).await.unwrap();
+    assert_eq!((listed.total_count, listed.items.len()), (2_000, 100));
+}
+
+#[tokio::test]
+async fn an_abandoned_write_still_happens_and_harms_nobody() {
+    let bed = Bed::sqlite();
+    let scope = scope();
+    let (job, guard) = bed.begun(&scope, 2).await;
+    let abandoned = rivulet::engine::ports::Commit {
+        job,
+        guard: guard.clone(),
+        drafts: vec![result(0)],
+    };
+    let mut write = bed.store.commit(abandoned);
+    // Polled once, so that the command is on its way, and dropped.
+    assert!((&mut write).now_or_never().is_none());
+    drop(write);
+    let view = bed.commit(job, &guard, vec![result(1)]).await;
+    assert_eq!(view.subtrees_succeeded, 2);
+    let committed = bed.try_commit(job, &guard, vec![begin()]).await;
+    assert!(matches!(
+        committed,
+        rivulet::engine::ports::Committed::Refused { .. }
+    ));
+}
