@@ -1,5 +1,20 @@
 //! Rivulet: a streaming structured-extraction server.
+//!
+//! | module | what, in reading order |
+//! |---|---|
+//! | [`domain`] | values and functions: schema, plan, events, the job as a fold of them, evidence |
+//! | [`engine`] | runs jobs: claims, calls, the journal, followers; its ports say what it needs |
+//! | [`http`] | the web server: wire to domain and back |
+//! | [`provider`] | models, and the embedded extractor |
+//! | [`document`] | readers: bytes to pages of words |
+//! | [`store`] | jobs, logs, documents and schemas on disk |
+//! | [`blob`] | files on disk |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod blob;
+pub mod document;
 pub mod domain;
 pub mod engine;
+pub mod http;
+pub mod provider;
+pub mod store;

@@ -1,8 +1,19 @@
 //! Values and functions without a runtime, socket, file, environment, clock or randomness.
 
+pub mod config;
 pub mod document;
 pub mod error;
+pub mod event;
 pub mod evidence;
+pub mod id;
+pub mod job;
+pub mod merge;
+pub mod pack;
+pub mod page;
 pub mod plan;
 pub mod pointer;
+pub mod retry;
+pub mod schema;
+pub mod shape;
+pub mod time;
 pub mod usage;

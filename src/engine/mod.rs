@@ -1,3 +1,353 @@
-//! Runs jobs.
+//! Runs jobs. [`Engine`] is the cheap-to-clone handle that every dialect asks.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`ports`] | what the engine needs from outside |
+//! | `submit` | a checked request becomes a job |
+//! | `catalog` | documents and schemas |
+//! | `plans` | plans and compiled validators by schema |
+//! | `worker` | claims jobs and keeps their leases |
+//! | `run`, `call` | one job; one call to a model |
+//! | `journal` | the one writer of events: store first, announce second |
+//! | `live` | followers: register, read, go on by number |
+//! | `result` | the combined result |
+//! | `metrics` | counters |
 
+mod call;
+mod catalog;
+mod journal;
+mod live;
+mod metrics;
+mod plans;
 pub mod ports;
+mod result;
+mod run;
+mod submit;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use tokio::sync::{Notify, RwLock, Semaphore};
+use tokio::task::AbortHandle;
+use tracing::error;
+use uuid::Uuid;
+
+pub use catalog::{SchemaDraft, sha256_hex};
+pub use live::{Follow, Follower};
+pub use result::{FailedSubtree, JobResult, Wanted};
+pub use submit::{DocumentSource, JobRequest, SchemaSource};
+
+use crate::domain::error::{Code, Error};
+use crate::domain::id::{Cursor, JobId, Scope};
+use crate::domain::job::{Draft, Ending, JobView, Refusal, Status};
+use crate::domain::page::ListPage;
+use crate::domain::time::Time;
+use live::Live;
+use metrics::Metrics;
+use plans::{Planned, Plans};
+use ports::{
+    Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, LogPage, Model,
+    Provider, Reader, StoreError,
+};
+
+/// How much the engine takes on.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Jobs of one user that may be active at once.
+    pub max_active_jobs: u32,
+    /// Jobs that this process runs at once.
+    pub max_running_jobs: usize,
+    /// Bytes of one document.
+    pub max_document_bytes: u64,
+    /// The model when a request names none.
+    pub default_model: String,
+    /// Files that are read at once.
+    pub max_reads: usize,
+}
+
+/// Everything outside that the engine works with.
+pub struct Outside {
+    pub jobs: Arc<dyn Jobs>,
+    pub catalog: Arc<dyn Catalog>,
+    pub blobs: Arc<dyn Blobs>,
+    pub reader: Arc<dyn Reader>,
+    pub providers: Vec<Arc<dyn Provider>>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A model and who answers for it.
+pub(crate) struct Served {
+    name: String,
+    model: Model,
+    provider: Arc<dyn Provider>,
+}
+
+struct Inner {
+    settings: Settings,
+    jobs: Arc<dyn Jobs>,
+    catalog: Arc<dyn Catalog>,
+    blobs: Arc<dyn Blobs>,
+    reader: Arc<dyn Reader>,
+    clock: Arc<dyn Clock>,
+    /// By model name.
+    providers: BTreeMap<String, Served>,
+    live: Arc<Live>,
+    plans: Plans,
+    parsed: catalog::Parsed,
+    metrics: Metrics,
+    /// Names this process as an owner of leases; new at every start, so that a process never
+    /// takes a lease of its own dead forerunner for its own.
+    node: String,
+    /// Jobs that run here: their epoch, and the handle that stops them.
+    running: DashMap<JobId, (u64, AbortHandle)>,
+    /// A hint that the queue may have grown.
+    work: Notify,
+    reading: Semaphore,
+    blob_gate: RwLock<()>,
+    draining: AtomicBool,
+    /// Running mean of how long a subtree takes within its job, microseconds; 0 before the first.
+    pace: AtomicU64,
+}
+
+/// The handle that every dialect asks. Clones share one engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+impl Engine {
+    /// Starts the engine's workers on the current tokio runtime. They stop after [`Engine::stop`].
+    pub fn start(settings: Settings, outside: Outside) -> Self {
+        let mut providers = BTreeMap::new();
+        for provider in outside.providers {
+            for model in provider.models() {
+                let served = Served {
+                    name: model.provider.clone(),
+                    model,
+                    provider: Arc::clone(&provider),
+                };
+                providers.insert(served.model.id.clone(), served);
+            }
+        }
+        let inner = Arc::new(Inner {
+            reading: Semaphore::new(settings.max_reads.max(1)),
+            settings,
+            jobs: outside.jobs,
+            catalog: outside.catalog,
+            blobs: outside.blobs,
+            reader: outside.reader,
+            clock: outside.clock,
+            providers,
+            live: Arc::default(),
+            plans: Plans::new(),
+            parsed: catalog::Parsed::default(),
+            metrics: Metrics::new(),
+            node: Uuid::new_v4().to_string(),
+            running: DashMap::new(),
+            work: Notify::new(),
+            blob_gate: RwLock::new(()),
+            draining: AtomicBool::new(false),
+            pace: AtomicU64::new(0),
+        });
+        tokio::spawn(worker::work(Arc::clone(&inner)));
+        tokio::spawn(worker::beat(Arc::clone(&inner)));
+        Self { inner }
+    }
+
+    /// Stops claiming, and stops the runs of this process where they are. What they committed
+    /// stays; the next owner goes on from there.
+    pub fn stop(&self) {
+        self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.work.notify_waiters();
+        for entry in &self.inner.running {
+            entry.value().1.abort();
+        }
+    }
+
+    /// Whether new work is taken: the server is not stopping and the store answers.
+    pub async fn check_ready(&self) -> Result<(), Error> {
+        if self.inner.is_draining() {
+            return Err(Error::new(Code::Draining, "The server is shutting down."));
+        }
+        let nobody = JobId(Uuid::nil());
+        stored(self.inner.jobs.view(&Scope::local(), nobody).await).map(|_| ())
+    }
+
+    pub fn models(&self) -> Vec<Model> {
+        self.inner
+            .providers
+            .values()
+            .map(|served| served.model.clone())
+            .collect()
+    }
+
+    pub fn default_model(&self) -> &str {
+        &self.inner.settings.default_model
+    }
+
+    pub fn max_document_bytes(&self) -> u64 {
+        self.inner.settings.max_document_bytes
+    }
+
+    /// When a job that has not ended may end, after the pace of the jobs before it; `None` before
+    /// the first.
+    pub fn estimated_completion(&self, job: &JobView) -> Option<Time> {
+        let pace = self.inner.pace.load(Ordering::Relaxed);
+        let settled = job.subtrees_succeeded + job.subtrees_failed;
+        let left = job.total_subtrees.saturating_sub(settled);
+        (pace > 0 && !job.status.is_terminal()).then(|| {
+            self.inner
+                .clock
+                .now()
+                .plus_millis((pace * left).div_ceil(1_000))
+        })
+    }
+
+    /// Metrics in the exposition format of Prometheus.
+    pub fn metrics(&self) -> String {
+        self.inner
+            .metrics
+            .streams
+            .set(self.inner.live.followers() as i64);
+        self.inner.metrics.encode()
+    }
+
+    pub async fn job(&self, scope: &Scope, id: JobId) -> Result<JobView, Error> {
+        stored(self.inner.jobs.view(scope, id).await)?.ok_or_else(|| no_job(id))
+    }
+
+    pub async fn jobs(&self, scope: &Scope, query: JobQuery) -> Result<ListPage<JobView>, Error> {
+        stored(self.inner.jobs.list(scope, query).await)
+    }
+
+    /// Follows a job's log from a cursor, running or finished alike.
+    pub async fn follow(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        cursor: Option<Cursor>,
+    ) -> Result<Follow, Error> {
+        let after = cursor.map_or(0, |cursor| cursor.after(job));
+        Follower::open(Arc::clone(&self.inner), scope.clone(), job, after).await
+    }
+
+    /// Ends a job. When this returns, no call of it will be started any more. Cancelling a
+    /// cancelled job changes nothing.
+    pub async fn cancel(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        reason: Option<String>,
+    ) -> Result<JobView, Error> {
+        let commit = Commit {
+            job,
+            guard: Guard::Caller {
+                scope: scope.clone(),
+            },
+            drafts: vec![Draft::End(Ending::Cancelled { reason })],
+        };
+        match stored(self.inner.jobs.commit(commit).await)? {
+            Committed::Stored { view } => {
+                // The log is closed and fenced already; this only saves the calls under way.
+                if let Some((_, (_, run))) = self.inner.running.remove(&job) {
+                    run.abort();
+                }
+                self.inner.live.announce(job, view.sequence);
+                self.inner.work.notify_one();
+                Ok(*view)
+            }
+            Committed::Missing => Err(no_job(job)),
+            Committed::Refused {
+                refusal: Refusal::Ended,
+                status: Status::Cancelled,
+            } => self.job(scope, job).await,
+            Committed::Refused {
+                refusal: Refusal::Ended,
+                status,
+            } => Err(Error::new(
+                Code::JobAlreadyEnded,
+                format!(
+                    "Job {job} is {} already and cannot be cancelled.",
+                    status.name()
+                ),
+            )),
+            Committed::Refused { .. } | Committed::Fenced => Err(Error::internal()),
+        }
+    }
+
+    /// Deletes an ended job with its log and result.
+    pub async fn delete_job(&self, scope: &Scope, job: JobId) -> Result<(), Error> {
+        match stored(self.inner.jobs.delete(scope, job).await)? {
+            Deleted::Gone => Ok(()),
+            Deleted::Missing => Err(no_job(job)),
+            Deleted::InUse => Err(Error::new(
+                Code::JobActive,
+                format!(
+                    "Job {job} has not ended. Cancel it first with POST /v1/extract/jobs/{job}/cancel."
+                ),
+            )),
+        }
+    }
+}
+
+impl Inner {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    async fn log_page(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        after: u64,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<LogPage, Error> {
+        let page = self.jobs.events(scope, job, after, limit, max_bytes).await;
+        stored(page)?.ok_or_else(|| no_job(job))
+    }
+
+    /// The plan a job was made with.
+    async fn stored_plan(&self, key: &str) -> Result<Arc<Planned>, Error> {
+        if let Some(planned) = self.plans.get(key) {
+            return Ok(planned);
+        }
+        let plan = stored(self.jobs.plan(key).await)?.ok_or_else(|| {
+            error!(
+                key,
+                "engine.plan_missing: a job names a plan that is not stored"
+            );
+            Error::internal()
+        })?;
+        Ok(self.plans.keep(key.to_owned(), plan))
+    }
+}
+
+/// A new id. Version 7: ordered by time, so that lists and indexes are too.
+fn mint() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// The answer of a store, its failure told to the log and worded for a client.
+fn stored<T>(answer: Result<T, StoreError>) -> Result<T, Error> {
+    answer.map_err(|cause| match cause {
+        StoreError::Unavailable(cause) => {
+            error!(cause, "store.unavailable");
+            Error::new(
+                Code::StoreUnavailable,
+                "The store does not answer. Try again in a moment.",
+            )
+        }
+        StoreError::Failed(cause) => {
+            error!(cause, "store.failed");
+            Error::internal()
+        }
+    })
+}
+
+fn no_job(id: JobId) -> Error {
+    Error::new(Code::JobNotFound, format!("There is no job {id}."))
+}

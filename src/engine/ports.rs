@@ -2,15 +2,258 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::document::Document;
+use crate::domain::document::{Document, Kind};
 use crate::domain::error::{Error, Fault};
+use crate::domain::event::{self, Envelope};
 use crate::domain::evidence::Attributions;
+use crate::domain::id::{DocumentId, JobId, SchemaId, Scope};
+use crate::domain::job::{Draft, JobView, Ordinal, Refusal, Status};
+use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
+use crate::domain::time::Time;
 use crate::domain::usage::Usage;
+
+/// What a port answers with, boxed: beside a disk or a model its allocation costs nothing.
+pub type Answered<'a, T, E = StoreError> = BoxFuture<'a, Result<T, E>>;
+
+/// Why a store or blob call failed. The cause is for the log only.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Trying again may help.
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// The moment now. Injected, so that tests can set it.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Time;
+}
+
+/// A job to be stored, with the event that opens its log.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    pub scope: Scope,
+    pub view: JobView,
+    pub start: Envelope,
+    /// Jobs of the scope that may be active at once, this one included.
+    pub active_limit: u32,
+    /// The plan under `view.spec.plan`; stored when it is not there yet.
+    pub plan: Arc<Plan>,
+}
+
+/// What became of [`Jobs::create`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    Stored,
+    /// Nothing was written: the scope has as many active jobs as it may.
+    TooManyActive,
+    /// Nothing was written: the document is gone.
+    DocumentGone,
+}
+
+/// A job that a worker now owns.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub scope: Scope,
+    pub view: JobView,
+    /// The fence: writes of the owner carry it, and are refused once another has claimed.
+    pub epoch: u64,
+    /// How often the job was taken over from an owner that died.
+    pub crashes: u32,
+}
+
+/// Who writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guard {
+    /// The owner of the lease: refused when the epoch has moved on.
+    Lease { epoch: u64 },
+    /// The caller whose job it is: moves the epoch on, so that the owner's late writes are refused.
+    Caller { scope: Scope },
+}
+
+/// Events to append to one job's log, all or none.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub job: JobId,
+    pub guard: Guard,
+    /// Admitted in this order. An outcome whose ordinal has one already is left out.
+    pub drafts: Vec<Draft>,
+}
+
+/// What became of [`Jobs::commit`].
+#[derive(Debug, Clone)]
+pub enum Committed {
+    /// On disk; `view` is the state after it.
+    Stored { view: Box<JobView> },
+    /// Nothing was written: another owner has the job, or a caller ended it.
+    Fenced,
+    /// Nothing was written: no such job in the scope.
+    Missing,
+    /// Nothing was written: a draft does not fit the log.
+    Refused { refusal: Refusal, status: Status },
+}
+
+/// A committed event as the bytes it was committed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    pub sequence: u64,
+    pub kind: event::Kind,
+    /// One line of JSON.
+    pub payload: Bytes,
+}
+
+/// A part of a job's log and the state of the job, read in one transaction.
+#[derive(Debug, Clone)]
+pub struct LogPage {
+    pub events: Vec<StoredEvent>,
+    /// Number of the last event of the log.
+    pub last_sequence: u64,
+    /// Whether `last_sequence` is the end.
+    pub terminal: bool,
+}
+
+/// A settled subtree.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub ordinal: Ordinal,
+    /// A `subtree_result` or `subtree_error`.
+    pub event: StoredEvent,
+    /// JSON of [`event::Aside`]: what an oversize frame leaves out.
+    pub aside: Option<Bytes>,
+}
+
+/// All outcomes of a job and the state they belong to, read in one transaction.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub view: JobView,
+    /// By sequence number.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// Which jobs a list shows.
+#[derive(Debug, Clone)]
+pub struct JobQuery {
+    pub page: ListQuery,
+    pub status: Option<Status>,
+}
+
+/// What became of a delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    Gone,
+    Missing,
+    /// Nothing was deleted: a job that has not ended needs it (or is it).
+    InUse,
+}
+
+/// Jobs, their logs and their outcomes. Every write is on disk when its future resolves.
+pub trait Jobs: Send + Sync {
+    /// Counts the job against its scope by a conditional row, stores the job, its plan and its
+    /// first event in one transaction.
+    fn create(&self, new: NewJob) -> Answered<'_, Created>;
+
+    /// Gives up to `limit` waiting jobs to `owner`, the scope served longest ago first, then the
+    /// oldest job; also jobs whose lease ran out before `now`.
+    fn claim(
+        &self,
+        owner: &str,
+        now: Time,
+        lease_until: Time,
+        limit: u32,
+    ) -> Answered<'_, Vec<Claimed>>;
+
+    /// Extends every lease of `owner`.
+    fn renew(&self, owner: &str, lease_until: Time) -> Answered<'_, ()>;
+
+    /// Gives a lease back before it runs out, so that another owner may claim the job from
+    /// `claimable_at` on. Nothing happens when the epoch has moved on.
+    fn release(&self, job: JobId, epoch: u64, claimable_at: Time) -> Answered<'_, ()>;
+
+    /// Appends events and changes the job row in one transaction. Gives back the slot of the
+    /// scope when the log ends.
+    fn commit(&self, commit: Commit) -> Answered<'_, Committed>;
+
+    fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>>;
+
+    fn list(&self, scope: &Scope, query: JobQuery) -> Answered<'_, ListPage<JobView>>;
+
+    /// Events after `after`, at most `limit` of them and about `max_bytes` (at least one).
+    fn events(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        after: u64,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<LogPage>>;
+
+    fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>>;
+
+    /// The plan stored under `key`.
+    fn plan(&self, key: &str) -> Answered<'_, Option<Plan>>;
+
+    /// Deletes an ended job with its log and outcomes.
+    fn delete(&self, scope: &Scope, job: JobId) -> Answered<'_, Deleted>;
+}
+
+/// An uploaded document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredDocument {
+    pub id: DocumentId,
+    pub name: String,
+    pub kind: Kind,
+    /// Bytes.
+    pub size: u64,
+    pub sha256: String,
+    pub page_count: u32,
+    pub uploaded_at: Time,
+}
+
+/// A saved schema.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredSchema {
+    pub id: SchemaId,
+    pub name: String,
+    pub description: Option<String>,
+    pub definition: Value,
+    pub metadata: Value,
+    pub created_at: Time,
+    pub updated_at: Time,
+}
+
+/// Documents and schemas. Every write is on disk when its future resolves.
+pub trait Catalog: Send + Sync {
+    fn insert_document(&self, scope: &Scope, document: StoredDocument) -> Answered<'_, ()>;
+    fn document(&self, scope: &Scope, id: DocumentId) -> Answered<'_, Option<StoredDocument>>;
+    fn documents(&self, scope: &Scope, query: ListQuery) -> Answered<'_, ListPage<StoredDocument>>;
+    /// Refused while a job that has not ended needs it.
+    fn delete_document(&self, scope: &Scope, id: DocumentId) -> Answered<'_, Deleted>;
+    /// Whether any document of any scope, or a job that has not ended, has these bytes.
+    fn is_blob_needed(&self, sha256: &str) -> Answered<'_, bool>;
+
+    fn insert_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, ()>;
+    fn schema(&self, scope: &Scope, id: SchemaId) -> Answered<'_, Option<StoredSchema>>;
+    fn schemas(&self, scope: &Scope, query: ListQuery) -> Answered<'_, ListPage<StoredSchema>>;
+    /// Replaces all but id and creation time; false when it is not there.
+    fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool>;
+    fn delete_schema(&self, scope: &Scope, id: SchemaId) -> Answered<'_, Deleted>;
+}
+
+/// Immutable files by key. A put is on disk, whole, when its future resolves.
+pub trait Blobs: Send + Sync {
+    fn put(&self, key: &str, bytes: Bytes) -> Answered<'_, ()>;
+    fn get(&self, key: &str) -> Answered<'_, Option<Bytes>>;
+    /// No error when it is not there.
+    fn delete(&self, key: &str) -> Answered<'_, ()>;
+}
 
 /// Reads files. Runs on a blocking thread; never fetches anything the bytes name.
 pub trait Reader: Send + Sync {

@@ -1,0 +1,132 @@
+//! Immutable files by key, in a local folder: the engine's `Blobs`.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use object_store::local::LocalFileSystem;
+use object_store::{Error, ObjectStoreExt as _};
+
+use crate::engine::ports::{Answered, Blobs, StoreError};
+
+/// The longest key, bytes.
+const MAX_KEY: usize = 200;
+/// What the names of half-written files contain; no key does.
+const STAGED: char = '#';
+
+/// A folder whose files are whole or not there: each is written beside its place, flushed and
+/// renamed, and the folder is flushed too.
+#[derive(Debug)]
+pub struct Local {
+    files: LocalFileSystem,
+}
+
+impl Local {
+    /// Opens or creates the folder, for its owner only, and removes what a crash left half-written.
+    /// The folder around it must be there. Blocks.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let failed = |error: io::Error| {
+            StoreError::Failed(format!("cannot open `{}`: {error}", root.display()))
+        };
+        create(root).map_err(failed)?;
+        sweep(root.to_owned()).map_err(failed)?;
+        let files = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
+        Ok(Self { files })
+    }
+}
+
+impl Blobs for Local {
+    fn put(&self, key: &str, bytes: Bytes) -> Answered<'_, ()> {
+        let place = place(key);
+        async move {
+            // Written even when it is there: whether the bytes there are whole and flushed takes
+            // as long to find out.
+            self.files.put(&place?, bytes.into()).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn get(&self, key: &str) -> Answered<'_, Option<Bytes>> {
+        let place = place(key);
+        async move {
+            match self.files.get(&place?).await {
+                Ok(found) => Ok(Some(found.bytes().await?)),
+                Err(Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        }
+        .boxed()
+    }
+
+    fn delete(&self, key: &str) -> Answered<'_, ()> {
+        let place = place(key);
+        async move {
+            match self.files.delete(&place?).await {
+                Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Keys become file names, so only plain ones are taken, such as `documents/9f86d0`.
+fn place(key: &str) -> Result<object_store::path::Path, StoreError> {
+    let is_plain = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-')
+    };
+    let is_part = |part: &str| {
+        !part.is_empty() && part != "." && !part.contains("..") && part.bytes().all(is_plain)
+    };
+    if key.len() <= MAX_KEY && key.split('/').all(is_part) {
+        return Ok(key.into());
+    }
+    let shown: String = key.chars().take(80).collect();
+    Err(StoreError::Failed(format!(
+        "`{shown}` is not a key. A key has at most {MAX_KEY} of the characters a-z, 0-9, `.`, `_` and \
+         `-`, in parts divided by `/`, without `..`."
+    )))
+}
+
+fn create(root: &Path) -> io::Result<()> {
+    if root.is_dir() {
+        return Ok(());
+    }
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(root)?;
+    // The folder itself must outlive a power cut as well as its files.
+    #[cfg(unix)]
+    if let Some(around) = root.canonicalize()?.parent() {
+        File::open(around)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn sweep(root: PathBuf) -> io::Result<()> {
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name().to_string_lossy().contains(STAGED) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Generic { .. } => Self::Unavailable(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! PDF: opens the file, reads its pages side by side, and says what is wrong in our words.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, available_parallelism};
+use std::time::{Duration, Instant};
+
+use hayro_interpret::{
+    Context, InterpreterCache, InterpreterSettings, TransformExt, interpret_page,
+};
+use hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
+
+use super::bold::BoldGlyphs;
+use super::content::{Budget, Collector, Content, Exceeded};
+use super::words;
+use crate::domain::document::Page;
+use crate::domain::error::{Code, Error};
+
+const MAX_PAGES: usize = 2_000;
+const MAX_GLYPHS: usize = 20_000_000;
+const MAX_GLYPHS_PER_PAGE: usize = 1_000_000;
+const MAX_SECONDS: u64 = 60;
+/// Parsing recurses into nested objects and forms; the usual 2 MiB of a thread are too few.
+const STACK_BYTES: usize = 32 << 20;
+/// A thread more pays only from about this many pages on.
+const PAGES_PER_THREAD: usize = 4;
+
+/// The pages of a PDF file.
+pub fn read(bytes: &[u8]) -> Result<Vec<Page>, Error> {
+    let deadline = Instant::now() + Duration::from_secs(MAX_SECONDS);
+    let data = bytes.to_vec();
+    let outcome = thread::scope(|scope| {
+        thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, || {
+                let pdf = guard(|| Pdf::new(data).map_err(load_error))??;
+                read_pages(&pdf, deadline)
+            })
+            .map_err(|_| Error::internal())?
+            .join()
+            .map_err(|_| corrupt("its structure"))?
+    })?;
+    into_pages(outcome)
+}
+
+/// What one page gave.
+struct PageRead {
+    page: Page,
+    pictures: bool,
+    unmapped: bool,
+}
+
+fn read_pages(pdf: &Pdf, deadline: Instant) -> Result<Vec<PageRead>, Error> {
+    let count = guard(|| pdf.pages().len())?;
+    if count == 0 {
+        return Err(Error::new(
+            Code::DocumentEmpty,
+            "The PDF has no pages. Upload a file with at least one page.",
+        ));
+    }
+    if count > MAX_PAGES {
+        return Err(Error::new(
+            Code::DocumentTooComplex,
+            format!(
+                "The PDF has {count} pages, the limit is {MAX_PAGES}. Split it into smaller files."
+            ),
+        ));
+    }
+    let cores = available_parallelism().map_or(1, usize::from);
+    let work = Work {
+        pdf,
+        next: AtomicUsize::new(0),
+        failed: AtomicBool::new(false),
+        budget: Budget::new(MAX_GLYPHS, MAX_GLYPHS_PER_PAGE, deadline),
+        done: Mutex::new(Vec::with_capacity(count)),
+    };
+    let extra = cores.min(count.div_ceil(PAGES_PER_THREAD)) - 1;
+    let first_error = thread::scope(|scope| {
+        let others: Vec<_> = (0..extra)
+            .filter_map(|_| {
+                thread::Builder::new()
+                    .stack_size(STACK_BYTES)
+                    .spawn_scoped(scope, || work.run(count))
+                    .ok()
+            })
+            .collect();
+        let mut result = work.run(count);
+        for other in others {
+            result = result.and(other.join().unwrap_or_else(|_| Err(corrupt("its pages"))));
+        }
+        result
+    });
+    first_error?;
+    let mut pages = work.done.into_inner().unwrap_or_default();
+    pages.sort_by_key(|read| read.page.number);
+    Ok(pages)
+}
+
+/// The pages still to read, shared by the threads that take them one at a time.
+struct Work<'a> {
+    pdf: &'a Pdf,
+    next: AtomicUsize,
+    failed: AtomicBool,
+    budget: Budget,
+    done: Mutex<Vec<PageRead>>,
+}
+
+impl Work<'_> {
+    fn run(&self, count: usize) -> Result<(), Error> {
+        // Fonts are shared by the pages a thread reads; the cache cannot cross threads.
+        let cache = InterpreterCache::new();
+        let mut bold = BoldGlyphs::default();
+        while !self.failed.load(Ordering::Relaxed) {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                break;
+            }
+            match self.page(index, &cache, &mut bold) {
+                Ok(page) => {
+                    if let Ok(mut done) = self.done.lock() {
+                        done.push(page);
+                    }
+                }
+                Err(error) => {
+                    self.failed.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn page<'a>(
+        &'a self,
+        index: usize,
+        cache: &InterpreterCache<'a>,
+        bold: &mut BoldGlyphs,
+    ) -> Result<PageRead, Error> {
+        let number = index as u32 + 1;
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            let page = &self.pdf.pages()[index];
+            let (width, height) = page.render_dimensions();
+            let bounds = hayro_interpret::kurbo::Rect::new(0.0, 0.0, width.into(), height.into());
+            let mut context = Context::new(
+                page.initial_transform(true).to_kurbo(),
+                bounds,
+                cache,
+                self.pdf.xref(),
+                InterpreterSettings::default(),
+            );
+            bold.learn(page, cache);
+            let mut collector = Collector::new(&self.budget, bold, bounds);
+            interpret_page(page, &mut context, &mut collector);
+            to_page(number, width, height, collector.finish())
+        }));
+        caught.map_err(|panic| match panic.downcast_ref::<Exceeded>() {
+            Some(exceeded) => too_complex(number, *exceeded),
+            None => corrupt(&format!("page {number}")),
+        })
+    }
+}
+
+fn to_page(number: u32, width: f32, height: f32, content: Content) -> PageRead {
+    let Content {
+        glyphs,
+        rules,
+        pictures,
+        unmapped,
+    } = content;
+    let lines = words::assemble(glyphs, width, height);
+    let rules = rules.into_rules(width, height);
+    PageRead {
+        page: Page::from_lines(number, width, height, lines, rules),
+        pictures,
+        unmapped,
+    }
+}
+
+fn into_pages(read: Vec<PageRead>) -> Result<Vec<Page>, Error> {
+    if read.iter().any(|read| !read.page.words.is_empty()) {
+        return Ok(read.into_iter().map(|read| read.page).collect());
+    }
+    let numbers = |wanted: fn(&PageRead) -> bool| {
+        let found = read.iter().filter(|read| wanted(read));
+        listed(found.map(|read| read.page.number))
+    };
+    let pictures = numbers(|read| read.pictures);
+    let unmapped = numbers(|read| read.unmapped);
+    Err(if !unmapped.is_empty() {
+        Error::new(
+            Code::DocumentWithoutText,
+            format!(
+                "The letters on {unmapped} have no Unicode values in their fonts, so the text \
+                 cannot be read. Save the file again with searchable text, for example with OCR; \
+                 OCR is not built in."
+            ),
+        )
+    } else if !pictures.is_empty() {
+        Error::new(
+            Code::DocumentWithoutText,
+            format!(
+                "The PDF has pictures or drawings on {pictures} but no text on any page. OCR is \
+                 not built in: run OCR on the file first and upload the searchable PDF."
+            ),
+        )
+    } else {
+        Error::new(
+            Code::DocumentEmpty,
+            format!(
+                "All {} pages of the PDF are blank. Upload a file with content.",
+                read.len()
+            ),
+        )
+    })
+}
+
+/// Page numbers for people: `page 3`, `pages 1-4, 7`; empty for none.
+fn listed(numbers: impl Iterator<Item = u32>) -> String {
+    const MOST: usize = 20;
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    if ranges.is_empty() {
+        return String::new();
+    }
+    let one = matches!(ranges.as_slice(), [(from, to)] if from == to);
+    let shown: Vec<_> = ranges
+        .iter()
+        .take(MOST)
+        .map(|(from, to)| {
+            if from == to {
+                from.to_string()
+            } else {
+                format!("{from}-{to}")
+            }
+        })
+        .collect();
+    let more = if ranges.len() > MOST { " and more" } else { "" };
+    let noun = if one { "page" } else { "pages" };
+    format!("{noun} {}{more}", shown.join(", "))
+}
+
+/// Runs foreign code; a panic in it means that the file is broken in a way it did not expect.
+fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_: Box<dyn Any + Send>| corrupt("its structure"))
+}
+
+fn load_error(error: LoadPdfError) -> Error {
+    match error {
+        LoadPdfError::Decryption(DecryptionError::PasswordProtected) => Error::new(
+            Code::PasswordRequired,
+            "The PDF is encrypted and opens only with a password. Remove the password and upload \
+             the file again.",
+        ),
+        LoadPdfError::Decryption(DecryptionError::UnsupportedAlgorithm) => Error::new(
+            Code::PasswordRequired,
+            "The PDF is encrypted in a way that is not read here (standard password encryption \
+             is). Remove the encryption and upload the file again.",
+        ),
+        LoadPdfError::Decryption(
+            DecryptionError::MissingIDEntry | DecryptionError::InvalidEncryption,
+        ) => corrupt("its encryption dictionary"),
+        LoadPdfError::Invalid => corrupt("its structure"),
+    }
+}
+
+fn corrupt(what: &str) -> Error {
+    Error::new(
+        Code::DocumentCorrupt,
+        format!(
+            "The file begins as a PDF but {what} cannot be read. Open it in a PDF viewer, save it \
+             again and upload the new file."
+        ),
+    )
+}
+
+fn too_complex(number: u32, exceeded: Exceeded) -> Error {
+    let limit = match exceeded {
+        Exceeded::Glyphs => format!("the PDF draws more than {MAX_GLYPHS} characters"),
+        Exceeded::PageGlyphs => {
+            format!("page {number} draws more than {MAX_GLYPHS_PER_PAGE} characters")
+        }
+        Exceeded::Time => format!("reading it took longer than {MAX_SECONDS} seconds"),
+    };
+    Error::new(
+        Code::DocumentTooComplex,
+        format!("The document is over a limit: {limit}. Split it into smaller files."),
+    )
+}

@@ -1,0 +1,270 @@
+//! The `config` of a job: checked at the door, echoed as used.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::error::{Code, Detail, Error};
+
+/// Settings of one job after checking; every field has the value that is used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    pub model: String,
+    /// Calls of this job at the same time, 1..=20.
+    pub max_num_concurrent_requests: u32,
+    pub validate_response_schema: bool,
+    pub per_key_attribution: bool,
+    /// 0.0..=2.0; null leaves it to the model.
+    pub temperature: Option<f64>,
+    pub seed: Option<i64>,
+    pub enable_thinking: bool,
+    /// Times a failed call is asked again, 0..=10.
+    pub n_max_retries: u32,
+    pub additional_instructions: Option<String>,
+    pub enable_agentic_array_extraction: bool,
+    pub splitter_configs: SplitterConfigs,
+    pub use_explicit_context_cache: bool,
+    /// The fields the request named: what the chosen model cannot honour is reported for these.
+    #[serde(skip)]
+    pub given: Vec<String>,
+}
+
+/// How the schema is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitterConfigs {
+    /// An object with at most this many leaf fields stays with the fields around it, 0..=100.
+    pub max_fields_to_join: u32,
+    /// The most subtrees, 1..=200; a schema that would give more is cut less deep.
+    pub max_subtrees: u32,
+}
+
+impl Default for SplitterConfigs {
+    fn default() -> Self {
+        Self {
+            max_fields_to_join: 3,
+            max_subtrees: 200,
+        }
+    }
+}
+
+/// The most characters of `additional_instructions`.
+const MAX_INSTRUCTIONS: usize = 10_000;
+
+/// Reads fields out of a JSON object and gathers every fault with its pointer.
+struct Fields<'a> {
+    at: &'static str,
+    object: &'a Map<String, Value>,
+    known: Vec<&'static str>,
+    errors: Vec<Detail>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(at: &'static str, object: &'a Map<String, Value>) -> Self {
+        Self {
+            at,
+            object,
+            known: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The field's value; null counts as not given.
+    fn get(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.known.push(name);
+        self.object.get(name).filter(|value| !value.is_null())
+    }
+
+    fn refuse(&mut self, name: &str, value: &Value, allowed: &str) {
+        let shown: String = value.to_string().chars().take(80).collect();
+        self.errors.push(Detail {
+            pointer: format!("{}/{name}", self.at),
+            message: format!("`{shown}` is not allowed; expected {allowed}."),
+        });
+    }
+
+    fn boolean(&mut self, name: &'static str, default: bool) -> bool {
+        let Some(value) = self.get(name) else {
+            return default;
+        };
+        value.as_bool().unwrap_or_else(|| {
+            self.refuse(name, value, "true or false");
+            default
+        })
+    }
+
+    fn count(&mut self, name: &'static str, default: u32, low: u32, high: u32) -> u32 {
+        let Some(value) = self.get(name) else {
+            return default;
+        };
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        number
+            .filter(|number| (low..=high).contains(number))
+            .unwrap_or_else(|| {
+                self.refuse(name, value, &format!("an integer from {low} to {high}"));
+                default
+            })
+    }
+
+    fn unknown(&mut self) {
+        for name in self
+            .object
+            .keys()
+            .filter(|name| !self.known.contains(&name.as_str()))
+        {
+            self.errors.push(Detail {
+                pointer: format!("{}/{name}", self.at),
+                message: format!(
+                    "There is no such setting. Settings are: {}.",
+                    self.known.join(", ")
+                ),
+            });
+        }
+    }
+}
+
+impl Config {
+    /// Checks the `config` member of a request. Every fault is reported at once, by pointer.
+    pub fn parse(value: Option<&Value>, default_model: &str) -> Result<Self, Error> {
+        let empty = Map::new();
+        let object = match value {
+            None | Some(Value::Null) => &empty,
+            Some(Value::Object(object)) => object,
+            Some(other) => {
+                return Err(
+                    Error::new(Code::InvalidConfig, "`config` must be an object.")
+                        .at("/config", format!("`{other}` is not an object.")),
+                );
+            }
+        };
+        let mut fields = Fields::new("/config", object);
+        let config = Self {
+            model: text(&mut fields, "model", 200).unwrap_or_else(|| default_model.to_owned()),
+            max_num_concurrent_requests: fields.count("max_num_concurrent_requests", 5, 1, 20),
+            validate_response_schema: fields.boolean("validate_response_schema", true),
+            per_key_attribution: fields.boolean("per_key_attribution", false),
+            temperature: temperature(&mut fields),
+            seed: seed(&mut fields),
+            enable_thinking: fields.boolean("enable_thinking", false),
+            n_max_retries: fields.count("n_max_retries", 2, 0, 10),
+            additional_instructions: text(&mut fields, "additional_instructions", MAX_INSTRUCTIONS),
+            enable_agentic_array_extraction: fields
+                .boolean("enable_agentic_array_extraction", true),
+            splitter_configs: splitter(&mut fields),
+            use_explicit_context_cache: fields.boolean("use_explicit_context_cache", false),
+            given: object
+                .keys()
+                .filter(|name| !object[*name].is_null())
+                .cloned()
+                .collect(),
+        };
+        fields.unknown();
+        if fields.errors.is_empty() {
+            Ok(config)
+        } else {
+            let first = &fields.errors[0];
+            let detail = format!("`{}`: {}", first.pointer, first.message);
+            Err(Error::new(Code::InvalidConfig, detail).with_errors(fields.errors))
+        }
+    }
+}
+
+fn text(fields: &mut Fields, name: &'static str, most: usize) -> Option<String> {
+    let value = fields.get(name)?;
+    match value.as_str() {
+        Some(text) if text.chars().count() <= most && !text.trim().is_empty() => {
+            Some(text.to_owned())
+        }
+        _ => {
+            fields.refuse(name, value, &format!("text of 1 to {most} characters"));
+            None
+        }
+    }
+}
+
+fn temperature(fields: &mut Fields) -> Option<f64> {
+    let value = fields.get("temperature")?;
+    let number = value.as_f64().filter(|number| (0.0..=2.0).contains(number));
+    if number.is_none() {
+        fields.refuse("temperature", value, "a number from 0.0 to 2.0");
+    }
+    number
+}
+
+fn seed(fields: &mut Fields) -> Option<i64> {
+    let value = fields.get("seed")?;
+    if value.as_i64().is_none() {
+        fields.refuse("seed", value, "an integer");
+    }
+    value.as_i64()
+}
+
+fn splitter(fields: &mut Fields) -> SplitterConfigs {
+    let default = SplitterConfigs::default();
+    let Some(value) = fields.get("splitter_configs") else {
+        return default;
+    };
+    let Some(object) = value.as_object() else {
+        fields.refuse("splitter_configs", value, "an object");
+        return default;
+    };
+    let mut inner = Fields::new("/config/splitter_configs", object);
+    let configs = SplitterConfigs {
+        max_fields_to_join: inner.count("max_fields_to_join", default.max_fields_to_join, 0, 100),
+        max_subtrees: inner.count("max_subtrees", default.max_subtrees, 1, 200),
+    };
+    inner.unknown();
+    fields.errors.append(&mut inner.errors);
+    configs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_absent_config_gives_every_default() {
+        let config = Config::parse(None, "layout").unwrap();
+        assert_eq!(config.model, "layout");
+        assert_eq!(config.max_num_concurrent_requests, 5);
+        assert!(config.validate_response_schema && !config.per_key_attribution);
+        assert_eq!(config.splitter_configs, SplitterConfigs::default());
+    }
+
+    #[test]
+    fn every_fault_is_named_by_its_pointer() {
+        let given = json!({
+            "max_num_concurrent_requests": 21, "temperature": 2.5, "seed": "x", "model": "",
+            "enable_thinking": 1, "n_max_retries": -1, "colour": true,
+            "splitter_configs": {"max_subtrees": 0, "depth": 1},
+        });
+        let error = Config::parse(Some(&given), "layout").unwrap_err();
+        let pointers: Vec<_> = error.errors.iter().map(|e| e.pointer.as_str()).collect();
+        assert_eq!(error.code, Code::InvalidConfig);
+        for pointer in [
+            "/config/max_num_concurrent_requests",
+            "/config/temperature",
+            "/config/seed",
+            "/config/model",
+            "/config/enable_thinking",
+            "/config/n_max_retries",
+            "/config/colour",
+            "/config/splitter_configs/max_subtrees",
+            "/config/splitter_configs/depth",
+        ] {
+            assert!(pointers.contains(&pointer), "{pointer} in {pointers:?}");
+        }
+        assert_eq!(pointers.len(), 9);
+    }
+
+    #[test]
+    fn limits_themselves_are_allowed() {
+        let given =
+            json!({"max_num_concurrent_requests": 20, "temperature": 0, "n_max_retries": 0});
+        let config = Config::parse(Some(&given), "layout").unwrap();
+        assert_eq!(
+            (config.max_num_concurrent_requests, config.temperature),
+            (20, Some(0.0))
+        );
+        assert_eq!(config.given.len(), 3);
+    }
+}

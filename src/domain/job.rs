@@ -1,0 +1,431 @@
+//! A job: what was asked, where it stands, and which events may come next.
+//!
+//! [`JobView`] is the fold of a job's events. A store calls [`JobView::admit`] inside the
+//! transaction that writes the event, so the log and the row can never tell different stories.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::config::Config;
+use super::error::Fault;
+use super::event::{
+    End, Envelope, Event, JobStatus, Links, PROTOCOL_VERSION, PlannedSubtree, Progress, Reason,
+    Start, Step, SubtreeError, SubtreeResult, SubtreeRetry, Validation,
+};
+use super::id::{DocumentId, JobId, SchemaId};
+use super::pointer::Pointer;
+use super::time::Time;
+use super::usage::Usage;
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Pending,
+    Processing,
+    Retrying,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Processing,
+        Self::Retrying,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Retrying => "retrying",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// Whether `job_status` may announce the move from here to `next`.
+    fn may_move_to(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Pending | Self::Retrying, Self::Processing) | (Self::Processing, Self::Retrying)
+        )
+    }
+}
+
+/// A checked request, as it is kept with the job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    pub document_id: DocumentId,
+    pub document_name: String,
+    /// Lower-case hexadecimal SHA-256 of the document's bytes: the key of its blobs.
+    pub document_sha256: String,
+    /// Null when the schema came with the request.
+    pub schema_id: Option<SchemaId>,
+    pub schema_name: Option<String>,
+    /// Key of the stored plan.
+    pub plan: String,
+    pub config: Config,
+    /// What the chosen model cannot honour of the request.
+    pub warnings: Vec<Warning>,
+}
+
+/// A setting that was accepted and changes nothing, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    pub field: String,
+    pub message: String,
+}
+
+/// The fold of a job's events: what a poll shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    pub id: JobId,
+    pub status: Status,
+    /// Number of the last committed event.
+    pub sequence: u64,
+    pub created_at: Time,
+    /// Time of the last committed event.
+    pub updated_at: Time,
+    pub ended_at: Option<Time>,
+    pub expires_at: Option<Time>,
+    pub step: Step,
+    pub total_subtrees: u64,
+    pub subtrees_succeeded: u64,
+    pub subtrees_failed: u64,
+    pub total_fields: u64,
+    pub fields_processed: u64,
+    pub usage: Usage,
+    /// Of the job when it failed; until then of the last failed subtree.
+    pub error: Option<(Fault, String)>,
+    pub spec: JobSpec,
+}
+
+/// What the engine wants to say next. Numbers, times and progress are filled in when it is
+/// admitted, in the order of the log.
+#[derive(Debug, Clone)]
+pub enum Draft {
+    Status {
+        status: Status,
+        reason: Reason,
+        message: Option<String>,
+    },
+    Result(ResultDraft),
+    Error(ErrorDraft),
+    Retry(SubtreeRetry),
+    End(Ending),
+}
+
+/// Which outcome of which job: at most one is ever admitted.
+pub type Ordinal = u32;
+
+#[derive(Debug, Clone)]
+pub struct ResultDraft {
+    pub ordinal: Ordinal,
+    pub subtree_id: String,
+    pub path: Pointer,
+    pub fields: u32,
+    pub extracted_result: Box<RawValue>,
+    pub attributions: Option<Box<RawValue>>,
+    pub usage: Usage,
+    pub attempts: u32,
+    pub duration_ms: u64,
+    pub validation: Option<Validation>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ErrorDraft {
+    pub ordinal: Ordinal,
+    pub subtree_id: String,
+    pub path: Pointer,
+    pub fields: u32,
+    pub fault: Fault,
+    pub message: String,
+    pub usage: Usage,
+    pub attempts: u32,
+    pub duration_ms: u64,
+}
+
+/// How a job ends.
+#[derive(Debug, Clone)]
+pub enum Ending {
+    /// Every subtree has an outcome: completed when one succeeded, else failed.
+    Settled,
+    Failed {
+        fault: Fault,
+        message: String,
+    },
+    Cancelled {
+        reason: Option<String>,
+    },
+}
+
+impl Draft {
+    /// The subtree this settles, when it is an outcome.
+    pub fn ordinal(&self) -> Option<Ordinal> {
+        match self {
+            Self::Result(draft) => Some(draft.ordinal),
+            Self::Error(draft) => Some(draft.ordinal),
+            _ => None,
+        }
+    }
+}
+
+/// Why a draft does not fit the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the job has ended")]
+    Ended,
+    #[error("a job that is {from:?} does not become {to:?}")]
+    IllegalMove { from: Status, to: Status },
+    #[error("{settled} of {total} subtrees have an outcome")]
+    Unsettled { settled: u64, total: u64 },
+}
+
+impl JobView {
+    /// The state of a new job and its first event.
+    pub fn open(
+        id: JobId,
+        spec: JobSpec,
+        subtrees: &[PlannedSubtree],
+        at: Time,
+    ) -> (Self, Envelope) {
+        let total_subtrees = subtrees.len() as u64;
+        let total_fields = subtrees
+            .iter()
+            .map(|subtree| u64::from(subtree.total_fields))
+            .sum();
+        let start = Start {
+            protocol_version: PROTOCOL_VERSION.to_owned(),
+            total_subtrees,
+            total_fields,
+            start_time: at,
+            status: Status::Pending,
+            document_id: Some(spec.document_id),
+            schema_id: spec.schema_id,
+            model: spec.config.model.clone(),
+            per_key_attribution: spec.config.per_key_attribution,
+            subtrees: (subtrees.len() <= super::event::MAX_LISTED_SUBTREES)
+                .then(|| subtrees.to_vec()),
+            links: Links::of(id),
+        };
+        let view = Self {
+            id,
+            status: Status::Pending,
+            sequence: 1,
+            created_at: at,
+            updated_at: at,
+            ended_at: None,
+            expires_at: None,
+            step: Step::Queued,
+            total_subtrees,
+            subtrees_succeeded: 0,
+            subtrees_failed: 0,
+            total_fields,
+            fields_processed: 0,
+            usage: Usage::default(),
+            error: None,
+            spec,
+        };
+        let envelope = Envelope {
+            job: id,
+            sequence: 1,
+            at,
+            event: Event::Start(start),
+        };
+        (view, envelope)
+    }
+
+    pub fn progress(&self) -> Progress {
+        let share = if self.status == Status::Completed {
+            100.0
+        } else if self.total_fields == 0 {
+            0.0
+        } else {
+            self.fields_processed as f64 * 100.0 / self.total_fields as f64
+        };
+        Progress {
+            completion_percentage: (share * 10.0).floor() / 10.0,
+            current_step: self.step,
+            fields_processed: self.fields_processed,
+            total_fields: self.total_fields,
+        }
+    }
+
+    pub fn is_partial(&self) -> bool {
+        self.subtrees_succeeded < self.total_subtrees
+    }
+
+    /// Admits a draft as the next event and folds it in.
+    ///
+    /// The caller has made sure that an outcome of the same ordinal was not admitted before.
+    /// `retention_ms` is how long results are kept after the end.
+    pub fn admit(
+        &mut self,
+        draft: Draft,
+        now: Time,
+        retention_ms: u64,
+    ) -> Result<Envelope, Refusal> {
+        if self.status.is_terminal() {
+            return Err(Refusal::Ended);
+        }
+        let at = now.max(self.updated_at);
+        let event = match draft {
+            Draft::Status {
+                status,
+                reason,
+                message,
+            } => self.move_to(status, reason, message)?,
+            Draft::Result(draft) => self.succeed(draft),
+            Draft::Error(draft) => self.fail(draft),
+            Draft::Retry(retry) => Event::SubtreeRetry(retry),
+            Draft::End(ending) => self.end(ending, at, retention_ms)?,
+        };
+        self.sequence += 1;
+        self.updated_at = at;
+        Ok(Envelope {
+            job: self.id,
+            sequence: self.sequence,
+            at,
+            event,
+        })
+    }
+
+    fn move_to(
+        &mut self,
+        status: Status,
+        reason: Reason,
+        message: Option<String>,
+    ) -> Result<Event, Refusal> {
+        let previous_status = self.status;
+        if !previous_status.may_move_to(status) {
+            return Err(Refusal::IllegalMove {
+                from: previous_status,
+                to: status,
+            });
+        }
+        self.status = status;
+        if status == Status::Processing && self.step == Step::Queued {
+            self.step = Step::LoadingDocument;
+        }
+        let progress = self.progress();
+        Ok(Event::JobStatus(JobStatus {
+            status,
+            previous_status,
+            reason,
+            progress,
+            message,
+            retry_at: None,
+        }))
+    }
+
+    fn succeed(&mut self, draft: ResultDraft) -> Event {
+        self.settle(draft.fields, &draft.usage);
+        self.subtrees_succeeded += 1;
+        Event::SubtreeResult(SubtreeResult {
+            subtree_id: draft.subtree_id,
+            path: draft.path,
+            extracted_result: draft.extracted_result,
+            attributions: draft.attributions,
+            usage_metadata: draft.usage,
+            attempts: draft.attempts,
+            duration_ms: draft.duration_ms,
+            validation: draft.validation,
+            oversize: false,
+            result_url: None,
+            progress: self.progress(),
+        })
+    }
+
+    fn fail(&mut self, draft: ErrorDraft) -> Event {
+        self.settle(draft.fields, &draft.usage);
+        self.subtrees_failed += 1;
+        self.error = Some((draft.fault, draft.message.clone()));
+        Event::SubtreeError(SubtreeError {
+            subtree_id: draft.subtree_id,
+            path: draft.path,
+            error_message: draft.message,
+            error_type: draft.fault,
+            attempts: draft.attempts,
+            usage_metadata: draft.usage,
+            duration_ms: draft.duration_ms,
+            progress: self.progress(),
+        })
+    }
+
+    fn settle(&mut self, fields: u32, usage: &Usage) {
+        self.step = Step::Extracting;
+        self.fields_processed += u64::from(fields);
+        self.usage.add(usage);
+    }
+
+    fn end(&mut self, ending: Ending, at: Time, retention_ms: u64) -> Result<Event, Refusal> {
+        let settled = self.subtrees_succeeded + self.subtrees_failed;
+        let mut cancel_reason = None;
+        self.status = match ending {
+            Ending::Settled if settled < self.total_subtrees => {
+                return Err(Refusal::Unsettled {
+                    settled,
+                    total: self.total_subtrees,
+                });
+            }
+            Ending::Settled if self.subtrees_succeeded > 0 => Status::Completed,
+            Ending::Settled => {
+                let (fault, last) = self
+                    .error
+                    .take()
+                    .unwrap_or((Fault::Internal, String::new()));
+                let message = format!("No subtree could be extracted. The last error: {last}");
+                self.error = Some((fault, message.chars().take(2000).collect()));
+                Status::Failed
+            }
+            Ending::Failed { fault, message } => {
+                self.error = Some((fault, message));
+                Status::Failed
+            }
+            Ending::Cancelled { reason } => {
+                cancel_reason = reason;
+                Status::Cancelled
+            }
+        };
+        if self.status != Status::Failed {
+            self.error = None;
+        }
+        self.step = Step::Done;
+        self.ended_at = Some(at);
+        self.expires_at = Some(at.plus_millis(retention_ms));
+        let available = self.subtrees_succeeded > 0;
+        let (error_type, error_message) = self.error.clone().unzip();
+        Ok(Event::End(End {
+            status: self.status,
+            end_time: at,
+            duration_ms: at.since(self.created_at),
+            total_subtrees: self.total_subtrees,
+            subtrees_succeeded: self.subtrees_succeeded,
+            subtrees_failed: self.subtrees_failed,
+            partial: self.is_partial(),
+            results_available: available,
+            results_url: available.then(|| Links::of(self.id).results),
+            results_expire_at: self.expires_at,
+            error_type,
+            error_message,
+            cancel_reason,
+            usage_metadata: self.usage.clone(),
+            progress: self.progress(),
+        }))
+    }
+}

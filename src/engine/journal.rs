@@ -1,0 +1,119 @@
+//! The one writer of events: store first, announce second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, warn};
+
+use super::Inner;
+use super::ports::{Commit, Committed, Guard, StoreError};
+use crate::domain::id::JobId;
+use crate::domain::job::Draft;
+
+/// Drafts that may wait for the disk. A full queue holds the calls back.
+const QUEUE: usize = 64;
+/// Waits between tries while the store does not answer.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// The run must stop: the job is no longer this worker's, or its log cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Halt;
+
+struct Entry {
+    draft: Draft,
+    written: Option<oneshot::Sender<()>>,
+}
+
+/// The log of one running job, for its owner. Clones share one queue, whose order is the order
+/// of the log.
+#[derive(Clone)]
+pub(super) struct Journal {
+    queue: mpsc::Sender<Entry>,
+}
+
+impl Journal {
+    /// Starts the writer task of a claimed job. It ends when every clone is gone, or when a write
+    /// is refused; then every call answers [`Halt`].
+    pub(super) fn start(engine: Arc<Inner>, job: JobId, epoch: u64) -> Self {
+        let (queue, entries) = mpsc::channel(QUEUE);
+        tokio::spawn(write(engine, job, Guard::Lease { epoch }, entries));
+        Self { queue }
+    }
+
+    /// Queues a draft. It is in the log, in this order, unless the run halts.
+    pub(super) async fn push(&self, draft: Draft) -> Result<(), Halt> {
+        self.queue
+            .send(Entry {
+                draft,
+                written: None,
+            })
+            .await
+            .map_err(|_| Halt)
+    }
+
+    /// Queues a draft and waits until it is on disk.
+    pub(super) async fn record(&self, draft: Draft) -> Result<(), Halt> {
+        let (written, done) = oneshot::channel();
+        self.queue
+            .send(Entry {
+                draft,
+                written: Some(written),
+            })
+            .await
+            .map_err(|_| Halt)?;
+        done.await.map_err(|_| Halt)
+    }
+}
+
+async fn write(engine: Arc<Inner>, job: JobId, guard: Guard, mut entries: mpsc::Receiver<Entry>) {
+    let mut batch = Vec::new();
+    while entries.recv_many(&mut batch, QUEUE).await > 0 {
+        let (drafts, waiting): (Vec<_>, Vec<_>) = batch
+            .drain(..)
+            .map(|entry| (entry.draft, entry.written))
+            .unzip();
+        if !commit(&engine, job, &guard, drafts).await {
+            return;
+        }
+        for written in waiting.into_iter().flatten() {
+            // Nobody waits any more when the run was dropped; the event stands all the same.
+            let _ = written.send(());
+        }
+    }
+}
+
+/// Whether the drafts are on disk. Tries for as long as the store does not answer: the outcomes
+/// it holds were paid for.
+async fn commit(engine: &Inner, job: JobId, guard: &Guard, drafts: Vec<Draft>) -> bool {
+    let mut wait = FIRST_WAIT;
+    loop {
+        let commit = Commit {
+            job,
+            guard: guard.clone(),
+            drafts: drafts.clone(),
+        };
+        match engine.jobs.commit(commit).await {
+            Ok(Committed::Stored { view }) => {
+                engine.metrics.events.inc_by(drafts.len() as u64);
+                engine.live.announce(job, view.sequence);
+                return true;
+            }
+            Ok(Committed::Fenced | Committed::Missing) => return false,
+            Ok(Committed::Refused { refusal, status }) => {
+                error!(%job, %refusal, ?status, "journal.refused: the log does not take this event");
+                return false;
+            }
+            Err(StoreError::Unavailable(cause)) => {
+                warn!(%job, cause, wait_ms = wait.as_millis() as u64, "journal.wait: the store does not answer");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            Err(StoreError::Failed(cause)) => {
+                error!(%job, cause, "journal.failed: the log cannot be written");
+                return false;
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Plans and compiled validators, kept by what they were made from.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use jsonschema::Validator;
+use lru::LruCache;
+use parking_lot::Mutex;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::domain::config::SplitterConfigs;
+use crate::domain::error::{Code, Error};
+use crate::domain::plan::Plan;
+use crate::domain::schema;
+
+/// Changes whenever the same schema would be cut in another way.
+const PLANNER: &str = "1";
+/// Plans kept in memory.
+const KEPT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+/// How long a schema may take to be accepted and cut.
+const BUDGET: Duration = Duration::from_secs(2);
+
+/// A plan with its validators, each compiled when it is first used.
+pub(super) struct Planned {
+    pub(super) key: String,
+    pub(super) plan: Arc<Plan>,
+    validators: Vec<OnceLock<Result<Validator, Error>>>,
+}
+
+impl Planned {
+    fn new(key: String, plan: Plan) -> Self {
+        let validators = plan.subtrees.iter().map(|_| OnceLock::new()).collect();
+        Self {
+            key,
+            plan: Arc::new(plan),
+            validators,
+        }
+    }
+
+    /// The validator of subtree `index`'s value.
+    pub(super) fn validator(&self, index: usize) -> Result<&Validator, &Error> {
+        static NONE: OnceLock<Error> = OnceLock::new();
+        let (Some(subtree), Some(slot)) =
+            (self.plan.subtrees.get(index), self.validators.get(index))
+        else {
+            return Err(NONE.get_or_init(Error::internal));
+        };
+        slot.get_or_init(|| schema::compile(&subtree.schema))
+            .as_ref()
+    }
+}
+
+/// Bounded memory of plans.
+pub(super) struct Plans {
+    kept: Mutex<LruCache<String, Arc<Planned>>>,
+}
+
+impl Plans {
+    pub(super) fn new() -> Self {
+        Self {
+            kept: Mutex::new(LruCache::new(KEPT)),
+        }
+    }
+
+    /// The plan of a schema; accepts and cuts it unless the same was asked before.
+    pub(super) async fn of(
+        &self,
+        definition: &Value,
+        splitter: SplitterConfigs,
+    ) -> Result<Arc<Planned>, Error> {
+        let key = key(definition, splitter);
+        if let Some(planned) = self.kept.lock().get(&key) {
+            return Ok(Arc::clone(planned));
+        }
+        let definition = definition.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            schema::accept(&definition).map(|_| Plan::of(&definition, splitter))
+        });
+        let plan = match tokio::time::timeout(BUDGET, work).await {
+            Ok(Ok(plan)) => plan?,
+            Ok(Err(_)) => {
+                return Err(Error::new(
+                    Code::InvalidSchema,
+                    "The schema could not be worked on.",
+                ));
+            }
+            Err(_) => {
+                let message = format!(
+                    "The schema takes longer than {} s to compile, the limit.",
+                    BUDGET.as_secs()
+                );
+                return Err(Error::new(Code::SchemaTooComplex, message.clone()).at("", message));
+            }
+        };
+        Ok(self.keep(key, plan))
+    }
+
+    /// The plan kept under `key`, if it is in memory.
+    pub(super) fn get(&self, key: &str) -> Option<Arc<Planned>> {
+        self.kept.lock().get(key).cloned()
+    }
+
+    pub(super) fn keep(&self, key: String, plan: Plan) -> Arc<Planned> {
+        let planned = Arc::new(Planned::new(key.clone(), plan));
+        self.kept.lock().put(key, Arc::clone(&planned));
+        planned
+    }
+}
+
+fn key(definition: &Value, splitter: SplitterConfigs) -> String {
+    let mut hash = Sha256::new();
+    hash.update(PLANNER);
+    hash.update(format!("{splitter:?}"));
+    hash.update(definition.to_string());
+    super::catalog::hex(&hash.finalize())
+}

@@ -1,0 +1,137 @@
+//! The combined result of a job: a reading of its outcomes.
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tracing::error;
+
+use super::ports::{Outcome, Snapshot};
+use super::{Engine, no_job, stored};
+use crate::domain::error::{Code, Error, Fault};
+use crate::domain::event::{Aside, Envelope, Event, SubtreeResult, Validation};
+use crate::domain::evidence::Attributions;
+use crate::domain::id::{JobId, Scope};
+use crate::domain::job::JobView;
+use crate::domain::merge::place;
+use crate::domain::pointer::Pointer;
+
+/// Which state of a result is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The end; refused before it.
+    Final,
+    /// What is there now.
+    SoFar,
+}
+
+/// A subtree without a value, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedSubtree {
+    pub subtree_id: String,
+    pub path: Pointer,
+    pub error_type: Fault,
+    pub error_message: String,
+}
+
+/// Value tree, evidence tree and what is missing, all of one moment.
+#[derive(Debug, Clone)]
+pub struct JobResult {
+    pub view: JobView,
+    pub results: Value,
+    /// `None` when the job did not ask for attributions.
+    pub attributions: Option<Attributions>,
+    pub failed: Vec<FailedSubtree>,
+    /// The schema's word on all values; `None` when the job did not ask for it.
+    pub validation: Option<Validation>,
+}
+
+impl Engine {
+    pub async fn result(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        wanted: Wanted,
+    ) -> Result<JobResult, Error> {
+        let snapshot = stored(self.inner.jobs.snapshot(scope, job).await)?;
+        let snapshot = snapshot.ok_or_else(|| no_job(job))?;
+        if wanted == Wanted::Final && !snapshot.view.status.is_terminal() {
+            return Err(Error::new(
+                Code::ResultNotReady,
+                format!(
+                    "Job {job} is {}. Follow its events, poll it, or ask for `?partial=true`.",
+                    snapshot.view.status.name()
+                ),
+            ));
+        }
+        JobResult::of(snapshot)
+    }
+}
+
+impl JobResult {
+    fn of(snapshot: Snapshot) -> Result<Self, Error> {
+        let with_attributions = snapshot.view.spec.config.per_key_attribution;
+        let mut result = Self {
+            results: Value::Object(serde_json::Map::new()),
+            attributions: with_attributions.then(Attributions::new),
+            failed: Vec::new(),
+            validation: (snapshot.view.spec.config.validate_response_schema).then(|| Validation {
+                valid: true,
+                errors: Vec::new(),
+            }),
+            view: snapshot.view,
+        };
+        for outcome in &snapshot.outcomes {
+            result.add(outcome).map_err(|cause| {
+                error!(job = %result.view.id, %cause, "result.unreadable: a stored outcome cannot be read");
+                Error::internal()
+            })?;
+        }
+        Ok(result)
+    }
+
+    fn add(&mut self, outcome: &Outcome) -> Result<(), Box<dyn std::error::Error>> {
+        let payload = std::str::from_utf8(&outcome.event.payload)?;
+        match Envelope::decode(payload)?.event {
+            Event::SubtreeResult(event) => self.add_value(event, outcome)?,
+            Event::SubtreeError(event) => self.failed.push(FailedSubtree {
+                subtree_id: event.subtree_id,
+                path: event.path,
+                error_type: event.error_type,
+                error_message: event.error_message,
+            }),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_value(
+        &mut self,
+        event: SubtreeResult,
+        outcome: &Outcome,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let (value, attributions) = match &outcome.aside {
+            Some(aside) => {
+                let aside: Aside = serde_json::from_slice(aside)?;
+                (aside.extracted_result, aside.attributions)
+            }
+            None => (event.extracted_result, event.attributions),
+        };
+        if let (Some(all), Some(one)) = (&mut self.validation, event.validation) {
+            all.valid &= one.valid;
+            all.errors.extend(one.errors);
+        }
+        place(
+            &mut self.results,
+            &event.path,
+            serde_json::from_str(value.get())?,
+        );
+        if let (Some(all), Some(more)) = (&mut self.attributions, attributions) {
+            all.extend(read_attributions(&more)?);
+        }
+        Ok(())
+    }
+}
+
+fn read_attributions(raw: &RawValue) -> Result<Attributions, serde_json::Error> {
+    serde_json::from_str(raw.get())
+}

@@ -1,0 +1,244 @@
+//! One job from claim to end: read the document, cut, pack, call, settle.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::{Instrument, error, info, info_span};
+
+use super::Inner;
+use super::call::Run;
+use super::journal::{Halt, Journal};
+use super::metrics::label;
+use super::plans::Planned;
+use super::ports::Claimed;
+use crate::domain::document::Document;
+use crate::domain::error::{Error, Fault};
+use crate::domain::event::Reason;
+use crate::domain::job::{Draft, Ending, JobSpec, Status};
+use crate::domain::pack::pack;
+use crate::domain::usage::Usage;
+
+/// A job that killed its worker this often is not tried again.
+const MAX_CRASHES: u32 = 3;
+/// The pause before a job that was given back is claimed again, milliseconds.
+const RELEASED_FOR_MS: u64 = 2_000;
+
+/// Runs a claimed job to its end, or until it is no longer ours.
+pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed) {
+    let job = claimed.view.id;
+    let span = info_span!("job", %job);
+    async {
+        engine.metrics.jobs_running.inc();
+        let journal = Journal::start(Arc::clone(&engine), job, claimed.epoch);
+        match drive(&engine, &claimed, &journal).await {
+            Ok(()) => info!("job.ended"),
+            Err(Halt) => {
+                info!("job.left: cancelled, taken over, or its log cannot be written");
+                // Were the lease kept, our own heartbeat would hold the job for ever.
+                let later = engine.clock.now().plus_millis(RELEASED_FOR_MS);
+                if let Err(cause) = engine.jobs.release(job, claimed.epoch, later).await {
+                    error!(%cause, "job.release: the lease could not be given back");
+                }
+            }
+        }
+        engine.metrics.jobs_running.dec();
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {
+    if claimed.crashes >= MAX_CRASHES {
+        let message = format!(
+            "The server stopped {} times while it worked on this job.",
+            claimed.crashes
+        );
+        return end(
+            engine,
+            journal,
+            Ending::Failed {
+                fault: Fault::Internal,
+                message,
+            },
+        )
+        .await;
+    }
+    announce(claimed, journal).await?;
+    let spec = &claimed.view.spec;
+    let (planned, document) = match prepare(engine, spec).await {
+        Ok(prepared) => prepared,
+        Err((fault, message)) => {
+            return end(engine, journal, Ending::Failed { fault, message }).await;
+        }
+    };
+    let pending = pending(engine, claimed, &planned).await?;
+    let Some(provider) = engine.providers.get(&spec.config.model) else {
+        let message = format!(
+            "The model `{}` is no longer configured here.",
+            spec.config.model
+        );
+        return end(
+            engine,
+            journal,
+            Ending::Failed {
+                fault: Fault::ProviderError,
+                message,
+            },
+        )
+        .await;
+    };
+    let run = Arc::new(Run {
+        engine: Arc::clone(engine),
+        spec: spec.clone(),
+        document,
+        planned,
+        blank: Usage {
+            provider: provider.name.clone(),
+            model: spec.config.model.clone(),
+            cost_usd: Some(0.0),
+            ..Usage::default()
+        },
+        provider: Arc::clone(&provider.provider),
+        journal: journal.clone(),
+    });
+    let started = Instant::now();
+    call_all(&run, &pending).await?;
+    engine.learn_pace(started.elapsed(), pending.len());
+    end(engine, journal, Ending::Settled).await
+}
+
+impl Inner {
+    /// Folds one job into the running mean; every new job counts for a fifth.
+    fn learn_pace(&self, took: Duration, subtrees: usize) {
+        let each = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) / subtrees.max(1) as u64;
+        let mean = self.pace.load(Ordering::Relaxed);
+        let next = if mean == 0 {
+            each
+        } else {
+            mean - mean / 5 + each / 5
+        };
+        self.pace.store(next.max(1), Ordering::Relaxed);
+    }
+}
+
+/// Says that the job is being worked on; after a crash, also why it was not.
+async fn announce(claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {
+    let to = |status, reason| Draft::Status {
+        status,
+        reason,
+        message: None,
+    };
+    match claimed.view.status {
+        Status::Pending => {
+            journal
+                .push(to(Status::Processing, Reason::Scheduled))
+                .await
+        }
+        Status::Processing => {
+            journal
+                .push(to(Status::Retrying, Reason::ServerRestart))
+                .await?;
+            journal.push(to(Status::Processing, Reason::Resumed)).await
+        }
+        Status::Retrying => journal.push(to(Status::Processing, Reason::Resumed)).await,
+        Status::Completed | Status::Failed | Status::Cancelled => Err(Halt),
+    }
+}
+
+async fn prepare(
+    engine: &Inner,
+    spec: &JobSpec,
+) -> Result<(Arc<Planned>, Arc<Document>), (Fault, String)> {
+    let internal = |cause: Error| {
+        error!(%cause, "job.prepare: what the job needs cannot be read");
+        (
+            Fault::Internal,
+            "The plan of this job cannot be read.".to_owned(),
+        )
+    };
+    let planned = engine.stored_plan(&spec.plan).await.map_err(internal)?;
+    let document = engine
+        .parsed_document(&spec.document_sha256)
+        .await
+        .map_err(|error| (Fault::DocumentUnreadable, error.detail))?;
+    Ok((planned, document))
+}
+
+/// The subtrees without an outcome: what a crash or a restart left to do.
+async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result<Vec<usize>, Halt> {
+    let all = 0..planned.plan.subtrees.len();
+    let settled = claimed.view.subtrees_succeeded + claimed.view.subtrees_failed;
+    if settled == 0 {
+        return Ok(all.collect());
+    }
+    match engine.jobs.snapshot(&claimed.scope, claimed.view.id).await {
+        Ok(Some(snapshot)) => {
+            let done: Vec<_> = snapshot
+                .outcomes
+                .iter()
+                .map(|o| o.ordinal as usize)
+                .collect();
+            Ok(all.filter(|index| !done.contains(index)).collect())
+        }
+        Ok(None) => Err(Halt),
+        Err(cause) => {
+            // The lease runs out and the job is claimed again.
+            error!(%cause, "job.outcomes: the outcomes so far cannot be read");
+            Err(Halt)
+        }
+    }
+}
+
+/// Makes every call, as many at a time as the job may. Dropped with the run, calls are dropped.
+async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
+    let permits = run.spec.config.max_num_concurrent_requests as usize;
+    let slots = Arc::new(Semaphore::new(permits));
+    let mut calls = JoinSet::new();
+    for load in pack(&run.planned.plan, pending) {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return Err(Halt);
+        };
+        let run = Arc::clone(run);
+        calls.spawn(async move {
+            // A panic fails the subtrees of its call and nothing else.
+            let call = AssertUnwindSafe(run.call(load.clone()))
+                .catch_unwind()
+                .await;
+            drop(slot);
+            match call {
+                Ok(outcome) => outcome,
+                Err(_) => run.fail_broken(load).await,
+            }
+        });
+    }
+    while let Some(ended) = calls.join_next().await {
+        match ended {
+            Ok(outcome) => outcome?,
+            Err(panic) => {
+                error!(%panic, "job.call_panicked: a call broke");
+                return Err(Halt);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn end(engine: &Inner, journal: &Journal, ending: Ending) -> Result<(), Halt> {
+    let outcome = match &ending {
+        Ending::Settled => "settled",
+        Ending::Failed { .. } => "failed",
+        Ending::Cancelled { .. } => "cancelled",
+    };
+    journal.record(Draft::End(ending)).await?;
+    engine
+        .metrics
+        .jobs_ended
+        .get_or_create(&label("outcome", outcome))
+        .inc();
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! A request becomes a job: everything is checked before the job exists.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::plans::Planned;
+use super::ports::{Created, Model, NewJob, StoredDocument};
+use super::{Engine, mint, stored};
+use crate::domain::config::Config;
+use crate::domain::error::{Code, Error};
+use crate::domain::id::{DocumentId, JobId, SchemaId, Scope};
+use crate::domain::job::{JobSpec, JobView, Warning};
+
+/// Where the document of a job comes from.
+#[derive(Debug, Clone)]
+pub enum DocumentSource {
+    Stored(DocumentId),
+    /// Came with the request; kept like an upload.
+    Inline {
+        name: String,
+        bytes: Bytes,
+    },
+}
+
+/// Where the schema of a job comes from.
+#[derive(Debug, Clone)]
+pub enum SchemaSource {
+    Stored(SchemaId),
+    Inline(Value),
+}
+
+/// What a client asks for, read but not yet checked.
+#[derive(Debug, Clone)]
+pub struct JobRequest {
+    pub document: DocumentSource,
+    pub schema: SchemaSource,
+    pub config: Option<Value>,
+}
+
+impl Engine {
+    /// Checks a request, stores it as a job with its first event, and lets a worker know.
+    ///
+    /// Refused with the codes of the document, schema and config, and with `too_many_jobs`.
+    pub async fn submit(&self, scope: &Scope, request: JobRequest) -> Result<JobView, Error> {
+        let inner = &self.inner;
+        if inner.is_draining() {
+            return Err(Error::new(
+                Code::Draining,
+                "The server is shutting down. Try again in a moment.",
+            ));
+        }
+        let config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
+        let model = self.model(&config.model)?;
+        let (schema_id, schema_name, planned) =
+            self.planned(scope, request.schema, &config).await?;
+        let document = match request.document {
+            DocumentSource::Stored(id) => self.document(scope, id).await?,
+            DocumentSource::Inline { name, bytes } => self.upload(scope, &name, bytes).await?,
+        };
+        let spec = JobSpec {
+            document_id: document.id,
+            document_name: document.name.clone(),
+            document_sha256: document.sha256.clone(),
+            schema_id,
+            schema_name,
+            plan: planned.key.clone(),
+            warnings: warnings(&config, &model),
+            config,
+        };
+        self.create(scope, spec, &planned, &document).await
+    }
+
+    async fn create(
+        &self,
+        scope: &Scope,
+        spec: JobSpec,
+        planned: &Planned,
+        document: &StoredDocument,
+    ) -> Result<JobView, Error> {
+        let inner = &self.inner;
+        let subtrees: Vec<_> = planned
+            .plan
+            .subtrees
+            .iter()
+            .map(|subtree| subtree.as_ref().into())
+            .collect();
+        let (view, start) = JobView::open(JobId(mint()), spec, &subtrees, inner.clock.now());
+        let active_limit = inner.settings.max_active_jobs;
+        let new = NewJob {
+            scope: scope.clone(),
+            view: view.clone(),
+            start,
+            active_limit,
+            plan: Arc::clone(&planned.plan),
+        };
+        match stored(inner.jobs.create(new).await)? {
+            Created::Stored => {
+                inner.metrics.jobs_created.inc();
+                inner.work.notify_one();
+                Ok(view)
+            }
+            Created::TooManyActive => Err(Error::new(
+                Code::TooManyJobs,
+                format!(
+                    "{active_limit} jobs are active, the limit. Wait for one to end, or cancel one."
+                ),
+            )),
+            Created::DocumentGone => Err(Error::new(
+                Code::DocumentNotFound,
+                format!("Document {} was deleted a moment ago.", document.id),
+            )),
+        }
+    }
+
+    fn model(&self, name: &str) -> Result<Model, Error> {
+        let served = self
+            .inner
+            .providers
+            .get(name)
+            .map(|served| served.model.clone());
+        served.ok_or_else(|| {
+            let known: Vec<_> = self.inner.providers.keys().map(String::as_str).collect();
+            let message = format!(
+                "`{name}` is not a model of this server. Models are: {}.",
+                known.join(", ")
+            );
+            Error::new(Code::ModelNotFound, message.clone()).at("/config/model", message)
+        })
+    }
+
+    async fn planned(
+        &self,
+        scope: &Scope,
+        source: SchemaSource,
+        config: &Config,
+    ) -> Result<(Option<SchemaId>, Option<String>, Arc<Planned>), Error> {
+        let (id, name, definition) = match source {
+            SchemaSource::Stored(id) => {
+                let schema = self.schema(scope, id).await?;
+                (Some(id), Some(schema.name), schema.definition)
+            }
+            SchemaSource::Inline(definition) => (None, None, definition),
+        };
+        let planned = self
+            .inner
+            .plans
+            .of(&definition, config.splitter_configs)
+            .await?;
+        Ok((id, name, planned))
+    }
+}
+
+/// What the request named and the model cannot honour. Asking for what is so anyway is no fault.
+fn warnings(config: &Config, model: &Model) -> Vec<Warning> {
+    let asks = |field: &str| match field {
+        "enable_thinking" => config.enable_thinking,
+        "use_explicit_context_cache" => config.use_explicit_context_cache,
+        _ => true,
+    };
+    config
+        .given
+        .iter()
+        .filter(|field| model.ignores.contains(field) && asks(field))
+        .map(|field| Warning {
+            field: field.clone(),
+            message: format!(
+                "The model `{}` does not take `{field}`; it changes nothing.",
+                model.id
+            ),
+        })
+        .collect()
+}

@@ -1,0 +1,99 @@
+//! The web server: maps wire to domain and back, never thinks. The whole route table:
+//!
+//! | base | module | who asks |
+//! |---|---|---|
+//! | `/v1/extract` | [`native`] | clients of the native dialect |
+//! | `/healthz` `/readyz` `/metrics` `/openapi.json` | `ops` | operators and tools |
+//! | `/` `/docs` `/console/` | `console` | people |
+
+mod auth;
+mod body;
+mod console;
+pub mod error;
+pub mod native;
+mod ops;
+mod query;
+mod sse;
+mod wrapped;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, Resource, Route, web};
+
+use crate::domain::error::{Code, Error};
+use crate::engine::Engine;
+use error::{Problem, problem, speak};
+
+/// What the web server needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Threads that serve connections.
+    pub workers: usize,
+    /// Silence on a stream before a heartbeat.
+    pub heartbeat: Duration,
+}
+
+/// How long a client may take over the head of a request, and the server over a closed one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long connections get to finish when the server stops, seconds.
+const SHUTDOWN_SECONDS: u64 = 3;
+
+/// Serves on a bound listener; its owner words the error of a taken port.
+///
+/// The server runs while the returned future is awaited; its handle stops it.
+pub fn server(
+    engine: Engine,
+    listener: TcpListener,
+    options: Options,
+) -> io::Result<(SocketAddr, Server)> {
+    let address = listener.local_addr()?;
+    let workers = options.workers;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(engine.clone()))
+            .app_data(web::Data::new(options.clone()))
+            .wrap(from_fn(|request, next| speak(problem, request, next)))
+            .service(web::scope(native::base()).configure(native::routes))
+            .configure(ops::routes)
+            .configure(console::routes)
+            .default_service(web::route().to(nothing_here))
+    })
+    .workers(workers)
+    // With Nagle's algorithm a small event waits for the reader's delayed acknowledgement: a job
+    // that takes 3 ms takes 45.
+    .tcp_nodelay(true)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+    .shutdown_timeout(SHUTDOWN_SECONDS)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    Ok((address, server))
+}
+
+/// A path with its methods; any other method is refused in the words of the dialect.
+fn resource<const N: usize>(path: &str, routes: [Route; N]) -> Resource {
+    let resource = web::resource(path).default_service(web::route().to(not_this_method));
+    routes.into_iter().fold(resource, Resource::route)
+}
+
+async fn nothing_here() -> Result<&'static str, Problem> {
+    Err(Error::new(
+        Code::NotFound,
+        "There is nothing at this address. GET /openapi.json lists what there is.",
+    )
+    .into())
+}
+
+async fn not_this_method() -> Result<&'static str, Problem> {
+    Err(Error::new(
+        Code::MethodNotAllowed,
+        "This route does not take this method. GET /openapi.json lists which it takes.",
+    )
+    .into())
+}

@@ -1,0 +1,129 @@
+//! Documents: upload, list, look at, fetch, delete.
+
+use actix_web::http::header::{
+    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::http::header::{
+    Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue,
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::{DeletedBody, list_body};
+use crate::domain::id::DocumentId;
+use crate::domain::time::Time;
+use crate::engine::Engine;
+use crate::engine::ports::StoredDocument;
+use crate::http::auth::Caller;
+use crate::http::error::Problem;
+use crate::http::query::Parameters;
+use crate::http::{body, resource};
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/documents/upload", [web::post().to(upload)]))
+        .service(resource("/documents", [web::get().to(list)]))
+        .service(resource(
+            "/documents/{id}",
+            [web::get().to(show), web::delete().to(delete)],
+        ))
+        .service(resource(
+            "/documents/{id}/content",
+            [web::get().to(content)],
+        ));
+}
+
+#[derive(Serialize)]
+struct DocumentBody {
+    document_id: DocumentId,
+    file_name: String,
+    file_size: u64,
+    media_type: &'static str,
+    page_count: u32,
+    sha256: String,
+    status: &'static str,
+    uploaded_at: Time,
+}
+
+impl From<&StoredDocument> for DocumentBody {
+    fn from(document: &StoredDocument) -> Self {
+        Self {
+            document_id: document.id,
+            file_name: document.name.clone(),
+            file_size: document.size,
+            media_type: document.kind.media_type(),
+            page_count: document.page_count,
+            sha256: document.sha256.clone(),
+            status: "uploaded",
+            uploaded_at: document.uploaded_at,
+        }
+    }
+}
+
+async fn upload(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let file = body::file(&request, payload, engine.max_document_bytes() as usize).await?;
+    let document = engine.upload(&caller.0, &file.name, file.bytes).await?;
+    Ok(HttpResponse::Created().json(DocumentBody::from(&document)))
+}
+
+async fn list(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let query = Parameters::of(&request)?.list()?;
+    let page = engine.documents(&caller.0, query).await?;
+    Ok(HttpResponse::Ok().json(list_body("documents", &page, DocumentBody::from)))
+}
+
+async fn show(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let document = engine.document(&caller.0, DocumentId::parse(&id)?).await?;
+    Ok(HttpResponse::Ok().json(DocumentBody::from(&document)))
+}
+
+async fn delete(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = DocumentId::parse(&id)?;
+    engine.delete_document(&caller.0, id).await?;
+    Ok(HttpResponse::Ok().json(DeletedBody {
+        id: id.to_string(),
+        deleted: true,
+    }))
+}
+
+/// The file as it was uploaded. Sent as a download in a sandbox: it is a stranger's.
+async fn content(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = DocumentId::parse(&id)?;
+    let (document, bytes) = engine.document_content(&caller.0, id).await?;
+    let name = ExtendedValue {
+        charset: Charset::Ext("UTF-8".into()),
+        language_tag: None,
+        value: document.name.into_bytes(),
+    };
+    let disposition = ContentDisposition {
+        disposition: DispositionType::Attachment,
+        parameters: vec![DispositionParam::FilenameExt(name)],
+    };
+    Ok(HttpResponse::Ok()
+        .content_type(document.kind.media_type())
+        .insert_header((CONTENT_DISPOSITION, disposition))
+        .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(bytes))
+}

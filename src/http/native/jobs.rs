@@ -1,0 +1,397 @@
+//! Jobs: start, stream, poll, result, cancel, delete.
+
+use actix_web::http::header::{ACCEPT, LOCATION, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{DeletedBody, list_body};
+use crate::domain::config::Config;
+use crate::domain::error::{Code, Error, Fault};
+use crate::domain::event::{Links, Progress};
+use crate::domain::id::{Cursor, DocumentId, JobId, SchemaId};
+use crate::domain::job::{JobView, Status};
+use crate::domain::time::Time;
+use crate::engine::ports::JobQuery;
+use crate::engine::{DocumentSource, Engine, Follow, JobRequest, JobResult, SchemaSource, Wanted};
+use crate::http::auth::Caller;
+use crate::http::error::Problem;
+use crate::http::query::Parameters;
+use crate::http::wrapped::wrap;
+use crate::http::{Options, body, resource, sse};
+
+/// Room beside an inline document in a job's body, bytes: the schema and the config.
+const BESIDE_DOCUMENT: usize = 2 << 20;
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource(
+            "/jobs",
+            [web::post().to(create), web::get().to(list)],
+        ))
+        .service(resource(
+            "/jobs/{id}",
+            [web::get().to(show), web::delete().to(delete)],
+        ))
+        .service(resource("/jobs/{id}/results", [web::get().to(results)]))
+        .service(resource("/jobs/{id}/events", [web::get().to(events)]))
+        .service(resource("/jobs/{id}/cancel", [web::post().to(cancel)]));
+}
+
+/// A job's body: exactly one of each pair, and how the answer is wanted.
+struct CreateRequest {
+    job: JobRequest,
+    stream: bool,
+}
+
+impl TryFrom<Value> for CreateRequest {
+    type Error = Error;
+
+    fn try_from(body: Value) -> Result<Self, Error> {
+        const MEMBERS: [&str; 6] = [
+            "document_id",
+            "document",
+            "schema_id",
+            "schema",
+            "config",
+            "stream",
+        ];
+        let Value::Object(mut members) = body else {
+            return Err(wrong("", "The body must be an object."));
+        };
+        members.retain(|_, value| !value.is_null());
+        if let Some(name) = members
+            .keys()
+            .find(|name| !MEMBERS.contains(&name.as_str()))
+        {
+            let known = MEMBERS.join(", ");
+            return Err(wrong(
+                &format!("/{name}"),
+                &format!("There is no such member. Members are: {known}."),
+            ));
+        }
+        let stream = match members.shift_remove("stream") {
+            None => false,
+            Some(Value::Bool(stream)) => stream,
+            Some(_) => return Err(wrong("/stream", "Expected true or false.")),
+        };
+        let document = match (
+            members.shift_remove("document_id"),
+            members.shift_remove("document"),
+        ) {
+            (Some(id), None) => {
+                DocumentSource::Stored(DocumentId::parse(text("/document_id", &id)?)?)
+            }
+            (None, Some(document)) => inline_document(text("/document", &document)?)?,
+            _ => return Err(one_of("document_id", "document")),
+        };
+        let schema = match (
+            members.shift_remove("schema_id"),
+            members.shift_remove("schema"),
+        ) {
+            (Some(id), None) => SchemaSource::Stored(SchemaId::parse(text("/schema_id", &id)?)?),
+            (None, Some(schema)) => SchemaSource::Inline(schema),
+            _ => return Err(one_of("schema_id", "schema")),
+        };
+        let config = members.shift_remove("config");
+        Ok(Self {
+            job: JobRequest {
+                document,
+                schema,
+                config,
+            },
+            stream,
+        })
+    }
+}
+
+fn inline_document(text: &str) -> Result<DocumentSource, Error> {
+    let bytes = match body::data_url(text) {
+        Some(bytes) => bytes?,
+        None => Bytes::from(text.to_owned()),
+    };
+    Ok(DocumentSource::Inline {
+        name: "inline".into(),
+        bytes,
+    })
+}
+
+fn text<'a>(pointer: &str, value: &'a Value) -> Result<&'a str, Error> {
+    value
+        .as_str()
+        .ok_or_else(|| wrong(pointer, "Expected text."))
+}
+
+fn one_of(stored: &str, inline: &str) -> Error {
+    wrong(
+        &format!("/{stored}"),
+        &format!("Send exactly one of `{stored}` and `{inline}`."),
+    )
+}
+
+fn wrong(pointer: &str, message: &str) -> Error {
+    Error::new(Code::InvalidRequest, format!("At `{pointer}`: {message}")).at(pointer, message)
+}
+
+#[derive(Serialize)]
+struct CreatedBody {
+    job_id: JobId,
+    status: Status,
+    created_at: Time,
+    estimated_completion: Option<Time>,
+}
+
+/// A job as polls and lists show it.
+#[derive(Serialize)]
+struct JobBody {
+    job_id: JobId,
+    status: Status,
+    created_at: Time,
+    updated_at: Time,
+    estimated_completion: Option<Time>,
+    progress: Progress,
+    current_activity: &'static str,
+    schema_id: Option<SchemaId>,
+    document_id: DocumentId,
+    config: Config,
+    last_sequence_number: u64,
+    last_event_id: String,
+    total_subtrees: u64,
+    subtrees_succeeded: u64,
+    subtrees_failed: u64,
+    error_type: Option<Fault>,
+    error_message: Option<String>,
+    expires_at: Option<Time>,
+}
+
+impl JobBody {
+    fn of(engine: &Engine, view: &JobView) -> Self {
+        let error = view.error.clone().filter(|_| view.status == Status::Failed);
+        let (error_type, error_message) = error.unzip();
+        Self {
+            job_id: view.id,
+            status: view.status,
+            created_at: view.created_at,
+            updated_at: view.updated_at,
+            estimated_completion: engine.estimated_completion(view),
+            progress: view.progress(),
+            current_activity: view.step.activity(),
+            schema_id: view.spec.schema_id,
+            document_id: view.spec.document_id,
+            config: view.spec.config.clone(),
+            last_sequence_number: view.sequence,
+            last_event_id: event_id(view),
+            total_subtrees: view.total_subtrees,
+            subtrees_succeeded: view.subtrees_succeeded,
+            subtrees_failed: view.subtrees_failed,
+            error_type,
+            error_message,
+            expires_at: view.expires_at,
+        }
+    }
+}
+
+fn event_id(view: &JobView) -> String {
+    format!("{}.{}", view.id, view.sequence)
+}
+
+fn results_body(result: &JobResult) -> Value {
+    let view = &result.view;
+    let error = view
+        .error
+        .as_ref()
+        .filter(|_| view.status == Status::Failed);
+    let mut body = json!({
+        "job_id": view.id,
+        "status": view.status,
+        "results": result.results,
+        "metadata": {
+            "usage_metadata": view.usage,
+            "failed_subtrees": result.failed,
+            "warnings": view.spec.warnings,
+            "has_attributions": result.attributions.is_some(),
+            "model": view.spec.config.model,
+            "duration_ms": view.ended_at.map(|end| end.since(view.created_at)),
+            "total_subtrees": view.total_subtrees,
+            "subtrees_succeeded": view.subtrees_succeeded,
+            "subtrees_failed": view.subtrees_failed,
+            "partial": view.is_partial(),
+            "validation": result.validation,
+            "start_time": view.created_at,
+            "end_time": view.ended_at,
+            "error_type": error.map(|(fault, _)| fault),
+            "error_message": error.map(|(_, message)| message),
+        },
+        "attributions": result.attributions,
+        "config": view.spec.config,
+        "last_event_id": event_id(view),
+    });
+    if let Some(attributions) = &result.attributions {
+        body["wrapped_results"] = wrap(&result.results, attributions);
+    }
+    body
+}
+
+async fn create(
+    engine: web::Data<Engine>,
+    options: web::Data<Options>,
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    // Base64 takes four bytes for three.
+    let limit = engine.max_document_bytes() as usize / 3 * 4 + BESIDE_DOCUMENT;
+    let body = body::json(&request, payload, limit).await?;
+    let CreateRequest { job, stream } = body.try_into()?;
+    let view = engine.submit(&caller.0, job).await?;
+    if stream {
+        return match engine.follow(&caller.0, view.id, None).await? {
+            Follow::Stream(follower) => Ok(sse::respond(follower, options.heartbeat)),
+            // A cursor before the first event is never at the end of a log.
+            Follow::Ended => Err(Error::internal().into()),
+        };
+    }
+    let body = CreatedBody {
+        job_id: view.id,
+        status: view.status,
+        created_at: view.created_at,
+        estimated_completion: engine.estimated_completion(&view),
+    };
+    Ok(HttpResponse::Accepted()
+        .insert_header((LOCATION, Links::of(view.id).job))
+        .json(body))
+}
+
+async fn list(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let parameters = Parameters::of(&request)?;
+    let query = JobQuery {
+        page: parameters.list()?,
+        status: parameters.job_status()?,
+    };
+    let page = engine.jobs(&caller.0, query).await?;
+    Ok(HttpResponse::Ok().json(list_body("jobs", &page, |view| JobBody::of(&engine, view))))
+}
+
+/// The job; while it runs also what it has found so far.
+async fn show(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = JobId::parse(&id)?;
+    let view = engine.job(&caller.0, id).await?;
+    if view.status.is_terminal() {
+        return Ok(HttpResponse::Ok().json(JobBody::of(&engine, &view)));
+    }
+    let result = engine.result(&caller.0, id, Wanted::SoFar).await?;
+    let mut body = json!(JobBody::of(&engine, &result.view));
+    if !result.view.status.is_terminal() {
+        body["results"] = result.results;
+        body["failed_subtrees"] = json!(result.failed);
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((RETRY_AFTER, "1"))
+        .json(body))
+}
+
+async fn results(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = JobId::parse(&id)?;
+    let partial = Parameters::of(&request)?.flag("partial")?;
+    let wanted = if partial {
+        Wanted::SoFar
+    } else {
+        Wanted::Final
+    };
+    let result = engine.result(&caller.0, id, wanted).await?;
+    Ok(HttpResponse::Ok().json(results_body(&result)))
+}
+
+async fn events(
+    engine: web::Data<Engine>,
+    options: web::Data<Options>,
+    caller: Caller,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let id = JobId::parse(&id)?;
+    accept_events(&request)?;
+    let cursor = cursor(&request)?;
+    match engine.follow(&caller.0, id, cursor).await? {
+        Follow::Ended => Ok(HttpResponse::NoContent().finish()),
+        Follow::Stream(follower) => Ok(sse::respond(follower, options.heartbeat)),
+    }
+}
+
+/// `Last-Event-ID`, else `after`: a browser that comes back repeats the address it began with.
+fn cursor(request: &HttpRequest) -> Result<Option<Cursor>, Error> {
+    let parameters = Parameters::of(request)?;
+    if let Some(version) = parameters.get("protocol").filter(|version| *version != "1") {
+        let message =
+            format!("Protocol {version} is not spoken here. Leave `protocol` out, or send 1.");
+        return Err(Error::new(Code::UnsupportedProtocol, message));
+    }
+    let header = request
+        .headers()
+        .get("Last-Event-ID")
+        .map(|value| value.to_str().unwrap_or("?"));
+    match header.filter(|text| !text.is_empty()) {
+        Some(text) => Cursor::parse(text),
+        None => parameters.get("after").map_or(Ok(None), Cursor::parse),
+    }
+}
+
+/// Whether the client takes an event stream. No header takes everything.
+fn accept_events(request: &HttpRequest) -> Result<(), Error> {
+    let Some(header) = request.headers().get(ACCEPT) else {
+        return Ok(());
+    };
+    let text = header.to_str().unwrap_or_default();
+    let takes = text.split(',').any(|range| {
+        let name = range
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        matches!(name.as_str(), "*/*" | "text/*" | "text/event-stream" | "")
+    });
+    if takes {
+        Ok(())
+    } else {
+        let message =
+            format!("`Accept: {text}` takes no event stream. Accept `text/event-stream`.");
+        Err(Error::new(Code::NotAcceptable, message))
+    }
+}
+
+async fn cancel(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let view = engine.cancel(&caller.0, JobId::parse(&id)?, None).await?;
+    Ok(HttpResponse::Accepted().json(JobBody::of(&engine, &view)))
+}
+
+async fn delete(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = JobId::parse(&id)?;
+    engine.delete_job(&caller.0, id).await?;
+    Ok(HttpResponse::Ok().json(DeletedBody {
+        id: id.to_string(),
+        deleted: true,
+    }))
+}

@@ -1,0 +1,59 @@
+//! The native dialect, `/v1/extract`.
+//!
+//! Each file of it: routes, requests and how they become domain values, answers and how they
+//! come from them.
+
+mod documents;
+mod jobs;
+mod schemas;
+
+use actix_web::web;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::resource;
+use crate::domain::event::BASE;
+use crate::domain::page::ListPage;
+use crate::engine::Engine;
+
+/// All routes of the dialect, under its base.
+pub fn routes(config: &mut web::ServiceConfig) {
+    documents::routes(config);
+    schemas::routes(config);
+    jobs::routes(config);
+    config.service(resource("/models", [web::get().to(models)]));
+}
+
+/// The base path that [`routes`] belong under.
+pub fn base() -> &'static str {
+    BASE
+}
+
+async fn models(engine: web::Data<Engine>) -> web::Json<Value> {
+    web::Json(json!({ "models": engine.models(), "default_model": engine.default_model() }))
+}
+
+/// What a delete answers with.
+#[derive(Serialize)]
+struct DeletedBody {
+    id: String,
+    deleted: bool,
+}
+
+/// A page of a list: its items under `name`, and cursors where there is more.
+fn list_body<'a, T, B: Serialize>(
+    name: &str,
+    page: &'a ListPage<T>,
+    item: impl Fn(&'a T) -> B,
+) -> Value {
+    let items: Vec<_> = page.items.iter().map(item).collect();
+    let mut body = json!({ "total_count": page.total_count });
+    body[name] = json!(items);
+    if let Some(cursor) = page.next_cursor {
+        body["next_cursor"] = json!(cursor.encode());
+    }
+    if let Some(cursor) = page.prev_cursor {
+        body["prev_cursor"] = json!(cursor.encode());
+    }
+    body
+}

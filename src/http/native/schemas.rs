@@ -1,0 +1,273 @@
+//! Schemas: save, list, look at, replace, delete, check.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{DeletedBody, list_body};
+use crate::domain::config::SplitterConfigs;
+use crate::domain::error::{Code, Detail, Error};
+use crate::domain::event::PlannedSubtree;
+use crate::domain::id::SchemaId;
+use crate::domain::plan::Plan;
+use crate::domain::time::Time;
+use crate::engine::ports::StoredSchema;
+use crate::engine::{Engine, SchemaDraft};
+use crate::http::auth::Caller;
+use crate::http::error::Problem;
+use crate::http::query::Parameters;
+use crate::http::{body, resource};
+
+/// Bytes of a body that carries a schema: the schema's own limit and room for the rest.
+const MAX_BODY: usize = 2 << 20;
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource(
+            "/schemas",
+            [web::post().to(create), web::get().to(list)],
+        ))
+        .service(resource("/schemas/validate", [web::post().to(validate)]))
+        .service(resource(
+            "/schemas/{id}",
+            [
+                web::get().to(show),
+                web::put().to(update),
+                web::delete().to(delete),
+            ],
+        ));
+}
+
+/// The members of a create or update body that were sent.
+struct SchemaRequest {
+    name: Option<String>,
+    description: Option<Option<String>>,
+    definition: Option<Value>,
+    metadata: Option<Value>,
+}
+
+impl TryFrom<Value> for SchemaRequest {
+    type Error = Error;
+
+    fn try_from(body: Value) -> Result<Self, Error> {
+        let Value::Object(mut members) = body else {
+            return Err(wrong("", "The body must be an object."));
+        };
+        let request = Self {
+            name: take_text(&mut members, "name")?,
+            description: match members.shift_remove("description") {
+                None => None,
+                Some(Value::Null) => Some(None),
+                Some(Value::String(text)) => Some(Some(text)),
+                Some(_) => return Err(wrong("/description", "Expected text or null.")),
+            },
+            definition: members.shift_remove("schema_definition"),
+            metadata: members
+                .shift_remove("metadata")
+                .filter(|value| !value.is_null()),
+        };
+        refuse_others(&members, "name, description, schema_definition, metadata")?;
+        Ok(request)
+    }
+}
+
+impl SchemaRequest {
+    fn create(self) -> Result<SchemaDraft, Error> {
+        Ok(SchemaDraft {
+            name: self
+                .name
+                .ok_or_else(|| wrong("/name", "A schema needs a name."))?,
+            description: self.description.flatten(),
+            definition: self
+                .definition
+                .ok_or_else(|| wrong("/schema_definition", "The JSON Schema is missing."))?,
+            metadata: self.metadata.unwrap_or_else(|| json!({})),
+        })
+    }
+
+    /// What was not sent stays as it is.
+    fn update(self, before: StoredSchema) -> SchemaDraft {
+        SchemaDraft {
+            name: self.name.unwrap_or(before.name),
+            description: self.description.unwrap_or(before.description),
+            definition: self.definition.unwrap_or(before.definition),
+            metadata: self.metadata.unwrap_or(before.metadata),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SchemaBody {
+    schema_id: SchemaId,
+    name: String,
+    description: Option<String>,
+    schema_definition: Value,
+    metadata: Value,
+    created_at: Time,
+    updated_at: Time,
+}
+
+impl From<&StoredSchema> for SchemaBody {
+    fn from(schema: &StoredSchema) -> Self {
+        Self {
+            schema_id: schema.id,
+            name: schema.name.clone(),
+            description: schema.description.clone(),
+            schema_definition: schema.definition.clone(),
+            metadata: schema.metadata.clone(),
+            created_at: schema.created_at,
+            updated_at: schema.updated_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PlanBody {
+    subtrees: Vec<PlannedSubtree>,
+    total_subtrees: usize,
+    total_fields: u32,
+}
+
+impl From<&Plan> for PlanBody {
+    fn from(plan: &Plan) -> Self {
+        Self {
+            subtrees: plan
+                .subtrees
+                .iter()
+                .map(|subtree| subtree.as_ref().into())
+                .collect(),
+            total_subtrees: plan.subtrees.len(),
+            total_fields: plan.total_fields(),
+        }
+    }
+}
+
+async fn create(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let body = body::json(&request, payload, MAX_BODY).await?;
+    let draft = SchemaRequest::try_from(body)?.create()?;
+    let schema = engine
+        .create_schema(&caller.0, draft)
+        .await
+        .map_err(in_body)?;
+    Ok(HttpResponse::Created().json(SchemaBody::from(&schema)))
+}
+
+async fn list(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let query = Parameters::of(&request)?.list()?;
+    let page = engine.schemas(&caller.0, query).await?;
+    Ok(HttpResponse::Ok().json(list_body("schemas", &page, SchemaBody::from)))
+}
+
+async fn show(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let schema = engine.schema(&caller.0, SchemaId::parse(&id)?).await?;
+    Ok(HttpResponse::Ok().json(SchemaBody::from(&schema)))
+}
+
+async fn update(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let id = SchemaId::parse(&id)?;
+    let body = body::json(&request, payload, MAX_BODY).await?;
+    let before = engine.schema(&caller.0, id).await?;
+    let draft = SchemaRequest::try_from(body)?.update(before);
+    let schema = engine
+        .update_schema(&caller.0, id, draft)
+        .await
+        .map_err(in_body)?;
+    Ok(HttpResponse::Ok().json(SchemaBody::from(&schema)))
+}
+
+async fn delete(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let id = SchemaId::parse(&id)?;
+    engine.delete_schema(&caller.0, id).await?;
+    Ok(HttpResponse::Ok().json(DeletedBody {
+        id: id.to_string(),
+        deleted: true,
+    }))
+}
+
+/// What is wrong with a schema, or the plan when nothing is. A schema that cannot be used is a
+/// good answer to this question, not an error.
+async fn validate(
+    engine: web::Data<Engine>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let body = body::json(&request, payload, MAX_BODY).await?;
+    let Value::Object(mut members) = body else {
+        return Err(wrong("", "The body must be an object.").into());
+    };
+    let definition = members
+        .shift_remove("schema_definition")
+        .ok_or_else(|| wrong("/schema_definition", "The JSON Schema is missing."))?;
+    refuse_others(&members, "schema_definition")?;
+    let body = match engine.plan(&definition, SplitterConfigs::default()).await {
+        Ok(plan) => json!({ "valid": true, "errors": [], "plan": PlanBody::from(plan.as_ref()) }),
+        Err(error) if matches!(error.code, Code::InvalidSchema | Code::SchemaTooComplex) => {
+            let errors = if error.errors.is_empty() {
+                vec![Detail {
+                    pointer: String::new(),
+                    message: error.detail,
+                }]
+            } else {
+                error.errors
+            };
+            json!({ "valid": false, "errors": errors, "plan": null })
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(HttpResponse::Ok().json(body))
+}
+
+/// Pointers of a schema's own faults become pointers into the body that carried it.
+fn in_body(mut error: Error) -> Error {
+    if matches!(error.code, Code::InvalidSchema | Code::SchemaTooComplex) {
+        for detail in &mut error.errors {
+            detail.pointer.insert_str(0, "/schema_definition");
+        }
+    }
+    error
+}
+
+fn take_text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
+    match members.shift_remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(wrong(&format!("/{name}"), "Expected text.")),
+    }
+}
+
+fn refuse_others(members: &Map<String, Value>, known: &str) -> Result<(), Error> {
+    match members.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(wrong(
+            &format!("/{name}"),
+            &format!("There is no such member. Members are: {known}."),
+        )),
+    }
+}
+
+fn wrong(pointer: &str, message: &str) -> Error {
+    Error::new(Code::InvalidRequest, format!("At `{pointer}`: {message}")).at(pointer, message)
+}

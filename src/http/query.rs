@@ -1,0 +1,93 @@
+//! Query parameters to values. Unknown parameters are ignored.
+
+use actix_web::HttpRequest;
+use actix_web::web::Query;
+
+use crate::domain::error::{Code, Error};
+use crate::domain::job::Status;
+use crate::domain::page::{ListCursor, ListQuery};
+
+/// Items of a page when the request names no number, and the most.
+const LIMIT: u32 = 20;
+const MAX_LIMIT: u32 = 100;
+/// Characters of a search.
+const MAX_SEARCH: usize = 200;
+
+/// The parameters of a request; of repeated ones the last counts.
+pub struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub fn of(request: &HttpRequest) -> Result<Self, Error> {
+        Query::<Vec<(String, String)>>::from_query(request.query_string())
+            .map(|query| Self(query.into_inner()))
+            .map_err(|error| {
+                Error::new(
+                    Code::InvalidRequest,
+                    format!("The query string cannot be read: {error}."),
+                )
+            })
+    }
+
+    /// The value of a parameter; empty counts as not given.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().rev().find(|(key, _)| key == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// `limit`, `cursor` and `search`.
+    pub fn list(&self) -> Result<ListQuery, Error> {
+        let limit = match self.get("limit") {
+            None => LIMIT,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                .ok_or_else(|| {
+                    refused("limit", text, &format!("a number from 1 to {MAX_LIMIT}"))
+                })?,
+        };
+        let search = self.get("search").map(str::to_owned);
+        if let Some(text) = search
+            .as_ref()
+            .filter(|text| text.chars().count() > MAX_SEARCH)
+        {
+            return Err(refused(
+                "search",
+                text,
+                &format!("at most {MAX_SEARCH} characters"),
+            ));
+        }
+        let cursor = self.get("cursor").map(ListCursor::parse).transpose()?;
+        Ok(ListQuery {
+            limit,
+            cursor,
+            search,
+        })
+    }
+
+    pub fn job_status(&self) -> Result<Option<Status>, Error> {
+        let Some(text) = self.get("job_status") else {
+            return Ok(None);
+        };
+        let known = || Status::ALL.map(Status::name).join(", ");
+        Status::parse(text)
+            .map(Some)
+            .ok_or_else(|| refused("job_status", text, &format!("one of {}", known())))
+    }
+
+    pub fn flag(&self, name: &str) -> Result<bool, Error> {
+        match self.get(name) {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1") => Ok(true),
+            Some(other) => Err(refused(name, other, "true or false")),
+        }
+    }
+}
+
+fn refused(name: &str, value: &str, allowed: &str) -> Error {
+    let shown: String = value.chars().take(80).collect();
+    let message = format!("`{shown}` is not allowed for `{name}`; expected {allowed}.");
+    Error::new(Code::InvalidRequest, message.clone()).at(format!("/{name}"), message)
+}

@@ -1,0 +1,336 @@
+//! Scalars: the value that stands beside, behind or below a field's label.
+
+use serde_json::Value;
+
+use crate::domain::document::Document;
+
+use super::label::{Label, Labels, Mark, Phrase};
+use super::page::{Cell, Sheet, Span, words};
+use super::query::is_known;
+use super::schema::{Kind, Leaf};
+use super::value::{Habits, Read, Side, read};
+
+/// A document with everything that is known of it before a field is asked for.
+#[derive(Debug)]
+pub(super) struct Analysis {
+    pub sheet: Sheet,
+    pub labels: Labels,
+}
+
+/// A document and its analysis.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'d> {
+    pub document: &'d Document,
+    pub analysis: &'d Analysis,
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    pub value: Value,
+    pub spans: Vec<Span>,
+    /// 0 to 1.
+    pub confidence: f32,
+    /// How it was found, in words for people.
+    pub how: &'static str,
+}
+
+/// A part of one page: rows, and what lies between two edges of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Region {
+    pub first_row: usize,
+    pub last_row: usize,
+    pub x0: f32,
+    pub x1: f32,
+}
+
+impl Region {
+    pub(super) fn holds(&self, cell: &Cell) -> bool {
+        (self.first_row..=self.last_row).contains(&cell.row)
+            && cell.x0 >= self.x0
+            && cell.x0 < self.x1
+    }
+}
+
+/// What counts least: a value under a label that hardly fits is not given.
+const LEAST: f32 = 0.5;
+/// Labels tried for one field.
+const TRIED: usize = 80;
+
+impl<'d> Source<'d> {
+    pub(super) fn habits(&self) -> Habits {
+        Habits {
+            order: self.analysis.sheet.order,
+            habit: self.analysis.sheet.habit,
+        }
+    }
+
+    pub(super) fn words(&self, span: Span) -> Vec<&'d str> {
+        words(self.document, span)
+    }
+
+    pub(super) fn text(&self, cell: &Cell) -> String {
+        self.words(cell.span).join(" ")
+    }
+
+    /// The best value under one of the labels, in the region if one is given.
+    pub(super) fn labelled(
+        &self,
+        leaf: &Leaf,
+        phrases: &[Phrase],
+        side: Side,
+        region: Option<&Region>,
+    ) -> Option<Found> {
+        let mut best: Option<Found> = None;
+        let labels = &self.analysis.labels;
+        for hit in labels.find(phrases).into_iter().take(TRIED) {
+            let known = best.as_ref().map_or(LEAST, |found| found.confidence);
+            if hit.score <= known {
+                break;
+            }
+            let label = &labels.list[hit.label];
+            if region.is_some_and(|region| !region.holds(&self.analysis.sheet.cells[label.cell])) {
+                continue;
+            }
+            if let Some(found) = self.beside(leaf, label, side) {
+                let confidence = hit.score * found.confidence;
+                if confidence > known {
+                    best = Some(Found {
+                        confidence,
+                        ..found
+                    });
+                }
+            }
+        }
+        best
+    }
+
+    /// The value of one label: what follows it, else what stands right of it or below.
+    fn beside(&self, leaf: &Leaf, label: &Label, side: Side) -> Option<Found> {
+        let cell = &self.analysis.sheet.cells[label.cell];
+        if label.value_end > label.last {
+            let span = Span {
+                page: cell.span.page,
+                first: label.last + 1,
+                last: label.value_end,
+            };
+            let found = self.read(leaf, span, side)?;
+            let place = match label.mark {
+                Mark::Colon => 0.99,
+                _ if !follows(leaf.kind, &found) => return None,
+                _ => 0.9,
+            };
+            return Some(found.scaled(place, "follows its label"));
+        }
+        let heading = label.mark == Mark::Whole && self.heads_columns(cell);
+        let right = self
+            .right_of(label.cell)
+            .and_then(|right| self.read(leaf, right, side));
+        let below = self.below(leaf, cell, side);
+        let (right, below) = if heading {
+            (
+                right.map(|found| found.scaled(0.6, "right of its label")),
+                below.map(|found| found.scaled(0.92, "below its label")),
+            )
+        } else {
+            (
+                right.map(|found| found.scaled(0.96, "right of its label")),
+                below.map(|found| found.scaled(0.84, "below its label")),
+            )
+        };
+        match (right, below) {
+            (Some(right), Some(below)) => Some(if right.confidence >= below.confidence {
+                right
+            } else {
+                below
+            }),
+            (right, below) => right.or(below),
+        }
+    }
+
+    fn read(&self, leaf: &Leaf, span: Span, side: Side) -> Option<Found> {
+        let read: Read = read(leaf, &self.words(span), self.habits(), side)?;
+        let spans = vec![Span {
+            page: span.page,
+            first: span.first + read.first,
+            last: span.first + read.last,
+        }];
+        Some(Found {
+            value: read.value,
+            spans,
+            confidence: read.fit,
+            how: "",
+        })
+    }
+
+    /// Whether the row is a line of headings: several cells, no figures, and text below them.
+    fn heads_columns(&self, cell: &Cell) -> bool {
+        let sheet = &self.analysis.sheet;
+        let row = sheet.row(cell.row);
+        let figures = row
+            .iter()
+            .any(|cell| self.text(cell).contains(|c: char| c.is_ascii_digit()));
+        let Some(next) = sheet.below(cell.row) else {
+            return false;
+        };
+        let line = self.line(cell);
+        let under = sheet
+            .row(next)
+            .iter()
+            .any(|other| (other.x0 - cell.x0).abs() < line);
+        row.len() >= 2 && !figures && under
+    }
+
+    pub(super) fn line(&self, cell: &Cell) -> f32 {
+        self.analysis
+            .sheet
+            .line
+            .get(cell.span.page)
+            .copied()
+            .unwrap_or(1.0)
+    }
+
+    /// The words of the next cell of the row that says something, unless it is a label.
+    fn right_of(&self, index: usize) -> Option<Span> {
+        let sheet = &self.analysis.sheet;
+        let row = sheet.cells.get(index)?.row;
+        let end = sheet.rows.get(row)?.end;
+        let cell = sheet.cells[index + 1..end]
+            .iter()
+            .take(3)
+            .find(|cell| !cell.tokens.is_empty())?;
+        (!self.is_label(cell)).then_some(cell.span)
+    }
+
+    /// Whether a cell is a label and no value.
+    pub(super) fn is_label(&self, cell: &Cell) -> bool {
+        let words = self.words(cell.span);
+        let colon = words
+            .iter()
+            .take(6)
+            .any(|word| word.ends_with(':') && !word.starts_with("http"));
+        let tokens: Vec<String> = cell.tokens.iter().map(|(token, _)| token.clone()).collect();
+        colon || (tokens.len() <= 4 && is_known(&tokens))
+    }
+
+    /// The value in the first row below that has something under the label.
+    fn below(&self, leaf: &Leaf, label: &Cell, side: Side) -> Option<Found> {
+        let sheet = &self.analysis.sheet;
+        let mut row = label.row;
+        let widest = if self.document.kind.is_printed() {
+            1.7
+        } else {
+            2.1
+        };
+        for _ in 0..2 {
+            row = sheet.below(row)?;
+            if sheet.gap_above(row) > widest {
+                return None;
+            }
+            let under = sheet
+                .row(row)
+                .iter()
+                .find(|cell| is_under(label, cell, self.line(label)));
+            let Some(cell) = under else { continue };
+            if self.is_label(cell) || cell.tokens.is_empty() {
+                return None;
+            }
+            let found = self.read_block(leaf, cell, side)?;
+            return (!self.goes_on(leaf, label, row)).then_some(found);
+        }
+        None
+    }
+
+    /// A cell, or for some sentences its whole paragraph.
+    fn read_block(&self, leaf: &Leaf, cell: &Cell, side: Side) -> Option<Found> {
+        if leaf.kind != Kind::Narrative {
+            return self.read(leaf, cell.span, side);
+        }
+        let sheet = &self.analysis.sheet;
+        let mut spans = vec![cell.span];
+        let mut row = cell.row;
+        while let Some(next) = sheet.below(row) {
+            if sheet.gap_above(next) > 0.8 || spans.len() >= 30 {
+                break;
+            }
+            let Some(more) = sheet
+                .row(next)
+                .iter()
+                .find(|other| is_under(cell, other, self.line(cell)))
+            else {
+                break;
+            };
+            spans.push(more.span);
+            row = next;
+        }
+        let text = super::page::text_of(self.document, &spans);
+        let value = Value::String(text);
+        leaf.takes(&value).then_some(Found {
+            value,
+            spans,
+            confidence: 0.9,
+            how: "",
+        })
+    }
+
+    /// Whether the values below a label go on like a column of a table: then none of them is the
+    /// one value of a field.
+    fn goes_on(&self, leaf: &Leaf, label: &Cell, row: usize) -> bool {
+        let figures = matches!(
+            leaf.kind,
+            Kind::Number | Kind::Percent | Kind::Date { .. } | Kind::Identifier
+        );
+        let sheet = &self.analysis.sheet;
+        let Some(next) = sheet
+            .below(row)
+            .filter(|_| figures && sheet.row(label.row).len() >= 3)
+        else {
+            return false;
+        };
+        sheet
+            .row(next)
+            .iter()
+            .find(|cell| is_under(label, cell, self.line(label)))
+            .is_some_and(|cell| {
+                !self.is_label(cell) && self.read(leaf, cell.span, Side::Any).is_some()
+            })
+    }
+}
+
+/// Whether a cell stands under another: their sides meet.
+pub(super) fn is_under(above: &Cell, cell: &Cell, line: f32) -> bool {
+    let shared = above.x1.min(cell.x1) - above.x0.max(cell.x0);
+    let narrow = (above.x1 - above.x0).min(cell.x1 - cell.x0);
+    (above.x0 - cell.x0).abs() < line * 0.8 || shared > narrow * 0.5
+}
+
+/// Whether a value may follow a label that no colon ends: only what cannot be more of the label.
+fn follows(kind: Kind, found: &Found) -> bool {
+    match kind {
+        Kind::Text
+        | Kind::Name
+        | Kind::Narrative
+        | Kind::Street
+        | Kind::City
+        | Kind::Address
+        | Kind::Choice
+        | Kind::State { .. }
+        | Kind::Country { .. } => false,
+        Kind::Identifier => found.value.as_str().is_some_and(|text| {
+            text.split(' ')
+                .next()
+                .is_some_and(|word| word.contains(|c: char| c.is_ascii_digit()))
+        }),
+        _ => true,
+    }
+}
+
+impl Found {
+    fn scaled(self, factor: f32, how: &'static str) -> Self {
+        Self {
+            confidence: self.confidence * factor,
+            how,
+            ..self
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Models that answer calls.
+
+pub mod layout;

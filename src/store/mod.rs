@@ -1,0 +1,43 @@
+//! Jobs, their logs, documents and schemas in a database: the engine's `Jobs` and `Catalog`.
+//!
+//! Every store passes the same conformance suite, `tests/it/store.rs`.
+
+mod page;
+pub mod sqlite;
+
+pub use sqlite::{Sqlite, SqliteOptions};
+
+use crate::engine::ports::StoreError;
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Failed(format!(
+            "a stored value is not of the form it should have: {error}"
+        ))
+    }
+}
+
+/// What a list is searched for, in the form the statements compare with.
+struct Search {
+    /// In ASCII lower case; found anywhere in a name.
+    text: Option<String>,
+    /// Lower-case hexadecimal digits; found anywhere in an id.
+    digits: Option<String>,
+}
+
+/// The fewest digits that are looked for in ids: fewer are in too many of them.
+const MIN_ID_DIGITS: usize = 8;
+
+impl Search {
+    fn of(text: Option<&str>) -> Self {
+        let text = text
+            .filter(|text| !text.is_empty())
+            .map(str::to_ascii_lowercase);
+        let digits = text
+            .as_deref()
+            .map(|text| text.replace('-', ""))
+            .filter(|digits| digits.len() >= MIN_ID_DIGITS)
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        Self { text, digits }
+    }
+}

@@ -1,0 +1,191 @@
+//! SQLite in a file: one thread writes and groups commits, a few read.
+//!
+//! The file has one owner process; whoever opens it has made sure of that.
+
+mod catalog;
+mod jobs;
+mod page;
+mod readers;
+mod rows;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use self::readers::Readers;
+use self::writer::{Change, Writer};
+use crate::engine::ports::{Clock, StoreError};
+
+/// One script a version, applied in order to a file that has fewer.
+const MIGRATIONS: [&str; 1] = [include_str!("sqlite.sql")];
+/// Marks the file as ours ("Rvlt"), so that no other program's database is changed.
+const APPLICATION_ID: i64 = 0x5276_6c74;
+/// Our own threads never wait for each other's locks; this is for a backup or a shell beside us.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// More than there are statements, so that none is prepared twice.
+const CACHED_STATEMENTS: usize = 64;
+
+/// How to open a [`Sqlite`] store.
+pub struct SqliteOptions {
+    /// The database file. Its folder must be there; the file is created, readable by its owner only.
+    pub path: PathBuf,
+    /// The largest payload of an event, bytes; a larger result is set aside.
+    pub max_event_bytes: usize,
+    /// How long results are kept after the end of their job.
+    pub retention_ms: u64,
+    /// Threads that read, at least 1.
+    pub readers: usize,
+    /// Times the events as they are admitted.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What admitting an event needs to know.
+struct Terms {
+    max_event_bytes: usize,
+    retention_ms: u64,
+    clock: Arc<dyn Clock>,
+}
+
+/// Jobs and catalog in one SQLite file. Dropping it writes what was accepted and ends its threads.
+pub struct Sqlite {
+    // Dropped in this order: the last connection to close must be the one that may write, since
+    // it empties the write-ahead log.
+    readers: Readers,
+    writer: Writer,
+    terms: Arc<Terms>,
+}
+
+impl Sqlite {
+    /// Opens or creates the file, brings its schema up to date and takes every lease away from the
+    /// owners of before, who are dead.
+    ///
+    /// Errors: the file cannot be opened, belongs to another program or was written by a newer
+    /// version.
+    pub fn open(options: SqliteOptions) -> Result<Self, StoreError> {
+        let path = &options.path;
+        reserve(path).map_err(|error| {
+            StoreError::Failed(format!("cannot open `{}`: {error}", path.display()))
+        })?;
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        migrate(&mut connection, path)?;
+        connection.execute(
+            "UPDATE jobs INDEXED BY jobs_active SET owner = NULL, lease_ms = 0 \
+             WHERE ended_ms IS NULL AND owner IS NOT NULL",
+            (),
+        )?;
+        let readers = (0..options.readers.max(1))
+            .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            readers: Readers::start(readers)?,
+            writer: Writer::start(connection)?,
+            terms: Arc::new(Terms {
+                max_event_bytes: options.max_event_bytes,
+                retention_ms: options.retention_ms,
+                clock: options.clock,
+            }),
+        })
+    }
+
+    /// Runs `work` in a transaction of its own or shared with others; resolves when it is on disk.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Terms) -> Result<Change<T>, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let terms = Arc::clone(&self.terms);
+        self.writer
+            .run(move |connection| work(connection, &terms))
+            .await
+    }
+
+    /// Runs `work` in one read transaction.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.readers.run(work).await
+    }
+}
+
+/// Creates the file before SQLite would, which would let everybody read it.
+fn reserve(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}
+
+/// Refuses files that are not ours or from the future, before anything in them is changed.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (version, program) = (number("user_version")?, number("application_id")?);
+    let is_new = version == 0 && program == 0 && is_empty(connection)?;
+    if !is_new && program != APPLICATION_ID {
+        return Err(StoreError::Failed(format!(
+            "`{}` is a database of another program. Name another file or folder.",
+            path.display()
+        )));
+    }
+    let known = MIGRATIONS.len() as i64;
+    if version > known {
+        return Err(StoreError::Failed(format!(
+            "`{}` has schema version {version}; this program knows versions up to {known}. \
+             Start the newer program that wrote it, or name another data folder.",
+            path.display()
+        )));
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Reach beyond the cache of the drive on macOS; without effect elsewhere.
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 1_000)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    let pending = MIGRATIONS.iter().skip(version as usize);
+    if pending.len() > 0 {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for script in pending {
+            transaction.execute_batch(script)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", known)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", (), |row| {
+        row.get(0)
+    })
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::OutOfMemory
+                | ErrorCode::CannotOpen
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::ReadOnly,
+            ) => Self::Unavailable(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}

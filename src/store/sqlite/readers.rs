@@ -1,0 +1,88 @@
+//! The threads that read, each with a connection of its own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::writer::{closed, dropped};
+use crate::engine::ports::StoreError;
+
+/// Reads that may wait for a thread; further ones wait to get in.
+const QUEUE: usize = 256;
+
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+pub struct Readers {
+    queue: Option<mpsc::Sender<Read>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    pub fn start(connections: Vec<Connection>) -> Result<Self, StoreError> {
+        let (queue, reads) = mpsc::channel(QUEUE);
+        let reads = Arc::new(Mutex::new(reads));
+        let threads = connections
+            .into_iter()
+            .map(|connection| {
+                let reads = Arc::clone(&reads);
+                Builder::new()
+                    .name("store-reader".into())
+                    .spawn(move || serve(&connection, &reads))
+                    .map_err(|error| StoreError::Failed(format!("cannot start a thread: {error}")))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            queue: Some(queue),
+            threads,
+        })
+    }
+
+    /// Runs `work` in one read transaction: all its statements see the same state.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let read = Box::new(move |connection: &Connection| {
+            if !answer.is_closed() {
+                let _ = answer.send(snapshot(connection, work));
+            }
+        });
+        let queue = self.queue.as_ref().ok_or_else(closed)?;
+        queue.send(read).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| dropped())?
+    }
+}
+
+fn snapshot<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    // Rolled back when dropped: nothing was written.
+    let transaction = connection.unchecked_transaction()?;
+    work(&transaction)
+}
+
+fn serve(connection: &Connection, reads: &Mutex<mpsc::Receiver<Read>>) {
+    loop {
+        // Bound on its own, so that the lock is free again while the read runs.
+        let next = reads.lock().blocking_recv();
+        let Some(read) = next else { return };
+        if catch_unwind(AssertUnwindSafe(|| read(connection))).is_err() {
+            tracing::error!("a read panicked");
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
