@@ -3,6 +3,9 @@
 
 mod architecture;
 mod blob;
+mod engine;
+mod http;
 mod licences;
 mod plan;
 mod store;
+mod support;

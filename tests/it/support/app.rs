@@ -42,21 +42,36 @@ impl Start {
     /// The model `scripted`, and no other, is the default.
     pub fn provider(self, provider: Arc<dyn Provider>) -> Self {
         let model = provider.models()[0].id.clone();
-        self.set("default_model", model).build(|builder| builder.providers(vec![provider]))
+        self.set("default_model", model)
+            .build(|builder| builder.providers(vec![provider]))
     }
 
     pub async fn run(self) -> TestApp {
         let mut flags = vec![
             ("bind", "127.0.0.1:0".to_owned()),
-            ("data", self.folder.path().join("data").display().to_string()),
+            (
+                "data",
+                self.folder.path().join("data").display().to_string(),
+            ),
         ];
         flags.extend(self.flags);
-        let sources = Sources { flags, variables: Vec::new(), config: None };
+        // The last one wins.
+        let flags = flags.into_iter().collect();
+        let sources = Sources {
+            flags,
+            variables: Vec::new(),
+            config: None,
+        };
         let settings = Settings::load(sources).unwrap();
         let app = (self.build)(App::builder(settings)).start().unwrap();
         let base = format!("http://{}", app.address);
         let client = Client::builder().no_proxy().build().unwrap();
-        TestApp { app, base, client, folder: self.folder }
+        TestApp {
+            app,
+            base,
+            client,
+            folder: self.folder,
+        }
     }
 }
 
@@ -80,7 +95,11 @@ impl TestApp {
     pub async fn reopen(self) -> Start {
         let folder = Arc::clone(&self.folder);
         self.app.stop().await;
-        Start { folder, flags: Vec::new(), build: Box::new(|builder| builder) }
+        Start {
+            folder,
+            flags: Vec::new(),
+            build: Box::new(|builder| builder),
+        }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -106,9 +125,16 @@ impl TestApp {
         } else {
             schemas::check("problem", &body);
             assert_eq!(headers["content-type"], "application/problem+json");
-            assert_eq!(headers["x-request-id"], body["request_id"].as_str().unwrap());
+            assert_eq!(
+                headers["x-request-id"],
+                body["request_id"].as_str().unwrap()
+            );
         }
-        Answer { status, headers, body }
+        Answer {
+            status,
+            headers,
+            body,
+        }
     }
 
     pub async fn get(&self, path: &str, schema: &str) -> Answer {
@@ -116,23 +142,29 @@ impl TestApp {
     }
 
     pub async fn post(&self, path: &str, body: &Value, schema: &str) -> Answer {
-        self.call(self.request(Method::POST, path).json(body), schema).await
+        self.call(self.request(Method::POST, path).json(body), schema)
+            .await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {
-        self.call(self.request(Method::DELETE, path), "deleted").await
+        self.call(self.request(Method::DELETE, path), "deleted")
+            .await
     }
 
     pub async fn upload(&self, name: &str, bytes: impl Into<Vec<u8>>) -> Answer {
         let part = reqwest::multipart::Part::bytes(bytes.into()).file_name(name.to_owned());
         let form = reqwest::multipart::Form::new().part("file", part);
-        let request = self.request(Method::POST, "/v1/extract/documents/upload").multipart(form);
+        let request = self
+            .request(Method::POST, "/v1/extract/documents/upload")
+            .multipart(form);
         self.call(request, "document").await
     }
 
     /// Uploads a short text and gives its document id.
     pub async fn document(&self) -> String {
-        let answer = self.upload("note.txt", "Invoice number: 7\nTotal: 12.50 EUR\n").await;
+        let answer = self
+            .upload("note.txt", "Invoice number: 7\nTotal: 12.50 EUR\n")
+            .await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
         answer.body["document_id"].as_str().unwrap().to_owned()
     }
@@ -180,7 +212,8 @@ impl TestApp {
     }
 
     pub async fn results(&self, job: &str) -> Answer {
-        self.get(&format!("/v1/extract/jobs/{job}/results"), "results").await
+        self.get(&format!("/v1/extract/jobs/{job}/results"), "results")
+            .await
     }
 }
 
@@ -191,8 +224,9 @@ pub fn wide_schema(subtrees: usize) -> Value {
         "c": {"type": ["string", "null"]}, "d": {"type": ["string", "null"]},
     });
     let part = json!({"type": "object", "properties": fields});
-    let parts: serde_json::Map<_, _> =
-        (0..subtrees).map(|index| (format!("part_{index:03}"), part.clone())).collect();
+    let parts: serde_json::Map<_, _> = (0..subtrees)
+        .map(|index| (format!("part_{index:03}"), part.clone()))
+        .collect();
     json!({"type": "object", "properties": parts})
 }
 

@@ -77,7 +77,11 @@ pub fn plain_value(subtree: &Subtree) -> Value {
 }
 
 pub fn fault(fault: Fault, retry_after_ms: Option<u64>) -> Reply {
-    Reply::Fail(CallError { fault, message: format!("planned: {}", fault.name()), retry_after_ms })
+    Reply::Fail(CallError {
+        fault,
+        message: format!("planned: {}", fault.name()),
+        retry_after_ms,
+    })
 }
 
 /// What [`Provider::ask`] needs to outlive its borrow.

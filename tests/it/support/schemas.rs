@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 static VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
     let mut definitions = Map::new();
     for folder in ["api", "events"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(folder);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("schemas")
+            .join(folder);
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -35,7 +37,10 @@ static VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
                 "$ref": format!("#/$defs/{name}"),
                 "$defs": definitions,
             });
-            (name.clone(), jsonschema::options().offline().build(&root).unwrap())
+            (
+                name.clone(),
+                jsonschema::options().offline().build(&root).unwrap(),
+            )
         })
         .collect()
 });
@@ -61,10 +66,16 @@ fn localize(node: &mut Value) {
 
 /// Asserts that `value` is of the published schema `name`.
 pub fn check(name: &str, value: &Value) {
-    let validator = VALIDATORS.get(name).unwrap_or_else(|| panic!("no schema `{name}`"));
+    let validator = VALIDATORS
+        .get(name)
+        .unwrap_or_else(|| panic!("no schema `{name}`"));
     let errors: Vec<_> = validator
         .iter_errors(value)
         .map(|error| format!("at `{}`: {error}", error.instance_path()))
         .collect();
-    assert!(errors.is_empty(), "not a `{name}`:\n{}\n{value:#}", errors.join("\n"));
+    assert!(
+        errors.is_empty(),
+        "not a `{name}`:\n{}\n{value:#}",
+        errors.join("\n")
+    );
 }

@@ -30,7 +30,8 @@ impl Frame {
 pub struct Stream {
     pub response_status: u16,
     pub headers: reqwest::header::HeaderMap,
-    chunks: std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
+    chunks:
+        std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
     buffer: String,
     /// Comment and `retry:` lines, in order.
     pub beside: Vec<String>,
@@ -51,7 +52,8 @@ impl Stream {
     async fn more(&mut self) -> bool {
         match self.chunks.next().await {
             Some(chunk) => {
-                self.buffer.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+                self.buffer
+                    .push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
                 true
             }
             None => false,
@@ -66,7 +68,11 @@ impl Stream {
                 return Some(self.frame(&text));
             }
             if !self.more().await {
-                assert!(self.buffer.is_empty(), "cut inside a frame: {:?}", self.buffer);
+                assert!(
+                    self.buffer.is_empty(),
+                    "cut inside a frame: {:?}",
+                    self.buffer
+                );
                 return None;
             }
         }
@@ -74,7 +80,8 @@ impl Stream {
 
     /// Waits for a comment line.
     pub async fn comment(&mut self, text: &str) {
-        while !self.buffer.contains(text) && !self.beside.iter().any(|line| line == text.trim_end()) {
+        while !self.buffer.contains(text) && !self.beside.iter().any(|line| line == text.trim_end())
+        {
             assert!(self.more().await, "the stream ended without {text:?}");
         }
     }
@@ -95,9 +102,17 @@ impl Stream {
         let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["event", "data", "id"], "{text}");
         let mut values = fields.into_iter().map(|(_, value)| value);
-        let (event, data, id) =
-            (values.next().unwrap(), values.next().unwrap(), values.next().unwrap());
-        let frame = Frame { event, data, id, bytes };
+        let (event, data, id) = (
+            values.next().unwrap(),
+            values.next().unwrap(),
+            values.next().unwrap(),
+        );
+        let frame = Frame {
+            event,
+            data,
+            id,
+            bytes,
+        };
         let payload = frame.payload();
         assert_eq!(payload["type"], frame.event.as_str());
         schemas::check(&frame.event, &payload);
@@ -158,7 +173,10 @@ pub fn assert_lawful(frames: &[Frame]) {
 /// The document a client rebuilds from a stream, by the rules of the protocol.
 pub fn rebuild(frames: &[Frame]) -> Value {
     let mut document = Value::Object(serde_json::Map::new());
-    for frame in frames.iter().filter(|frame| frame.event == "subtree_result") {
+    for frame in frames
+        .iter()
+        .filter(|frame| frame.event == "subtree_result")
+    {
         let payload = frame.payload();
         let mut at = &mut document;
         let path = payload["path"].as_str().unwrap().to_owned();

@@ -24,7 +24,11 @@ pub struct Wrapped {
 
 impl Wrapped {
     pub fn slow(inner: Arc<dyn Jobs>, delay: Duration) -> Arc<dyn Jobs> {
-        Arc::new(Self { inner, delay, away: Arc::default() })
+        Arc::new(Self {
+            inner,
+            delay,
+            away: Arc::default(),
+        })
     }
 
     fn wrap<'a, T: Send + 'a>(&'a self, answer: Answered<'a, T>) -> Answered<'a, T> {
