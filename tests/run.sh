@@ -20,7 +20,7 @@ log=$(mktemp)
 skipped=$(mktemp)
 trap 'rm -f "$log" "$skipped"' EXIT
 
-RIVULET_SKIPPED=$skipped cargo test --locked --all-targets "$@" 2>&1 | tee "$log"
+RIVULET_SKIPPED=$skipped cargo test --locked --lib --bins --tests "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 RIVULET_SKIPPED=$skipped cargo test --locked --doc "$@" 2>&1 | tee -a "$log"
 [ "${PIPESTATUS[0]}" = 0 ] || status=1
