@@ -123,9 +123,7 @@ impl<'d> Source<'d> {
             return Some(found.scaled(place, "follows its label"));
         }
         let heading = label.mark == Mark::Whole && self.heads_columns(cell);
-        let right = self
-            .right_of(label.cell)
-            .and_then(|right| self.read(leaf, right, side));
+        let right = self.right(leaf, label.cell, side);
         let below = self.below(leaf, cell, side);
         let (right, below) = if heading {
             (
@@ -163,22 +161,36 @@ impl<'d> Source<'d> {
         })
     }
 
-    /// Whether the row is a line of headings: several cells, no figures, and text below them.
+    /// Whether a label is one of a line of headings with their values below: its neighbour is no
+    /// value of it, by its looks or because both have something else right below.
     fn heads_columns(&self, cell: &Cell) -> bool {
         let sheet = &self.analysis.sheet;
-        let row = sheet.row(cell.row);
-        let figures = row
-            .iter()
-            .any(|cell| self.text(cell).contains(|c: char| c.is_ascii_digit()));
+        let line = self.line(cell);
         let Some(next) = sheet.below(cell.row) else {
             return false;
         };
-        let line = self.line(cell);
-        let under = sheet
-            .row(next)
-            .iter()
-            .any(|other| (other.x0 - cell.x0).abs() < line);
-        row.len() >= 2 && !figures && under
+        let under = |cell: &Cell| {
+            let below = sheet
+                .row(next)
+                .iter()
+                .find(|other| (other.x0 - cell.x0).abs() < line);
+            below.filter(|_| sheet.gap_above(next) < 1.2)
+        };
+        let Some(value) = under(cell) else {
+            return false;
+        };
+        let Some(right) = sheet.row(cell.row).iter().find(|other| other.x0 > cell.x1) else {
+            return true;
+        };
+        let looks = |a: &Cell, b: &Cell| a.bold == b.bold && (a.size - b.size).abs() < 0.6;
+        if !looks(cell, value) && looks(cell, right) {
+            return true;
+        }
+        if looks(cell, value) && !looks(cell, right) {
+            return false;
+        }
+        let figures = |cell: &Cell| self.text(cell).contains(|c: char| c.is_ascii_digit());
+        !figures(right) && under(right).is_some() && !self.is_label(value)
     }
 
     pub(super) fn line(&self, cell: &Cell) -> f32 {
@@ -190,16 +202,30 @@ impl<'d> Source<'d> {
             .unwrap_or(1.0)
     }
 
-    /// The words of the next cell of the row that says something, unless it is a label.
-    fn right_of(&self, index: usize) -> Option<Span> {
+    /// The value in the next cell of the row that says something, unless that is a label; money
+    /// may stand behind counts.
+    fn right(&self, leaf: &Leaf, index: usize, side: Side) -> Option<Found> {
         let sheet = &self.analysis.sheet;
         let row = sheet.cells.get(index)?.row;
         let end = sheet.rows.get(row)?.end;
-        let cell = sheet.cells[index + 1..end]
+        let reach = if leaf.kind == Kind::Money { 6 } else { 1 };
+        let mut best: Option<Found> = None;
+        for cell in sheet.cells[index + 1..end]
             .iter()
-            .take(3)
-            .find(|cell| !cell.tokens.is_empty())?;
-        (!self.is_label(cell)).then_some(cell.span)
+            .filter(|cell| !cell.tokens.is_empty())
+            .take(reach)
+        {
+            if self.is_label(cell) {
+                break;
+            }
+            if let Some(found) = self.read(leaf, cell.span, side) {
+                let known = best.as_ref().map_or(0.0, |best| best.confidence);
+                if found.confidence > known {
+                    best = Some(found);
+                }
+            }
+        }
+        best
     }
 
     /// Whether a cell is a label and no value.
@@ -278,7 +304,7 @@ impl<'d> Source<'d> {
     fn goes_on(&self, leaf: &Leaf, label: &Cell, row: usize) -> bool {
         let figures = matches!(
             leaf.kind,
-            Kind::Number | Kind::Percent | Kind::Date { .. } | Kind::Identifier
+            Kind::Number | Kind::Money | Kind::Percent | Kind::Date { .. } | Kind::Identifier
         );
         let sheet = &self.analysis.sheet;
         let Some(next) = sheet

@@ -8,6 +8,7 @@ mod label;
 mod lexicon;
 mod number;
 mod page;
+mod party;
 mod query;
 mod schema;
 mod table;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::label::Phrase;
-use super::lexicon::RINGS;
+use super::lexicon;
 use super::schema::Field;
 use super::text::{fold, key, name_words, tokens};
 use super::value::Side;
@@ -26,7 +26,7 @@ static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
         rings: Vec::new(),
         members: HashMap::new(),
     };
-    for (index, phrases) in RINGS.iter().enumerate() {
+    for (index, phrases) in lexicon::lexicon().rings.iter().enumerate() {
         let mut ring = Ring {
             phrases: Vec::new(),
         };
@@ -115,8 +115,10 @@ impl Phrases {
         list
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) fn merge(&mut self, other: &Self) {
+        for phrase in other.0.values() {
+            self.add(phrase.tokens.clone(), phrase.weight);
+        }
     }
 
     /// What a label made of exactly these tokens is worth.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::find::{Found, Source};
-use super::lexicon::SUMS;
+use super::lexicon::lexicon;
 use super::page::{Cell, Span};
 use super::query::{Phrases, column, is_known};
 use super::schema::{Field, Form, Kind, Leaf};
@@ -371,7 +371,8 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
         let lead: Vec<String> = texts.iter().take(4).flat_map(|word| tokens(word)).collect();
         let says = |count: usize| {
             lead.len() >= count
-                && SUMS
+                && lexicon()
+                    .sums
                     .iter()
                     .any(|sum| key(&tokens(sum)) == key(&lead[..count]))
         };
@@ -610,6 +611,11 @@ fn wraps(source: &Source<'_>, header: &Header, at: usize, above: &Cell, cell: &C
 fn is_figure(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Number | Kind::Percent | Kind::Date { .. } | Kind::Year | Kind::Amount { .. }
+        Kind::Number
+            | Kind::Money
+            | Kind::Percent
+            | Kind::Date { .. }
+            | Kind::Year
+            | Kind::Amount { .. }
     )
 }
