@@ -11,12 +11,14 @@ use crate::domain::pointer::Pointer;
 use super::find::{Found, Source};
 use super::label::Phrase;
 use super::lexicon::lexicon;
+use super::list;
+use super::page::Span;
 use super::party::{self, Party, Role};
 use super::query::{self, Phrases};
 use super::schema::{Field, Form, Kind, Leaf};
-use super::table::{self, Wanted};
+use super::table::{self, Record, Wanted};
 use super::text::{name_words, tokens};
-use super::value::Side;
+use super::value::{Side, read};
 
 /// Fills one subtree.
 pub(super) struct Filler<'d> {
@@ -144,6 +146,9 @@ impl Filler<'_> {
         if best.as_ref().is_none_or(|found| found.confidence < 0.8) {
             best = better(best, self.of_named_party(field, leaf));
         }
+        if best.is_none() && matches!(leaf.kind, Kind::Date { .. }) {
+            best = self.dated_number(field, leaf);
+        }
         best
     }
 
@@ -173,6 +178,15 @@ impl Filler<'_> {
             })
     }
 
+    /// `Invoice No. 17 of 3 May 2024`: the date of a paper behind its number.
+    fn dated_number(&self, field: &Field, leaf: &Leaf) -> Option<Found> {
+        let own = query::own(field);
+        own.weight(&tokens("invoice date"))?;
+        let mut numbers = Phrases::default();
+        numbers.add_ring(&tokens("invoice number"), 0.85);
+        self.labelled(leaf, &numbers.list(), Side::Any)
+    }
+
     /// `producer_phone`: the phone in the block of the producer.
     fn of_named_party(&self, field: &Field, leaf: &Leaf) -> Option<Found> {
         let name = tokens(&name_words(&field.name));
@@ -189,7 +203,17 @@ impl Filler<'_> {
             Kind::Text => Kind::Name,
             other => other,
         };
-        let found = party.unlabelled(&self.source, leaf, place)?;
+        let tail: Vec<String> = name[head.len().min(name.len())..].to_vec();
+        let mut labels = Phrases::default();
+        labels.add_ring(&tail, 1.0);
+        let inside = party
+            .region
+            .filter(|_| !tail.is_empty())
+            .and_then(|region| {
+                self.source
+                    .labelled(leaf, &labels.list(), Side::Any, Some(&region))
+            });
+        let found = inside.or_else(|| party.unlabelled(&self.source, leaf, place))?;
         Some(Found {
             confidence: found.confidence * 0.95,
             ..found
@@ -212,17 +236,38 @@ impl Filler<'_> {
 
     fn array(
         &mut self,
-        _field: &Field,
+        field: &Field,
         item: &Field,
         most: usize,
         at: &Pointer,
-        _owners: &Owners,
+        owners: &Owners,
     ) -> Option<Value> {
-        let Form::Object(_) = &item.form else {
-            return None;
+        let rows = match &item.form {
+            Form::Object(_) => self.rows(item, most, at),
+            Form::Leaf(leaf) => self.scalars(field, leaf, most, at, owners),
+            _ => Vec::new(),
         };
+        (!rows.is_empty()).then_some(Value::Array(rows))
+    }
+
+    /// The rows of a table, or of a list that says as much.
+    fn rows(&mut self, item: &Field, most: usize, at: &Pointer) -> Vec<Value> {
         let wanted = Wanted::of(item);
-        let records = table::records(&self.source, &wanted);
+        let mut records = table::records(&self.source, &wanted);
+        if records.is_empty() {
+            records = list::lines(&self.source, &wanted);
+        }
+        self.values(item, &wanted, records, most, at)
+    }
+
+    fn values(
+        &mut self,
+        item: &Field,
+        wanted: &Wanted<'_>,
+        records: Vec<Record>,
+        most: usize,
+        at: &Pointer,
+    ) -> Vec<Value> {
         let mut rows = Vec::new();
         for (index, record) in records.into_iter().take(most).enumerate() {
             let mut found: HashMap<*const Field, Found> = HashMap::new();
@@ -231,26 +276,68 @@ impl Filler<'_> {
                     found.insert(std::ptr::from_ref(*field), value);
                 }
             }
-            rows.push(
-                self.record(item, &mut found, &at.index(index))
-                    .unwrap_or(Value::Null),
-            );
+            let row = self.record(item, &mut found, "", &at.index(index));
+            rows.push(row.unwrap_or(Value::Null));
         }
-        (!rows.is_empty()).then_some(Value::Array(rows))
+        rows
     }
 
-    /// Puts what a row holds into the item's shape.
+    /// The items of a list under the array's label.
+    fn scalars(
+        &mut self,
+        field: &Field,
+        leaf: &Leaf,
+        most: usize,
+        at: &Pointer,
+        owners: &Owners,
+    ) -> Vec<Value> {
+        let phrases = self.phrases(field, owners);
+        let mut rows = Vec::new();
+        for span in list::bullets(&self.source, &phrases) {
+            let words = self.source.words(span);
+            let read = read(leaf, &words, self.source.habits(), Side::Any);
+            if let Some(read) = read.filter(|_| rows.len() < most) {
+                let span = Span {
+                    page: span.page,
+                    first: span.first + read.first,
+                    last: span.first + read.last,
+                };
+                let found = Found {
+                    value: read.value,
+                    spans: vec![span],
+                    confidence: 0.8,
+                    how: "in the list under its label",
+                };
+                let value = self.keep(found, &at.index(rows.len()));
+                rows.push(value);
+            }
+        }
+        rows
+    }
+
+    /// Puts what a row holds into the item's shape. `owner` is what tells the row from others,
+    /// for lists that stand elsewhere under its name.
     fn record(
         &mut self,
         field: &Field,
         found: &mut HashMap<*const Field, Found>,
+        owner: &str,
         at: &Pointer,
     ) -> Option<Value> {
         match &field.form {
             Form::Object(fields) => {
+                let named = fields.iter().find_map(|child| match &child.form {
+                    Form::Leaf(leaf) if leaf.kind == Kind::Identifier => found
+                        .get(&std::ptr::from_ref(child))?
+                        .value
+                        .as_str()
+                        .map(str::to_owned),
+                    _ => None,
+                });
+                let owner = named.as_deref().unwrap_or(owner);
                 let mut map = Map::new();
                 for child in fields {
-                    let value = self.record(child, found, &at.join(&child.name));
+                    let value = self.record(child, found, owner, &at.join(&child.name));
                     if let Some(value) = value.or_else(|| child.empty()) {
                         map.insert(child.name.clone(), value);
                     }
@@ -261,7 +348,13 @@ impl Filler<'_> {
                 let found = found.remove(&std::ptr::from_ref(field))?;
                 Some(self.keep(found, at))
             }
-            _ => None,
+            Form::Array { item, most } => {
+                let wanted = Wanted::of(item);
+                let records = list::pairs(&self.source, &wanted, owner);
+                let rows = self.values(item, &wanted, records, *most, at);
+                (!rows.is_empty()).then_some(Value::Array(rows))
+            }
+            Form::Closed => None,
         }
     }
 

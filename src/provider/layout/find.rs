@@ -176,13 +176,15 @@ impl<'d> Source<'d> {
                 .find(|other| (other.x0 - cell.x0).abs() < line);
             below.filter(|_| sheet.gap_above(next) < 1.2)
         };
-        let Some(value) = under(cell) else {
+        let Some(value) = under(cell).filter(|value| !self.is_label(value)) else {
             return false;
         };
         let Some(right) = sheet.row(cell.row).iter().find(|other| other.x0 > cell.x1) else {
             return true;
         };
-        let looks = |a: &Cell, b: &Cell| a.bold == b.bold && (a.size - b.size).abs() < 0.6;
+        let looks = |a: &Cell, b: &Cell| {
+            a.bold == b.bold && (a.size - b.size).abs() <= 0.2 * a.size.max(b.size)
+        };
         if !looks(cell, value) && looks(cell, right) {
             return true;
         }
@@ -190,7 +192,7 @@ impl<'d> Source<'d> {
             return false;
         }
         let figures = |cell: &Cell| self.text(cell).contains(|c: char| c.is_ascii_digit());
-        !figures(right) && under(right).is_some() && !self.is_label(value)
+        !figures(right) && under(right).is_some()
     }
 
     pub(super) fn line(&self, cell: &Cell) -> f32 {
@@ -236,7 +238,16 @@ impl<'d> Source<'d> {
             .take(6)
             .any(|word| word.ends_with(':') && !word.starts_with("http"));
         let tokens: Vec<String> = cell.tokens.iter().map(|(token, _)| token.clone()).collect();
-        colon || (tokens.len() <= 4 && is_known(&tokens))
+        let names = tokens.iter().any(|token| {
+            matches!(
+                token.as_str(),
+                "date" | "number" | "code" | "type" | "id" | "reference"
+            )
+        });
+        let figures = words
+            .iter()
+            .any(|word| word.contains(|c: char| c.is_ascii_digit()));
+        colon || (tokens.len() <= 4 && (is_known(&tokens) || (names && !figures)))
     }
 
     /// The value in the first row below that has something under the label.
@@ -258,7 +269,7 @@ impl<'d> Source<'d> {
                 .iter()
                 .find(|cell| is_under(label, cell, self.line(label)));
             let Some(cell) = under else { continue };
-            if self.is_label(cell) || cell.tokens.is_empty() {
+            if self.is_label(cell) || cell.tokens.is_empty() || cell.heading {
                 return None;
             }
             let found = self.read_block(leaf, cell, side)?;

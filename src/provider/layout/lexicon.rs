@@ -14,6 +14,8 @@ pub(super) struct Lexicon {
     pub turns: Vec<&'static str>,
     /// How rows begin that sum up a table.
     pub sums: Vec<&'static str>,
+    /// The same, but only of rows with a single figure.
+    pub weak_sums: Vec<&'static str>,
     /// Headings of the blocks of parties, as keys of their tokens.
     parties: HashSet<String>,
     pub senders: Vec<&'static str>,
@@ -47,6 +49,7 @@ fn parse(table: &'static str) -> Lexicon {
             "ring" => lexicon.rings.push(entries.collect()),
             "turn" => lexicon.turns.extend(entries),
             "sum" => lexicon.sums.extend(entries),
+            "weak sum" => lexicon.weak_sums.extend(entries),
             "party" => parties.extend(entries),
             "sender" => lexicon.senders.extend(entries),
             "receiver" => lexicon.receivers.extend(entries),
@@ -86,6 +89,7 @@ mod tests {
                 "ring",
                 "turn",
                 "sum",
+                "weak sum",
                 "party",
                 "sender",
                 "receiver",

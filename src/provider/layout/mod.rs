@@ -6,6 +6,7 @@ mod fill;
 mod find;
 mod label;
 mod lexicon;
+mod list;
 mod number;
 mod page;
 mod party;

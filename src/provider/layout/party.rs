@@ -141,7 +141,10 @@ impl Source<'_> {
                 .iter()
                 .filter(|other| other.x0 >= region.x0 && other.x0 < region.x1)
                 .collect();
-            if inside.iter().any(|other| self.heads_another(other)) {
+            if inside
+                .iter()
+                .any(|other| other.heading || self.heads_another(other))
+            {
                 break;
             }
             row = next;
@@ -420,7 +423,13 @@ impl Party {
             })
             .collect();
         let text = |span: &Span| source.words(*span).join(" ");
-        let city = cut.iter().position(|span| city_line(&text(span)).is_some());
+        let postcode = |at: usize| city_line(&text(&cut[at])).map_or(0, |read| read.postcode.len());
+        let city = (0..cut.len()).find(|at| postcode(*at) > 0).map(|first| {
+            // `1242 chemin X - 84340 Y`: a street number reads as a short postcode.
+            let later =
+                (first + 1..cut.len().min(first + 3)).find(|at| postcode(*at) > postcode(first));
+            later.filter(|_| postcode(first) == 4).unwrap_or(first)
+        });
         if let Some(at) = city {
             let span = cut[at];
             let part = |text: String| Part { text, span };
@@ -430,9 +439,7 @@ impl Party {
                 self.address.state = read.state.map(part);
                 self.address.country = read.country.map(part);
             }
-            let street = (0..at)
-                .rev()
-                .find(|above| STREET.is_match(&text(&cut[*above])));
+            let street = (0..at).find(|above| STREET.is_match(&text(&cut[*above])));
             self.address.street = street.map(|street| cut[street]);
             self.address.name = cut[..street.unwrap_or(at)].to_vec();
             let named = cut[at + 1..]
