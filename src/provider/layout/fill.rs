@@ -17,7 +17,7 @@ use super::party::{self, Party, Role};
 use super::query::{self, Phrases};
 use super::schema::{Field, Form, Kind, Leaf};
 use super::table::{self, Record, Wanted};
-use super::text::{name_words, tokens};
+use super::text::{fold, name_words, tokens};
 use super::value::{Side, read};
 
 /// Fills one subtree.
@@ -146,10 +146,21 @@ impl Filler<'_> {
         if best.as_ref().is_none_or(|found| found.confidence < 0.8) {
             best = better(best, self.of_named_party(field, leaf));
         }
-        if best.is_none() && matches!(leaf.kind, Kind::Date { .. }) {
-            best = self.dated_number(field, leaf);
+        best.or_else(|| self.without_label(field, leaf))
+    }
+
+    /// What some fields are known by where no label names them.
+    fn without_label(&self, field: &Field, leaf: &Leaf) -> Option<Found> {
+        let about = field.description.as_deref().map(fold).unwrap_or_default();
+        match leaf.kind {
+            Kind::Date { .. } => self.dated_number(field, leaf).or_else(|| {
+                query::own(field).weight(&tokens("invoice date"))?;
+                self.source.only_date(leaf)
+            }),
+            Kind::Currency => self.source.only_currency(leaf),
+            Kind::Name | Kind::Text if about.contains("top of") => self.source.letterhead(leaf),
+            _ => None,
         }
-        best
     }
 
     /// A field of a party: a label in its block, its block's own lines, or a label that names

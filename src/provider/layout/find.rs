@@ -169,6 +169,9 @@ impl<'d> Source<'d> {
         let Some(next) = sheet.below(cell.row) else {
             return false;
         };
+        if cell.boxed && !self.begins_table(cell.row) {
+            return false;
+        }
         let under = |cell: &Cell| {
             let below = sheet
                 .row(next)
@@ -247,7 +250,13 @@ impl<'d> Source<'d> {
         let figures = words
             .iter()
             .any(|word| word.contains(|c: char| c.is_ascii_digit()));
-        colon || (tokens.len() <= 4 && (is_known(&tokens) || (names && !figures)))
+        let counted = words.len() > 1
+            && words[0].ends_with('.')
+            && words[0]
+                .trim_end_matches('.')
+                .parse::<u32>()
+                .is_ok_and(|count| count < 100);
+        colon || counted || (tokens.len() <= 4 && (is_known(&tokens) || (names && !figures)))
     }
 
     /// The value in the first row below that has something under the label.
@@ -261,7 +270,12 @@ impl<'d> Source<'d> {
         };
         for _ in 0..2 {
             row = sheet.below(row)?;
-            if sheet.gap_above(row) > widest {
+            // In a text file a blank line parts a plain label from what is below it.
+            let parted = !self.document.kind.is_printed()
+                && sheet.gap_above(row) > 0.8
+                && !label.heading
+                && !label.bold;
+            if sheet.gap_above(row) > widest || parted {
                 return None;
             }
             let under = sheet
@@ -310,27 +324,37 @@ impl<'d> Source<'d> {
         })
     }
 
+    /// Whether a row of boxed cells is the first of its table.
+    fn begins_table(&self, row: usize) -> bool {
+        let above = row
+            .checked_sub(1)
+            .map_or(&[][..], |above| self.analysis.sheet.row(above));
+        above.iter().all(|cell| !cell.boxed) || self.analysis.sheet.gap_above(row) > 0.5
+    }
+
     /// Whether the values below a label go on like a column of a table: then none of them is the
     /// one value of a field.
     fn goes_on(&self, leaf: &Leaf, label: &Cell, row: usize) -> bool {
+        let sheet = &self.analysis.sheet;
+        let heads = sheet.row(label.row);
+        let Some(next) = sheet.below(row).filter(|_| heads.len() >= 3) else {
+            return false;
+        };
+        let line = self.line(label);
+        let under = |head: &Cell| {
+            sheet
+                .row(next)
+                .iter()
+                .find(|cell| is_under(head, cell, line))
+        };
+        let goes =
+            |cell: &Cell| !self.is_label(cell) && self.read(leaf, cell.span, Side::Any).is_some();
         let figures = matches!(
             leaf.kind,
             Kind::Number | Kind::Money | Kind::Percent | Kind::Date { .. } | Kind::Identifier
         );
-        let sheet = &self.analysis.sheet;
-        let Some(next) = sheet
-            .below(row)
-            .filter(|_| figures && sheet.row(label.row).len() >= 3)
-        else {
-            return false;
-        };
-        sheet
-            .row(next)
-            .iter()
-            .find(|cell| is_under(label, cell, self.line(label)))
-            .is_some_and(|cell| {
-                !self.is_label(cell) && self.read(leaf, cell.span, Side::Any).is_some()
-            })
+        let columns = heads.iter().filter(|head| under(head).is_some()).count();
+        under(label).is_some_and(goes) && (figures || columns >= 3)
     }
 }
 

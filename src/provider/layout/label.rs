@@ -104,7 +104,7 @@ impl Labels {
                 self.add(words, cell, (start, at), value_end, Mark::Colon);
             }
         }
-        if colons.is_empty() && last - first < LONGEST {
+        if colons.is_empty() && last - first < 2 * LONGEST {
             self.add(words, cell, (first, last), last, Mark::Whole);
         }
         let (open, end) = match colons.first() {
@@ -244,7 +244,7 @@ fn is_separator(word: &str) -> bool {
 fn readings(words: &[&str]) -> Vec<(Vec<String>, f32)> {
     let mut all: Vec<(Vec<String>, f32)> = Vec::new();
     let mut add = |text: &str, weight: f32| {
-        let mut tokens = tokens(text);
+        let mut tokens = self::tokens(text);
         tokens.sort_unstable();
         tokens.dedup();
         if !tokens.is_empty()
@@ -259,6 +259,11 @@ fn readings(words: &[&str]) -> Vec<(Vec<String>, f32)> {
     if let (Some(open), Some(close)) = (text.find('('), text.rfind(')')) {
         if open < close {
             add(&format!("{} {}", &text[..open], &text[close + 1..]), 0.97);
+        }
+    }
+    if let Some((head, _)) = text.split_once(',') {
+        if tokens(head).len() >= 2 {
+            add(head, 0.93);
         }
     }
     let skip = enumerators(words);

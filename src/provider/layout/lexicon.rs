@@ -18,6 +18,8 @@ pub(super) struct Lexicon {
     pub weak_sums: Vec<&'static str>,
     /// Headings of the blocks of parties, as keys of their tokens.
     parties: HashSet<String>,
+    /// Words of the titles of papers.
+    pub titles: Vec<&'static str>,
     pub senders: Vec<&'static str>,
     pub receivers: Vec<&'static str>,
     pub legal_forms: Vec<&'static str>,
@@ -51,6 +53,7 @@ fn parse(table: &'static str) -> Lexicon {
             "sum" => lexicon.sums.extend(entries),
             "weak sum" => lexicon.weak_sums.extend(entries),
             "party" => parties.extend(entries),
+            "title" => lexicon.titles.extend(entries),
             "sender" => lexicon.senders.extend(entries),
             "receiver" => lexicon.receivers.extend(entries),
             "legal form" => lexicon.legal_forms.extend(entries),
@@ -93,6 +96,7 @@ mod tests {
                 "party",
                 "sender",
                 "receiver",
+                "title",
                 "legal form",
                 "yes",
                 "no",

@@ -7,6 +7,7 @@ mod find;
 mod label;
 mod lexicon;
 mod list;
+mod lone;
 mod number;
 mod page;
 mod party;

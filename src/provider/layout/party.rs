@@ -188,6 +188,39 @@ impl Source<'_> {
         self.unheaded().into_iter().next()
     }
 
+    /// The name at the head of the first page: the first line that is no title, label or figure.
+    pub(super) fn letterhead(&self, leaf: &Leaf) -> Option<Found> {
+        let sheet = &self.analysis.sheet;
+        let rows = sheet.pages.first()?.clone();
+        let title = |cell: &Cell| {
+            plain(cell)
+                .iter()
+                .any(|token| lexicon().titles.contains(&token.as_str()))
+        };
+        let cell = rows
+            .take(5)
+            .filter(|row| sheet.row(*row).len() == 1)
+            .map(|row| &sheet.row(row)[0])
+            .find(|cell| {
+                let words = self.words(cell.span);
+                let figures = words
+                    .iter()
+                    .any(|word| word.contains(|c: char| c.is_ascii_digit()));
+                (2..=8).contains(&words.len())
+                    && !figures
+                    && !title(cell)
+                    && !self.is_labelled(cell)
+                    && is_name(self, cell.span)
+            })?;
+        let read = read(leaf, &self.words(cell.span), self.habits(), Side::Any)?;
+        Some(Found {
+            value: read.value,
+            spans: vec![cell.span],
+            confidence: 0.62,
+            how: "at the head of the first page",
+        })
+    }
+
     /// The receiver without a heading: the next address that is another one.
     fn receiver(&self) -> Option<Party> {
         let mut blocks = self.unheaded().into_iter();

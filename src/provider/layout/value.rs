@@ -121,9 +121,10 @@ fn words_at(words: &[&str], start: usize, end: usize) -> (usize, usize) {
 fn date_of(words: &[&str], habits: Habits, side: Side, iso: bool) -> Option<Read> {
     let all = date::find(words, habits.order);
     let (date, first, last) = match side {
+        Side::From if all.len() >= 2 => all[0],
         Side::To if all.len() >= 2 => all[1],
-        Side::To => return None,
-        _ => *all.first()?,
+        Side::From | Side::To => return None,
+        Side::Any => *all.first()?,
     };
     // A date deep in a sentence is not the answer to a label before it.
     if side != Side::To && first > 4 {
@@ -488,6 +489,11 @@ fn identifier_of(words: &[&str]) -> Option<Read> {
         .trim_end_matches([',', ';', '.', ')'])
         .trim_start_matches(['#', '(', ':'])
         .trim();
+    // What is bracketed without a figure is a remark: `WC-7361 (Workers Compensation)`.
+    let text = match text.split_once(" (") {
+        Some((head, remark)) if !remark.contains(|c: char| c.is_ascii_digit()) => head,
+        _ => text,
+    };
     let closed = if text.contains('(') && !text.contains(')') {
         format!("{text})")
     } else {
