@@ -26,8 +26,8 @@ use crate::settings::{Settings, table};
 use crate::store::{Sqlite, SqliteOptions};
 use folder::DataFolder;
 
-/// How long requests that are being answered may take at the end.
-const GRACE: Duration = Duration::from_secs(3);
+/// Longer than the web server gives its connections.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a start failed.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +41,17 @@ pub enum Error {
     },
     #[error("The data folder `{folder}` cannot be used: {cause}. Name another one with --data.")]
     Folder { folder: String, cause: io::Error },
-    #[error("The data folder `{folder}` is in use by another Rivulet process. Stop that one, or name another folder with --data.")]
+    #[error(
+        "The data folder `{folder}` is in use by another Rivulet process. Stop that one, or name another folder with --data."
+    )]
     FolderInUse { folder: String },
     #[error("The data in `{folder}` cannot be opened: {cause}")]
     Store { folder: String, cause: StoreError },
-    #[error("`{name}` is not a model of this server. Set default_model (--{}, {}) to one of: {known}.", table::flag("default_model"), table::variable("default_model"))]
+    #[error(
+        "`{name}` is not a model of this server. Set default_model (--{}, {}) to one of: {known}.",
+        table::flag("default_model"),
+        table::variable("default_model")
+    )]
     Model { name: String, known: String },
     #[error("The web server failed: {0}")]
     Server(io::Error),
@@ -81,7 +87,10 @@ impl Builder {
     /// These providers and no others.
     #[must_use]
     pub fn providers(self, providers: Vec<Arc<dyn Provider>>) -> Self {
-        self.rewire(|outside| Outside { providers, ..outside })
+        self.rewire(|outside| Outside {
+            providers,
+            ..outside
+        })
     }
 
     /// Something around the store of jobs.
@@ -104,7 +113,10 @@ impl Builder {
     pub fn embedded(self) -> Result<Embedded, Error> {
         let folder = DataFolder::open(&self.settings.storage.data)?;
         let outside = outside(&self.settings, &folder, self.clock)?;
-        let outside = self.rewires.into_iter().fold(outside, |outside, change| change(outside));
+        let outside = self
+            .rewires
+            .into_iter()
+            .fold(outside, |outside, change| change(outside));
         let limits = &self.settings.limits;
         let settings = engine::Settings {
             max_active_jobs: limits.max_active_jobs,
@@ -123,7 +135,8 @@ impl Builder {
     /// Starts everything. When this returns, the server answers at its address.
     pub fn start(self) -> Result<App, Error> {
         let listen = self.settings.listen.clone();
-        let listener = TcpListener::bind(listen.bind).map_err(|cause| refused(listen.bind, cause))?;
+        let listener =
+            TcpListener::bind(listen.bind).map_err(|cause| refused(listen.bind, cause))?;
         let embedded = self.embedded()?;
         let engine = embedded.engine.clone();
         let options = http::Options {
@@ -181,7 +194,11 @@ fn outside(
 }
 
 fn refuse_missing_model(name: &str, outside: &Outside) -> Result<(), Error> {
-    let models: Vec<_> = outside.providers.iter().flat_map(|provider| provider.models()).collect();
+    let models: Vec<_> = outside
+        .providers
+        .iter()
+        .flat_map(|provider| provider.models())
+        .collect();
     if models.iter().any(|model| model.id == name) {
         return Ok(());
     }

@@ -9,12 +9,18 @@
 //! | [`document`] | readers: bytes to pages of words |
 //! | [`store`] | jobs, logs, documents and schemas on disk |
 //! | [`blob`] | files on disk |
+//! | [`settings`], [`telemetry`], [`app`] | what an operator sets, logs, all parts put together |
+//! | [`cli`] | the commands |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod app;
 pub mod blob;
+pub mod cli;
 pub mod document;
 pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod provider;
+pub mod settings;
 pub mod store;
+pub mod telemetry;

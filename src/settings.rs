@@ -15,8 +15,8 @@ use std::time::Duration;
 
 pub use flags::Flags;
 pub use form::LogFormat;
-pub use layers::{Error, Origin, Sources};
 use layers::Layers;
+pub use layers::{Error, Origin, Sources};
 
 /// Settings after checking.
 #[derive(Debug, Clone)]
@@ -124,7 +124,11 @@ mod tests {
 
     use super::*;
 
-    fn load(file: Option<&str>, variables: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Settings, String> {
+    fn load(
+        file: Option<&str>,
+        variables: &[(&str, &str)],
+        flags: &[(&'static str, &str)],
+    ) -> Result<Settings, String> {
         let folder = tempfile::tempdir().unwrap();
         let config = file.map(|text| {
             let path = folder.path().join("rivulet.toml");
@@ -133,7 +137,10 @@ mod tests {
         });
         let pairs = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let sources = Sources {
-            flags: flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+            flags: flags
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
             variables: variables.iter().map(pairs).collect(),
             config,
         };
@@ -156,10 +163,19 @@ mod tests {
     #[test]
     fn a_flag_goes_before_a_variable_and_that_before_the_file() {
         let file = "max_reads = 3\nmax_active_jobs = 3\nmax_running_jobs = 3\n";
-        let variables = [("RIVULET_MAX_ACTIVE_JOBS", "4"), ("RIVULET_MAX_RUNNING_JOBS", "4")];
-        let limits = load(Some(file), &variables, &[("max_running_jobs", "5")]).unwrap().limits;
+        let variables = [
+            ("RIVULET_MAX_ACTIVE_JOBS", "4"),
+            ("RIVULET_MAX_RUNNING_JOBS", "4"),
+        ];
+        let limits = load(Some(file), &variables, &[("max_running_jobs", "5")])
+            .unwrap()
+            .limits;
         assert_eq!(
-            (limits.max_reads, limits.max_active_jobs, limits.max_running_jobs),
+            (
+                limits.max_reads,
+                limits.max_active_jobs,
+                limits.max_running_jobs
+            ),
             (3, 4, 5)
         );
     }
@@ -179,7 +195,11 @@ mod tests {
         fs::write(path("b.toml"), "max_reads = 4").unwrap();
         let reads = |config: Option<PathBuf>| {
             let variables = vec![("RIVULET_CONFIG".to_owned(), path("a.toml"))];
-            let sources = Sources { variables, config, ..Sources::default() };
+            let sources = Sources {
+                variables,
+                config,
+                ..Sources::default()
+            };
             Settings::load(sources).unwrap().limits.max_reads
         };
         assert_eq!(reads(None), 3);
@@ -200,20 +220,34 @@ mod tests {
             "`xml` is not allowed for log_format (variable RIVULET_LOG_FORMAT). Allowed is text or json."
         );
         let from_file = load(Some("max_event_bytes = 65535"), &[], &[]).unwrap_err();
-        assert!(from_file.starts_with("`65535` is not allowed for max_event_bytes (key max_event_bytes in `"), "{from_file}");
-        assert!(from_file.contains("rivulet.toml`). Allowed is"), "{from_file}");
+        assert!(
+            from_file.starts_with(
+                "`65535` is not allowed for max_event_bytes (key max_event_bytes in `"
+            ),
+            "{from_file}"
+        );
+        assert!(
+            from_file.contains("rivulet.toml`). Allowed is"),
+            "{from_file}"
+        );
     }
 
     #[test]
     fn a_value_of_the_wrong_type_in_the_file_is_refused() {
         let error = load(Some("max_reads = [1]"), &[], &[]).unwrap_err();
-        assert!(error.starts_with("`a list` is not allowed for max_reads"), "{error}");
+        assert!(
+            error.starts_with("`a list` is not allowed for max_reads"),
+            "{error}"
+        );
     }
 
     #[test]
     fn unknown_keys_of_the_file_are_refused_by_name() {
         let error = load(Some("max_read = 3"), &[], &[]).unwrap_err();
-        assert!(error.contains("`max_read`") && error.contains("max_reads"), "{error}");
+        assert!(
+            error.contains("`max_read`") && error.contains("max_reads"),
+            "{error}"
+        );
         let error = load(Some("[limits]\nmax_reads = 3"), &[], &[]).unwrap_err();
         assert!(error.contains("`limits`"), "{error}");
     }
@@ -221,20 +255,35 @@ mod tests {
     #[test]
     fn a_file_that_is_missing_or_no_toml_is_refused() {
         let config = Some(PathBuf::from("/no/such/rivulet.toml"));
-        let error = Settings::load(Sources { config, ..Sources::default() }).unwrap_err();
-        assert!(error.to_string().contains("/no/such/rivulet.toml"), "{error}");
+        let error = Settings::load(Sources {
+            config,
+            ..Sources::default()
+        })
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("/no/such/rivulet.toml"),
+            "{error}"
+        );
         let error = load(Some("max_reads 3"), &[], &[]).unwrap_err();
         assert!(error.contains("line 1"), "{error}");
     }
 
     #[test]
     fn only_a_loopback_address_is_taken_while_there_are_no_keys() {
-        for bind in ["127.0.0.1:0", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+        for bind in [
+            "127.0.0.1:0",
+            "127.9.9.9:80",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]:80",
+        ] {
             load(None, &[], &[("bind", bind)]).unwrap();
         }
         for bind in ["0.0.0.0:8080", "[::]:8080", "192.168.1.2:8080"] {
             let error = load(None, &[("RIVULET_BIND", bind)], &[]).unwrap_err();
-            assert!(error.contains(bind) && error.contains("RIVULET_BIND") && error.contains("keys"), "{error}");
+            assert!(
+                error.contains(bind) && error.contains("RIVULET_BIND") && error.contains("keys"),
+                "{error}"
+            );
         }
     }
 }

@@ -11,7 +11,9 @@ use crate::settings::{Log, LogFormat};
 pub fn start(log: &Log) {
     // The filter was read once when the settings were checked.
     let filter = EnvFilter::builder().parse_lossy(&log.filter);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let _ = match log.format {
         LogFormat::Text => lines.with_ansi(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -17,7 +17,10 @@ impl DataFolder {
     /// Creates the folder, for its owner only, unless it is there, and locks it.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let folder = || path.display().to_string();
-        let failed = |cause| Error::Folder { folder: folder(), cause };
+        let failed = |cause| Error::Folder {
+            folder: folder(),
+            cause,
+        };
         create(path).map_err(failed)?;
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(false);

@@ -85,7 +85,9 @@ impl FromArgMatches for Flags {
 /// The words with a capital letter in front and a full stop behind.
 fn sentence(words: &str) -> String {
     let mut letters = words.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string());
+    let first = letters
+        .next()
+        .map(|letter| letter.to_uppercase().to_string());
     format!("{}{}.", first.unwrap_or_default(), letters.as_str())
 }
 
@@ -100,12 +102,25 @@ mod tests {
         let mut command = Flags::augment_args(Command::new("serve"));
         let help = command.render_long_help().to_string();
         for row in table::ALL {
-            assert!(help.contains(&format!("--{} <", table::flag(row.name()))), "{}", row.name());
-            assert!(help.contains(&format!("[env: {}]", table::variable(row.name()))), "{}", row.name());
+            assert!(
+                help.contains(&format!("--{} <", table::flag(row.name()))),
+                "{}",
+                row.name()
+            );
+            assert!(
+                help.contains(&format!("[env: {}]", table::variable(row.name()))),
+                "{}",
+                row.name()
+            );
         }
         let matches = command.get_matches_from(["serve", "--max-reads", "3", "--config", "a.toml"]);
-        let sources = Flags::from_arg_matches(&matches).unwrap().over_environment();
-        assert_eq!(sources.flags, BTreeMap::from([("max_reads", "3".to_owned())]));
+        let sources = Flags::from_arg_matches(&matches)
+            .unwrap()
+            .over_environment();
+        assert_eq!(
+            sources.flags,
+            BTreeMap::from([("max_reads", "3".to_owned())])
+        );
         assert_eq!(sources.config, Some(PathBuf::from("a.toml")));
     }
 }

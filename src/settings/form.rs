@@ -32,7 +32,8 @@ impl Form for Address {
     }
 
     fn allowed(&self) -> String {
-        "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080; port 0 takes a free one".into()
+        "an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080; port 0 takes a free one"
+            .into()
     }
 
     fn placeholder(&self) -> &'static str {
@@ -115,11 +116,19 @@ impl Form for Number {
     type Value = u64;
 
     fn read(&self, text: &str) -> Option<u64> {
-        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let (digits, suffix) = (&text[..end], text[end..].trim_start());
         let of = match suffix {
             "" => 1,
-            _ => self.unit.suffixes().iter().find(|(name, _)| *name == suffix)?.1,
+            _ => {
+                self.unit
+                    .suffixes()
+                    .iter()
+                    .find(|(name, _)| *name == suffix)?
+                    .1
+            }
         };
         let number = digits.parse::<u64>().ok()?.checked_mul(of)?;
         (self.low..=self.high).contains(&number).then_some(number)
@@ -129,8 +138,12 @@ impl Form for Number {
         let (low, high) = (self.unit.show(self.low), self.unit.show(self.high));
         match self.unit {
             Unit::Things => format!("a whole number from {low} to {high}"),
-            Unit::Bytes => format!("a number of bytes from {low} to {high}, such as 65536 or 64KiB"),
-            Unit::Seconds => format!("a time from {low} to {high}, such as 90s, 30m, 12h or 7d; a bare number is seconds"),
+            Unit::Bytes => {
+                format!("a number of bytes from {low} to {high}, such as 65536 or 64KiB")
+            }
+            Unit::Seconds => format!(
+                "a time from {low} to {high}, such as 90s, 30m, 12h or 7d; a bare number is seconds"
+            ),
         }
     }
 
@@ -157,7 +170,11 @@ impl Form for Threads {
             let cores = available_parallelism().map_or(1, NonZeroUsize::get);
             return Some(cores.min(self.auto_high));
         }
-        let range = Number { unit: Unit::Things, low: 1, high: self.high };
+        let range = Number {
+            unit: Unit::Things,
+            low: 1,
+            high: self.high,
+        };
         range.read(text).map(|number| number as usize)
     }
 
@@ -180,11 +197,15 @@ impl Form for Filter {
     type Value = String;
 
     fn read(&self, text: &str) -> Option<String> {
-        EnvFilter::builder().parse(text).ok().map(|_| text.to_owned())
+        EnvFilter::builder()
+            .parse(text)
+            .ok()
+            .map(|_| text.to_owned())
     }
 
     fn allowed(&self) -> String {
-        "error, warn, info, debug, trace or off, also by module, such as warn,rivulet::engine=debug".into()
+        "error, warn, info, debug, trace or off, also by module, such as warn,rivulet::engine=debug"
+            .into()
     }
 
     fn placeholder(&self) -> &'static str {
@@ -228,23 +249,51 @@ mod tests {
 
     #[test]
     fn limits_are_allowed_and_what_lies_beyond_is_not() {
-        let range = Number { unit: Unit::Things, low: 2, high: 30 };
+        let range = Number {
+            unit: Unit::Things,
+            low: 2,
+            high: 30,
+        };
         let read = |text| range.read(text);
         assert_eq!((read("2"), read("30")), (Some(2), Some(30)));
-        for text in ["1", "31", "", "-2", "+2", "2.0", "2 x", "3s", "99999999999999999999"] {
+        for text in [
+            "1",
+            "31",
+            "",
+            "-2",
+            "+2",
+            "2.0",
+            "2 x",
+            "3s",
+            "99999999999999999999",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }
 
     #[test]
     fn suffixes_multiply_and_overflow_is_refused() {
-        let bytes = Number { unit: Unit::Bytes, low: 0, high: u64::MAX };
+        let bytes = Number {
+            unit: Unit::Bytes,
+            low: 0,
+            high: u64::MAX,
+        };
         assert_eq!(bytes.read("50MiB"), Some(52_428_800));
         assert_eq!(bytes.read("50 MiB"), Some(52_428_800));
         assert_eq!(bytes.read("99999999999GiB"), None);
-        let time = Number { unit: Unit::Seconds, low: 0, high: u64::MAX };
-        assert_eq!((time.read("7d"), time.read("90")), (Some(604_800), Some(90)));
-        assert_eq!(time.allowed().split(',').next(), Some("a time from 0 to 18446744073709551615s"));
+        let time = Number {
+            unit: Unit::Seconds,
+            low: 0,
+            high: u64::MAX,
+        };
+        assert_eq!(
+            (time.read("7d"), time.read("90")),
+            (Some(604_800), Some(90))
+        );
+        assert_eq!(
+            time.allowed().split(',').next(),
+            Some("a time from 0 to 18446744073709551615s")
+        );
     }
 
     #[test]

@@ -31,7 +31,10 @@ impl Sources {
     pub fn environment() -> Self {
         // A value that is no text keeps a mark, by which it is refused when a setting wants it.
         let text = |(name, value): (OsString, OsString)| {
-            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
         };
         Self {
             variables: std::env::vars_os().filter_map(text).collect(),
@@ -43,10 +46,14 @@ impl Sources {
     pub fn strangers(&self) -> Vec<&str> {
         let is_known = |name: &str| {
             name == CONFIG_VARIABLE
-                || table::ALL.iter().any(|row| table::variable(row.name()) == name)
+                || table::ALL
+                    .iter()
+                    .any(|row| table::variable(row.name()) == name)
         };
         let names = self.variables.iter().map(|(name, _)| name.as_str());
-        names.filter(|name| name.starts_with(table::PREFIX) && !is_known(name)).collect()
+        names
+            .filter(|name| name.starts_with(table::PREFIX) && !is_known(name))
+            .collect()
     }
 }
 
@@ -127,13 +134,23 @@ impl Layers {
     pub(super) fn of(sources: Sources) -> Result<Self, Error> {
         let said = |name: &str| {
             let given = sources.variables.iter().find(|(known, _)| known == name);
-            given.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+            given
+                .map(|(_, value)| value.trim())
+                .filter(|value| !value.is_empty())
         };
-        let file = sources.config.clone().or_else(|| said(CONFIG_VARIABLE).map(PathBuf::from));
+        let file = sources
+            .config
+            .clone()
+            .or_else(|| said(CONFIG_VARIABLE).map(PathBuf::from));
         let in_file = file.as_deref().map(read).transpose()?.unwrap_or_default();
         let in_environment = table::ALL
             .iter()
-            .filter_map(|row| Some((row.name().to_owned(), said(&table::variable(row.name()))?.into())))
+            .filter_map(|row| {
+                Some((
+                    row.name().to_owned(),
+                    said(&table::variable(row.name()))?.into(),
+                ))
+            })
             .collect();
         let in_flags = sources
             .flags
@@ -141,9 +158,18 @@ impl Layers {
             .map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
             .collect();
         let figment = Figment::new()
-            .merge(Layer { name: FILE, values: in_file })
-            .merge(Layer { name: ENVIRONMENT, values: in_environment })
-            .merge(Layer { name: FLAGS, values: in_flags });
+            .merge(Layer {
+                name: FILE,
+                values: in_file,
+            })
+            .merge(Layer {
+                name: ENVIRONMENT,
+                values: in_environment,
+            })
+            .merge(Layer {
+                name: FLAGS,
+                values: in_flags,
+            });
         Ok(Self { figment, file })
     }
 
@@ -163,9 +189,15 @@ impl Layers {
 
     pub(super) fn origin<F>(&self, setting: &Setting<F>) -> Origin {
         let name = setting.name;
-        let layer = self.figment.find_metadata(name).map(|metadata| metadata.name.as_ref());
+        let layer = self
+            .figment
+            .find_metadata(name)
+            .map(|metadata| metadata.name.as_ref());
         match (layer, &self.file) {
-            (Some(FILE), Some(file)) => Origin::Key { name, file: file.clone() },
+            (Some(FILE), Some(file)) => Origin::Key {
+                name,
+                file: file.clone(),
+            },
             (Some(ENVIRONMENT), _) => Origin::Variable(table::variable(name)),
             (Some(FLAGS), _) => Origin::Flag(table::flag(name)),
             _ => Origin::Default,
@@ -175,14 +207,20 @@ impl Layers {
 
 /// The keys of a TOML file, all of them settings.
 fn read(file: &Path) -> Result<Dict, Error> {
-    let text = fs::read_to_string(file).map_err(|cause| Error::File { file: file.into(), cause })?;
+    let text = fs::read_to_string(file).map_err(|cause| Error::File {
+        file: file.into(),
+        cause,
+    })?;
     let values: Dict = Toml::from_str(&text).map_err(|cause| Error::Toml {
         file: file.into(),
         cause: cause.to_string(),
     })?;
     let is_known = |key: &str| table::ALL.iter().any(|row| row.name() == key);
     match values.keys().find(|key| !is_known(key)) {
-        Some(key) => Err(Error::UnknownKey { file: file.into(), key: key.clone() }),
+        Some(key) => Err(Error::UnknownKey {
+            file: file.into(),
+            key: key.clone(),
+        }),
         None => Ok(values),
     }
 }

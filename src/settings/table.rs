@@ -73,55 +73,90 @@ pub const MAX_ACTIVE_JOBS: Setting<Number> = Setting {
     name: "max_active_jobs",
     default: "5",
     help: "Jobs of one user that may be active at once, waiting ones included",
-    form: Number { unit: Unit::Things, low: 1, high: 10_000 },
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 10_000,
+    },
 };
 pub const MAX_RUNNING_JOBS: Setting<Number> = Setting {
     name: "max_running_jobs",
     default: "64",
     help: "Jobs that run at once; more wait",
-    form: Number { unit: Unit::Things, low: 1, high: 10_000 },
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 10_000,
+    },
 };
 pub const MAX_DOCUMENT_BYTES: Setting<Number> = Setting {
     name: "max_document_bytes",
     default: "50MiB",
     help: "Largest document",
-    form: Number { unit: Unit::Bytes, low: 1 << 10, high: 1 << 30 },
+    form: Number {
+        unit: Unit::Bytes,
+        low: 1 << 10,
+        high: 1 << 30,
+    },
 };
 pub const MAX_READS: Setting<Number> = Setting {
     name: "max_reads",
     default: "2",
     help: "Documents that are read at once; each may take a core",
-    form: Number { unit: Unit::Things, low: 1, high: 64 },
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 64,
+    },
 };
 pub const RETENTION: Setting<Number> = Setting {
     name: "retention",
     default: "7d",
     help: "How long results and events are kept after the end of their job",
-    form: Number { unit: Unit::Seconds, low: 60, high: 3_650 * 86_400 },
+    form: Number {
+        unit: Unit::Seconds,
+        low: 60,
+        high: 3_650 * 86_400,
+    },
 };
 pub const MAX_EVENT_BYTES: Setting<Number> = Setting {
     name: "max_event_bytes",
     default: "256KiB",
     help: "Largest event; the value of a larger one is left out and fetched by its URL",
-    form: Number { unit: Unit::Bytes, low: 64 << 10, high: 16 << 20 },
+    form: Number {
+        unit: Unit::Bytes,
+        low: 64 << 10,
+        high: 16 << 20,
+    },
 };
 pub const HEARTBEAT_SECONDS: Setting<Number> = Setting {
     name: "heartbeat_seconds",
     default: "15",
     help: "Silence on a stream before a heartbeat",
-    form: Number { unit: Unit::Things, low: 1, high: 30 },
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 30,
+    },
 };
 pub const HTTP_WORKERS: Setting<Threads> = Setting {
     name: "http_workers",
     default: "auto",
     help: "Threads that serve connections",
-    form: Threads { high: 64, auto_high: 4 },
+    form: Threads {
+        high: 64,
+        auto_high: 4,
+    },
 };
 pub const STORE_READERS: Setting<Number> = Setting {
     name: "store_readers",
     default: "2",
     help: "Threads that read the database",
-    form: Number { unit: Unit::Things, low: 1, high: 16 },
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 16,
+    },
 };
 pub const LOG: Setting<Filter> = Setting {
     name: "log",
@@ -171,7 +206,9 @@ pub fn flag(name: &str) -> String {
 
 /// The table as the README shows it.
 pub fn markdown() -> String {
-    let mut text = String::from("| key | flag | variable | default | what it is, and what is allowed |\n|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "| key | flag | variable | default | what it is, and what is allowed |\n|---|---|---|---|---|\n",
+    );
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
