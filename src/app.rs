@@ -26,8 +26,8 @@ use crate::settings::{Settings, table};
 use crate::store::{Sqlite, SqliteOptions};
 use folder::DataFolder;
 
-/// How long requests that are being answered may take at the end.
-const GRACE: Duration = Duration::from_secs(3);
+/// Longer than the web server gives its connections.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a start failed.
 #[derive(Debug, thiserror::Error)]

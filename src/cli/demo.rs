@@ -1,0 +1,191 @@
+//! `rivulet demo`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use futures_util::StreamExt as _;
+use serde_json::Value;
+
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::narrate::Narrator;
+use super::plan::count;
+use super::scratch::Scratch;
+use super::show::Show;
+use super::signals::Signals;
+use crate::app::App;
+use crate::domain::event::{BASE, End, Event};
+use crate::domain::job::Status;
+use crate::settings::{Settings, Sources};
+use crate::telemetry;
+
+const DOCUMENT: &[u8] = include_bytes!("../../schemas/examples/invoice.pdf");
+const DOCUMENT_NAME: &str = "invoice.pdf";
+const SCHEMA: &str = include_str!("../../schemas/examples/invoice.schema.json");
+
+const EXAMPLES: &str = "\
+Starts a server on a free port of this machine with a data folder of its own, sends it a real
+invoice and a schema, and shows every event as it arrives. Needs no network, no key, no model.
+
+Examples:
+  rivulet demo
+  rivulet demo --keep     leave the server and its data for you to look at";
+
+/// See it work on a real invoice
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Leave the server running until Ctrl-C, and its data after that
+    #[arg(long)]
+    keep: bool,
+}
+
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let mut scratch = Scratch::new("demo");
+    let sources = Sources::environment()
+        .by_default("log", "warn")
+        .with("bind", "127.0.0.1:0")
+        .with("data", scratch.path().display());
+    let settings = Settings::load(sources)?;
+    telemetry::start(&settings.log);
+    let mut signals = Signals::listen()?;
+    let mut app = App::builder(settings).start()?;
+    if args.keep {
+        scratch.keep();
+    }
+    let mut outcome = tokio::select! {
+        outcome = tour(app.address, scratch.path(), args.keep) => outcome,
+        () = signals.next() => Ok(Exit::Interrupted),
+    };
+    if args.keep && matches!(outcome, Ok(Exit::Complete)) {
+        outcome = tokio::select! {
+            failed = app.run() => failed.map(|()| Exit::Complete).map_err(Failure::from),
+            () = signals.next() => Ok(Exit::Complete),
+        };
+    }
+    tokio::select! {
+        () = app.stop() => {}
+        () = signals.next() => return Ok(Exit::Interrupted),
+    }
+    if args.keep {
+        Show::stdout().line(format_args!(
+            "\nStopped. Serve the data again: {} serve --data {}",
+            program(),
+            scratch.path().display()
+        ))?;
+    }
+    outcome
+}
+
+/// Everything a client does, told as it happens.
+async fn tour(address: SocketAddr, data: &Path, keep: bool) -> Result<Exit, Failure> {
+    let mut show = Show::stdout();
+    let client = Client::new(address)?;
+    let schema: Value = serde_json::from_str(SCHEMA).map_err(|cause| {
+        Failure::of(
+            Exit::Failed,
+            format!("The example schema is damaged: {cause}"),
+        )
+    })?;
+
+    show.line(format_args!("server    http://{address}"))?;
+    show.line(format_args!("data      {}", data.display()))?;
+    let document = client.upload(DOCUMENT_NAME, DOCUMENT).await?;
+    show.line(format_args!(
+        "document  {DOCUMENT_NAME}: an invoice in French, {}, {} KiB",
+        count(document.page_count, "page"),
+        DOCUMENT.len() >> 10
+    ))?;
+    let saved = client.save_schema("Invoice", &schema).await?;
+    show.line("schema    invoice.schema.json: what to find, in English")?;
+    show.line("\nThe job, event by event. Each value comes with the place where it was read.\n")?;
+    let (job, end) = follow(&client, &mut show, &document.document_id, &saved.schema_id).await?;
+
+    let results = client.results(&job).await?;
+    show.line(format_args!(
+        "\n{}\n{results:#}",
+        show.bold("The combined result")
+    ))?;
+    for line in kept(&job, &end, data, keep)
+        .into_iter()
+        .chain(next_steps(address, &job, keep))
+    {
+        show.line(line)?;
+    }
+    Ok(match end.status {
+        Status::Completed => Exit::Complete,
+        _ => Exit::Failed,
+    })
+}
+
+async fn follow(
+    client: &Client,
+    show: &mut Show,
+    document: &str,
+    schema: &str,
+) -> Result<(String, End), Failure> {
+    let mut narrator = Narrator::new(show);
+    let mut events = client.stream_job(document, schema).await?;
+    while let Some(envelope) = events.next().await {
+        let envelope = envelope?;
+        narrator.tell(&envelope)?;
+        if let Event::End(end) = envelope.event {
+            return Ok((envelope.job.to_string(), end));
+        }
+    }
+    Err(Failure::of(
+        Exit::Failed,
+        "The stream broke off before its end.",
+    ))
+}
+
+/// Where the result is.
+fn kept(job: &str, end: &End, data: &Path, keep: bool) -> Vec<String> {
+    let url = format!("GET {BASE}/jobs/{job}/results");
+    let data = data.display();
+    if !keep {
+        return vec![
+            format!("\nThe server kept it in {data}"),
+            format!("and gave it out as {url}."),
+            "Both end with this demo.".to_owned(),
+        ];
+    }
+    let until = end
+        .results_expire_at
+        .map(|time| format!(" until {time}"))
+        .unwrap_or_default();
+    vec![
+        format!("\nIt is kept in {data}{until}"),
+        format!("and given out as {url}."),
+    ]
+}
+
+fn next_steps(address: SocketAddr, job: &str, keep: bool) -> Vec<String> {
+    if !keep {
+        return vec![
+            "\nTo try next:".to_owned(),
+            format!("  {} demo --keep", program()),
+            "leaves the server running, and ends with three lines to paste: to open the page of"
+                .to_owned(),
+            "the job in a browser, to follow its events with curl, to poll it with curl."
+                .to_owned(),
+        ];
+    }
+    vec![
+        "\nThree things to try next:".to_owned(),
+        "\n  1. open the page of the job".to_owned(),
+        format!("     http://{address}/console/jobs/{job}"),
+        "\n  2. follow its events, from the first one".to_owned(),
+        format!("     curl -N http://{address}{BASE}/jobs/{job}/events"),
+        "\n  3. poll it".to_owned(),
+        format!("     curl http://{address}{BASE}/jobs/{job}"),
+        "\nThe server runs until you press Ctrl-C.".to_owned(),
+    ]
+}
+
+/// This program as it was called, so that what is pasted finds it.
+fn program() -> String {
+    std::env::args()
+        .next()
+        .unwrap_or_else(|| "rivulet".to_owned())
+}
