@@ -158,6 +158,7 @@ impl Filler<'_> {
                 self.source.only_date(leaf)
             }),
             Kind::Currency => self.source.only_currency(leaf),
+            Kind::Iban => self.source.only_iban(leaf),
             Kind::Name | Kind::Text if about.contains("top of") => self.source.letterhead(leaf),
             _ => None,
         }
