@@ -4,6 +4,7 @@
 mod date;
 mod fill;
 mod find;
+mod grid;
 mod label;
 mod lexicon;
 mod list;
