@@ -17,7 +17,7 @@ use super::page::{Span, text_of};
 use super::party::{self, Party, Role};
 use super::query::{self, Phrases};
 use super::schema::{Field, Form, Kind, Leaf};
-use super::table::{self, Record, Wanted};
+use super::table::{self, Header, Record, Wanted};
 use super::text::{fold, name_words, tokens};
 use super::value::{Side, read};
 
@@ -25,6 +25,10 @@ use super::value::{Side, read};
 pub(super) struct Filler<'d> {
     source: Source<'d>,
     attributions: Attributions,
+    /// How many arrays of the subtree ask for items of the same leaves.
+    alike: HashMap<String, usize>,
+    /// The headers that answer them.
+    headers: HashMap<String, Vec<Header>>,
 }
 
 /// An enclosing object: what it is called, and its block of the page if it is a party.
@@ -45,7 +49,10 @@ pub(super) fn fill(source: Source<'_>, root: &Field, context: &[String]) -> (Val
     let mut filler = Filler {
         source,
         attributions: Attributions::new(),
+        alike: HashMap::new(),
+        headers: HashMap::new(),
     };
+    count_alike(root, &mut filler.alike);
     let mut owners = Owners::new();
     for text in context {
         let mut phrases = Phrases::default();
@@ -257,7 +264,7 @@ impl Filler<'_> {
     ) -> Option<Value> {
         let rows = match &item.form {
             Form::Object(fields) if fields.iter().any(is_matrix) => self.tables(fields, most, at),
-            Form::Object(_) => self.rows(item, most, at),
+            Form::Object(_) => self.rows(field, item, most, at),
             Form::Array { item: cell, .. } if matches!(cell.form, Form::Leaf(_)) => {
                 let largest = grid::grids(&self.source)
                     .into_iter()
@@ -348,10 +355,17 @@ impl Filler<'_> {
     }
 
     /// The rows of a table, or of a list that says as much.
-    fn rows(&mut self, item: &Field, most: usize, at: &Pointer) -> Vec<Value> {
+    fn rows(&mut self, field: &Field, item: &Field, most: usize, at: &Pointer) -> Vec<Value> {
+        let signature = Wanted::signature(item);
+        let alike = self.alike.get(&signature).copied().unwrap_or(0);
         let wanted = Wanted::of(item);
-        let mut records = table::records(&self.source, &wanted);
-        if records.is_empty() {
+        let near = (alike > 1).then(|| query::owner(field));
+        let headers = self
+            .headers
+            .entry(signature)
+            .or_insert_with(|| table::headers(&self.source, &wanted));
+        let mut records = table::records(&self.source, &wanted, headers, near.as_ref());
+        if records.is_empty() && alike <= 1 {
             records = list::lines(&self.source, &wanted);
         }
         self.values(item, &wanted, records, most, at)
@@ -480,6 +494,16 @@ impl Filler<'_> {
             },
         );
         found.value
+    }
+}
+
+fn count_alike(field: &Field, alike: &mut HashMap<String, usize>) {
+    match &field.form {
+        Form::Object(fields) => fields.iter().for_each(|field| count_alike(field, alike)),
+        Form::Array { item, .. } if matches!(item.form, Form::Object(_)) => {
+            *alike.entry(Wanted::signature(item)).or_default() += 1;
+        }
+        _ => {}
     }
 }
 

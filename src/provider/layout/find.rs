@@ -1,5 +1,7 @@
 //! Scalars: the value that stands beside, behind or below a field's label.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::domain::document::Document;
@@ -16,6 +18,8 @@ use super::value::{Habits, Read, Side, read};
 pub(super) struct Analysis {
     pub sheet: Sheet,
     pub labels: Labels,
+    /// Rows of each word.
+    pub words: HashMap<String, Vec<u32>>,
 }
 
 /// A document and its analysis.

@@ -24,13 +24,36 @@ pub(super) fn grids(source: &Source<'_>) -> Vec<Grid> {
     let mut all = Vec::new();
     for (page, rows) in sheet.pages.iter().enumerate() {
         for run in runs(source, rows.clone()) {
-            all.extend(grid(source, page, run));
+            if let Some(grid) = grid(source, page, run) {
+                add(source, &mut all, grid);
+            }
             if all.len() >= MOST {
                 return all;
             }
         }
     }
     all
+}
+
+/// Adds a table, or the rest of one that goes on over a page break with its heading repeated.
+fn add(source: &Source<'_>, all: &mut Vec<Grid>, grid: Grid) {
+    let heading = |grid: &Grid| -> Vec<String> {
+        let first = grid.rows.first().map_or(&[][..], Vec::as_slice);
+        first
+            .iter()
+            .map(|cell| super::page::text_of(source.document, cell))
+            .collect()
+    };
+    match all.last_mut() {
+        Some(last)
+            if last.page < grid.page
+                && heading(last) == heading(&grid)
+                && last.rows.len() < LONGEST =>
+        {
+            last.rows.extend(grid.rows.into_iter().skip(1));
+        }
+        _ => all.push(grid),
+    }
 }
 
 /// Runs of rows that may be one table: close together, mostly of several cells.
@@ -129,21 +152,20 @@ fn column_of(columns: &[(f32, f32)], cell: &Cell) -> Option<usize> {
     })
 }
 
-/// Cells of a table are short, or figures; two columns of running text are no table.
+/// Cells of a table are short, or figures; columns of running text are no table.
 fn is_terse(source: &Source<'_>, cells: &[&Cell]) -> bool {
     let count = cells.len().max(1);
-    let words: usize = cells
-        .iter()
-        .map(|cell| cell.span.last - cell.span.first + 1)
-        .sum();
+    let length = |cell: &Cell| cell.span.last - cell.span.first + 1;
+    let words: usize = cells.iter().map(|cell| length(cell)).sum();
     let figures = cells
         .iter()
         .filter(|cell| {
-            source
-                .words(cell.span)
+            let words = source.words(cell.span);
+            words
                 .iter()
                 .any(|word| word.contains(|c: char| c.is_ascii_digit()))
         })
         .count();
-    words <= count * 5 && figures * 4 >= count
+    let short = cells.iter().filter(|cell| length(cell) <= 2).count();
+    words <= count * 5 && (figures * 4 >= count || short * 10 >= count * 6)
 }
