@@ -257,6 +257,12 @@ impl Engine {
                 }
                 self.inner.live.announce(job, view.sequence);
                 self.inner.work.notify_one();
+                let cancelled = metrics::label("outcome", "cancelled");
+                self.inner
+                    .metrics
+                    .jobs_ended
+                    .get_or_create(&cancelled)
+                    .inc();
                 Ok(*view)
             }
             Committed::Missing => Err(no_job(job)),
