@@ -9,7 +9,9 @@
 //! | [`document`] | readers: bytes to pages of words |
 //! | [`store`] | jobs, logs, documents and schemas on disk |
 //! | [`blob`] | files on disk |
-//! | [`settings`], [`telemetry`], [`app`] | what an operator sets, logs, all parts put together |
+//! | [`settings`] | everything an operator can set |
+//! | [`telemetry`] | logs |
+//! | [`app`] | the composition root: puts the parts together |
 //! | [`cli`] | the commands |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

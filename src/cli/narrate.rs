@@ -22,6 +22,8 @@ const INDENT: usize = 8;
 const MAX_NAME: usize = 32;
 const MAX_VALUE: usize = 36;
 const MAX_QUOTE: usize = 60;
+/// Characters of what went wrong.
+const MAX_MESSAGE: usize = 300;
 
 /// Tells events one after the other: a line each, and below a result its values and their places.
 pub struct Narrator<'a> {
@@ -56,10 +58,8 @@ impl<'a> Narrator<'a> {
             Event::JobStatus(change) => show.line(format_args!("{head}{}", moved(change)))?,
             Event::SubtreeResult(result) => {
                 let (text, leaves) = found(result);
-                show.line(format_args!("{head}{text}"))?;
-                for line in aligned(show, &leaves) {
-                    show.line(line)?;
-                }
+                let (below, refused) = (aligned(show, &leaves), refused(show, result));
+                show.line(format_args!("{head}{text}{below}{refused}"))?;
                 show.advance_bar();
             }
             Event::SubtreeError(error) => {
@@ -93,7 +93,7 @@ fn failed(error: &SubtreeError) -> String {
         "{}  {}: {}",
         at(&error.path),
         error.error_type.name(),
-        error.error_message
+        tame(&error.error_message, MAX_MESSAGE)
     )
 }
 
@@ -109,17 +109,19 @@ fn tried(retry: &SubtreeRetry) -> String {
 }
 
 fn ended(end: &End) -> String {
-    let mut text = format!(
+    let text = format!(
         "{}, {} of {} in {} ms",
         end.status.name(),
         end.subtrees_succeeded,
         count(end.total_subtrees, "subtree"),
         end.duration_ms
     );
-    if let (Some(fault), Some(message)) = (end.error_type, &end.error_message) {
-        text.push_str(&format!("; {}: {message}", fault.name()));
+    match (end.error_type, &end.error_message) {
+        (Some(fault), Some(message)) => {
+            format!("{text}; {}: {}", fault.name(), tame(message, MAX_MESSAGE))
+        }
+        _ => text,
     }
-    text
 }
 
 fn at(path: &Pointer) -> &str {
@@ -150,27 +152,33 @@ fn found(result: &SubtreeResult) -> (String, Vec<Leaf>) {
         &mut leaves,
     );
     let known = leaves.iter().filter(|leaf| leaf.value.is_some()).count();
-    let mut text = match &value {
+    let text = match &value {
         _ if result.oversize => "too large to show".to_owned(),
-        Value::Array(items) => format!(
-            "{}, {known} of {} values",
-            count(items.len() as u64, "item"),
-            leaves.len()
-        ),
+        Value::Array(items) if items.is_empty() => "no items".to_owned(),
+        Value::Array(items) => {
+            let items = count(items.len() as u64, "item");
+            format!("{items}, {known} of {} values", leaves.len())
+        }
         _ => format!("{known} of {} values", leaves.len()),
     };
+    (format!("{}  {text}", at(&result.path)), leaves)
+}
+
+/// What the schema does not allow, each with a line feed before it.
+fn refused(show: &Show, result: &SubtreeResult) -> String {
     let errors = result
         .validation
         .as_ref()
         .map_or(&[][..], |validation| &validation.errors);
-    for error in errors {
-        text.push_str(&format!(
-            "; not as the schema wants: {} {}",
-            error.path,
-            tame(&error.message, 120)
-        ));
-    }
-    (format!("{}  {text}", at(&result.path)), leaves)
+    let lines = errors.iter().map(|error| {
+        let text = format!(
+            "not allowed at {}: {}",
+            at(&error.path),
+            tame(&error.message, MAX_MESSAGE)
+        );
+        format!("\n{:INDENT$}{}", "", show.alarming(&text))
+    });
+    lines.collect()
 }
 
 fn gather(
@@ -242,7 +250,8 @@ fn corner(bbox: Bbox) -> &'static str {
     NAMES[third(bbox[1], bbox[3])][third(bbox[0], bbox[2])]
 }
 
-fn aligned(show: &Show, leaves: &[Leaf]) -> Vec<String> {
+/// Lines of names, values and places, each with a line feed before it.
+fn aligned(show: &Show, leaves: &[Leaf]) -> String {
     let shown = &leaves[..leaves.len().min(MAX_LEAVES)];
     let widest = |width: fn(&Leaf) -> usize| shown.iter().map(width).max().unwrap_or(0);
     let names = widest(|leaf| leaf.name.chars().count());
@@ -253,16 +262,16 @@ fn aligned(show: &Show, leaves: &[Leaf]) -> Vec<String> {
             let value = leaf.value.as_deref().unwrap_or("-");
             let place = show.faint(&leaf.place);
             format!(
-                "{:INDENT$}{:names$}  {value:values$}  {place}",
+                "\n{:INDENT$}{:names$}  {value:values$}  {place}",
                 "", leaf.name
             )
         })
         .collect();
     let hidden = leaves.len() - shown.len();
     if hidden > 0 {
-        lines.push(format!("{:INDENT$}and {hidden} more", ""));
+        lines.push(format!("\n{:INDENT$}and {hidden} more", ""));
     }
-    lines
+    lines.concat()
 }
 
 #[cfg(test)]

@@ -29,7 +29,11 @@ impl Rulings {
         ]
         .map(|corner| transform * corner);
         match mode {
-            DrawMode::Fill(_) => self.filled(corners, clip),
+            DrawMode::Fill(_) => {
+                let bounds = Rect::from_points(corners[0], corners[2]);
+                let upright = Rect::from_points(corners[1], corners[3]);
+                self.filled(Some(bounds.union(upright)), clip);
+            }
             DrawMode::Stroke(stroke) | DrawMode::FillAndStroke(_, stroke) => {
                 let width = thickness(stroke.line_width, transform);
                 for side in 0..4 {
@@ -72,38 +76,35 @@ impl Rulings {
         }
     }
 
-    /// Several thin boxes are often filled as one path.
+    /// Several thin boxes are often filled as one path, some with mitred corners.
     fn filled_path(&mut self, path: &BezPath, transform: Affine, clip: Rect) {
-        let mut corners: Vec<Point> = Vec::new();
+        let mut outline: Option<Rect> = None;
         for element in path.elements() {
-            match *element {
+            let to = match *element {
                 PathEl::MoveTo(to) => {
-                    self.filled_corners(&corners, clip);
-                    corners.clear();
-                    corners.push(transform * to);
+                    self.filled(outline.take(), clip);
+                    let to = transform * to;
+                    outline = Some(Rect::from_points(to, to));
+                    continue;
                 }
-                PathEl::LineTo(to) if corners.len() < 6 => corners.push(transform * to),
-                PathEl::ClosePath => {}
-                // Not a box: mark it so by too many corners.
-                _ => corners.resize(6, Point::ZERO),
-            }
+                PathEl::LineTo(to) => transform * to,
+                PathEl::ClosePath => continue,
+                // Round shapes rule nothing: letters are drawn so, too.
+                PathEl::QuadTo(..) | PathEl::CurveTo(..) => {
+                    outline = None;
+                    continue;
+                }
+            };
+            outline = outline.map(|outline| outline.union_pt(to));
         }
-        self.filled_corners(&corners, clip);
+        self.filled(outline, clip);
     }
 
-    fn filled_corners(&mut self, corners: &[Point], clip: Rect) {
-        if let [a, b, c, d] | [a, b, c, d, _] = *corners {
-            self.filled([a, b, c, d], clip);
-        }
-    }
-
-    fn filled(&mut self, corners: [Point; 4], clip: Rect) {
-        let upright = |a: Point, b: Point| (a.x - b.x).abs() < 0.5 || (a.y - b.y).abs() < 0.5;
-        if (0..4).all(|side| upright(corners[side], corners[(side + 1) % 4])) {
-            let bounds = Rect::from_points(corners[0], corners[2]);
-            if bounds.width().min(bounds.height()) <= THICKEST {
-                self.push(bounds, clip);
-            }
+    fn filled(&mut self, outline: Option<Rect>, clip: Rect) {
+        if let Some(bounds) = outline
+            && bounds.width().min(bounds.height()) <= THICKEST
+        {
+            self.push(bounds, clip);
         }
     }
 

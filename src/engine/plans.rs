@@ -18,7 +18,7 @@ use crate::domain::schema;
 /// Changes whenever the same schema would be cut in another way.
 const PLANNER: &str = "1";
 /// Plans kept in memory.
-const KEPT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+const KEPT: usize = 64;
 /// How long a schema may take to be accepted and cut.
 const BUDGET: Duration = Duration::from_secs(2);
 
@@ -60,7 +60,9 @@ pub(super) struct Plans {
 impl Plans {
     pub(super) fn new() -> Self {
         Self {
-            kept: Mutex::new(LruCache::new(KEPT)),
+            kept: Mutex::new(LruCache::new(
+                NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN),
+            )),
         }
     }
 

@@ -1,5 +1,12 @@
-//! Everything that is tested through the crate's public face, in one binary.
+//! Tests of the whole, as a client sees it, of each port's implementations, and of the walls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod architecture;
 mod blob;
+mod cli;
+mod engine;
+mod http;
+mod licences;
+mod plan;
 mod store;
+mod support;

@@ -1,6 +1,8 @@
 //! Dates as printed, in English, German and French.
 
-use super::text::{fold, pattern};
+use regex::Captures;
+
+use super::text::{Pattern, fold, pattern};
 
 /// A day of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +82,7 @@ pattern!(ISO = r"\b(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:\b|t)");
 pattern!(NUMERIC = r"\b(\d{1,2})([-/.])(\d{1,2})[-/.](\d{4}|\d{2})\b");
 pattern!(
     DAY_NAME = &format!(
-        r"\b(\d{{1,2}})(?:st|nd|rd|th|er|\.)?(?:\s+day)?(?:\s+of)?[\s\-]*({NAMES})[.,]?[\s\-]*,?\s*(\d{{4}}|\d{{2}})\b"
+        r"\b(\d{{1,2}})(?:st|nd|rd|th|er|\.)?(?:\s+day)?(?:\s+of)?(?:\s+|-)?({NAMES})[.,]?(?:\s+|-)?,?\s*(\d{{4}}|\d{{2}})\b"
     )
 );
 pattern!(
@@ -89,7 +91,7 @@ pattern!(
     )
 );
 
-/// A date and where in the text it stands (bytes of the folded text's source).
+/// A date and where in the folded text it stands, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     pub date: Date,
@@ -106,70 +108,52 @@ fn year(text: &str) -> Option<i32> {
     })
 }
 
-/// Every date in `text` from left to right. Offsets are bytes of `text` when folding keeps its
-/// length, which holds for ASCII; see [`positions`] for other texts.
+/// Every date in a folded text from left to right, none over another.
 fn scan(text: &str, order: Order) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
-    let mut add = |date: Option<Date>, start: usize, end: usize| {
-        let free = found
-            .iter()
-            .all(|other| end <= other.start || other.end <= start);
-        if let (Some(date), true) = (date, free) {
-            found.push(Found { date, start, end });
-        }
-    };
+    let mut all: Vec<Found> = Vec::new();
     let number = |text: &str| text.parse::<u32>().unwrap_or(0);
-    for regex in ISO.get().into_iter() {
-        for c in regex.captures_iter(text) {
-            let date = year(&c[1]).and_then(|y| Date::new(y, number(&c[2]), number(&c[3])));
-            add(
-                date,
-                c.get(0).map_or(0, |m| m.start()),
-                c.get(0).map_or(0, |m| m.end()),
-            );
-        }
-    }
-    for regex in DAY_NAME.get().into_iter() {
-        for c in regex.captures_iter(text) {
-            let date = year(&c[3]).and_then(|y| Date::new(y, month(&c[2])?, number(&c[1])));
-            add(
-                date,
-                c.get(0).map_or(0, |m| m.start()),
-                c.get(0).map_or(0, |m| m.end()),
-            );
-        }
-    }
-    for regex in NAME_DAY.get().into_iter() {
-        for c in regex.captures_iter(text) {
-            let date = year(&c[3]).and_then(|y| Date::new(y, month(&c[1])?, number(&c[2])));
-            add(
-                date,
-                c.get(0).map_or(0, |m| m.start()),
-                c.get(0).map_or(0, |m| m.end()),
-            );
-        }
-    }
-    for regex in NUMERIC.get().into_iter() {
-        for c in regex.captures_iter(text) {
-            let (a, b) = (number(&c[1]), number(&c[3]));
+    let readings: [(&Pattern, &dyn Fn(&Captures<'_>) -> Option<Date>); 4] = [
+        (&ISO, &|c| {
+            Date::new(year(&c[1])?, number(&c[2]), number(&c[3]))
+        }),
+        (&NAME_DAY, &|c| {
+            Date::new(year(&c[3])?, month(&c[1])?, number(&c[2]))
+        }),
+        (&DAY_NAME, &|c| {
+            Date::new(year(&c[3])?, month(&c[2])?, number(&c[1]))
+        }),
+        (&NUMERIC, &|c| {
+            let (a, b, year) = (number(&c[1]), number(&c[3]), year(&c[4])?);
             let day_first = &c[2] == "." || order == Order::DayFirst;
-            let date = year(&c[4]).and_then(|y| {
-                let (first, second) = if day_first {
-                    ((b, a), (a, b))
-                } else {
-                    ((a, b), (b, a))
-                };
-                Date::new(y, first.0, first.1).or_else(|| Date::new(y, second.0, second.1))
-            });
-            add(
-                date,
-                c.get(0).map_or(0, |m| m.start()),
-                c.get(0).map_or(0, |m| m.end()),
-            );
+            let (day, month) = if day_first { (a, b) } else { (b, a) };
+            Date::new(year, month, day).or_else(|| Date::new(year, day, month))
+        }),
+    ];
+    for (pattern, date) in readings {
+        for c in pattern
+            .get()
+            .into_iter()
+            .flat_map(|regex| regex.captures_iter(text))
+        {
+            if let (Some(date), Some(whole)) = (date(&c), c.get(0)) {
+                all.push(Found {
+                    date,
+                    start: whole.start(),
+                    end: whole.end(),
+                });
+            }
         }
     }
-    found.sort_by_key(|date| date.start);
-    found
+    all.sort_by_key(|found| (found.start, std::cmp::Reverse(found.end)));
+    let mut end = 0;
+    all.retain(|found| {
+        let free = found.start >= end;
+        if free {
+            end = found.end;
+        }
+        free
+    });
+    all
 }
 
 /// Every date in the words, with the first and last word it stands on.

@@ -1,6 +1,7 @@
 //! From a compiled schema to a value: each field asked for where it can be, nothing made up.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
@@ -9,10 +10,15 @@ use crate::domain::pointer::Pointer;
 
 use super::find::{Found, Source};
 use super::label::Phrase;
+use super::lexicon::lexicon;
+use super::list;
+use super::page::Span;
+use super::party::{self, Party, Role};
 use super::query::{self, Phrases};
-use super::schema::{Field, Form, Leaf};
-use super::table::{self, Wanted};
-use super::value::Side;
+use super::schema::{Field, Form, Kind, Leaf};
+use super::table::{self, Record, Wanted};
+use super::text::{fold, name_words, tokens};
+use super::value::{Side, read};
 
 /// Fills one subtree.
 pub(super) struct Filler<'d> {
@@ -20,9 +26,18 @@ pub(super) struct Filler<'d> {
     attributions: Attributions,
 }
 
-/// What the enclosing objects are called, the nearest last.
+/// An enclosing object: what it is called, and its block of the page if it is a party.
 #[derive(Default, Clone)]
-struct Owners(Vec<Phrases>);
+struct Owner {
+    phrases: Phrases,
+    /// A party is one of several on the page: what is asked of it must be its own.
+    is_party: bool,
+    role: Option<Role>,
+    party: Option<Rc<Party>>,
+}
+
+/// The enclosing objects, the nearest last.
+type Owners = Vec<Rc<Owner>>;
 
 /// The value of the subtree and where each of its leaves was read.
 pub(super) fn fill(source: Source<'_>, root: &Field, context: &[String]) -> (Value, Attributions) {
@@ -30,11 +45,15 @@ pub(super) fn fill(source: Source<'_>, root: &Field, context: &[String]) -> (Val
         source,
         attributions: Attributions::new(),
     };
-    let mut owners = Owners::default();
+    let mut owners = Owners::new();
     for text in context {
         let mut phrases = Phrases::default();
-        phrases.add_ring(&super::text::tokens(text), 0.9);
-        owners.0.push(phrases);
+        phrases.add_ring(&tokens(text), 0.9);
+        let owner = Owner {
+            phrases,
+            ..Owner::default()
+        };
+        owners.push(Rc::new(owner));
     }
     let value = filler
         .field(root, &Pointer::root(), &owners)
@@ -66,7 +85,7 @@ impl Filler<'_> {
     ) -> Option<Value> {
         let mut inner = owners.clone();
         if !field.name.is_empty() {
-            inner.0.push(query::owner(field));
+            inner.push(Rc::new(self.owner(field, fields)));
         }
         let mut map = Map::new();
         let mut any = false;
@@ -77,23 +96,139 @@ impl Filler<'_> {
                 map.insert(child.name.clone(), value);
             }
         }
-        (any || !field.nullable || field.name.is_empty())
-            .then_some(Value::Object(map))
-            .filter(|_| any || at.is_root() || !field.nullable)
+        (any || at.is_root() || !field.nullable).then_some(Value::Object(map))
+    }
+
+    fn owner(&self, field: &Field, fields: &[Field]) -> Owner {
+        let name = tokens(&name_words(&field.name));
+        let kinds = |wanted: fn(Kind) -> bool| {
+            fields
+                .iter()
+                .any(|child| matches!(&child.form, Form::Leaf(leaf) if wanted(leaf.kind)))
+        };
+        let named = kinds(|kind| kind == Kind::Name);
+        let placed = kinds(|kind| {
+            matches!(
+                kind,
+                Kind::Street
+                    | Kind::Postcode
+                    | Kind::City
+                    | Kind::Address
+                    | Kind::VatId
+                    | Kind::Phone
+                    | Kind::Email
+            )
+        });
+        let is_party = lexicon().is_party(&name) || (named && placed);
+        let phrases = query::owner(field);
+        let role = party::role(&name);
+        let party = if is_party {
+            self.source.party(&phrases, role).map(Rc::new)
+        } else {
+            None
+        };
+        Owner {
+            phrases,
+            is_party,
+            role,
+            party,
+        }
     }
 
     fn leaf(&self, field: &Field, leaf: &Leaf, owners: &Owners) -> Option<Found> {
-        let mut best = self.labelled(leaf, &self.phrases(field, owners), Side::Any);
-        if matches!(leaf.kind, super::schema::Kind::Date { .. }) {
-            if let Some((side, phrases)) = query::range(field) {
-                let ranged = self.labelled(leaf, &phrases.list(), side);
-                best = match (best, ranged) {
-                    (Some(a), Some(b)) => Some(if b.confidence > a.confidence { b } else { a }),
-                    (a, b) => a.or(b),
-                };
-            }
+        if let Some(owner) = owners.last().filter(|owner| owner.is_party) {
+            return self.of_party(field, leaf, owner);
         }
-        best
+        let mut best = self.labelled(leaf, &self.phrases(field, owners).list(), Side::Any);
+        if let (Kind::Date { .. }, Some((side, phrases))) = (leaf.kind, query::range(field)) {
+            best = better(best, self.labelled(leaf, &phrases.list(), side));
+        }
+        if best.as_ref().is_none_or(|found| found.confidence < 0.8) {
+            best = better(best, self.of_named_party(field, leaf));
+        }
+        best.or_else(|| self.without_label(field, leaf))
+    }
+
+    /// What some fields are known by where no label names them.
+    fn without_label(&self, field: &Field, leaf: &Leaf) -> Option<Found> {
+        let about = field.description.as_deref().map(fold).unwrap_or_default();
+        match leaf.kind {
+            Kind::Date { .. } => self.dated_number(field, leaf).or_else(|| {
+                query::own(field).weight(&tokens("invoice date"))?;
+                self.source.only_date(leaf)
+            }),
+            Kind::Currency => self.source.only_currency(leaf),
+            Kind::Name | Kind::Text if about.contains("top of") => self.source.letterhead(leaf),
+            _ => None,
+        }
+    }
+
+    /// A field of a party: a label in its block, its block's own lines, or a label that names
+    /// both. A label elsewhere may be of another party.
+    fn of_party(&self, field: &Field, leaf: &Leaf, owner: &Owner) -> Option<Found> {
+        let own = query::column(field);
+        let party = owner.party.as_deref();
+        let region = party.and_then(|party| party.region);
+        let inside = region.and_then(|region| {
+            self.source
+                .labelled(leaf, &own.list(), Side::Any, Some(&region))
+        });
+        inside
+            .or_else(|| party?.unlabelled(&self.source, leaf, leaf.kind))
+            .or_else(|| self.labelled(leaf, &crossed(&owner.phrases, &own).list(), Side::Any))
+            .or_else(|| {
+                // Who sends a paper prints the number of its own registration on it once.
+                let alone = owner.role == Some(Role::Sender) && leaf.kind == Kind::VatId;
+                let found = alone
+                    .then(|| self.labelled(leaf, &own.list(), Side::Any))
+                    .flatten()?;
+                Some(Found {
+                    confidence: found.confidence * 0.75,
+                    ..found
+                })
+            })
+    }
+
+    /// `Invoice No. 17 of 3 May 2024`: the date of a paper behind its number.
+    fn dated_number(&self, field: &Field, leaf: &Leaf) -> Option<Found> {
+        let own = query::own(field);
+        own.weight(&tokens("invoice date"))?;
+        let mut numbers = Phrases::default();
+        numbers.add_ring(&tokens("invoice number"), 0.85);
+        self.labelled(leaf, &numbers.list(), Side::Any)
+    }
+
+    /// `producer_phone`: the phone in the block of the producer.
+    fn of_named_party(&self, field: &Field, leaf: &Leaf) -> Option<Found> {
+        let name = tokens(&name_words(&field.name));
+        let (_, head) = name.split_last()?;
+        let known = lexicon().is_party(head) || party::role(head).is_some();
+        if !known && party::role(&name).is_none() {
+            return None;
+        }
+        let head = if known { head } else { &name[..] };
+        let mut headings = Phrases::default();
+        headings.add_ring(head, 1.0);
+        let party = self.source.party(&headings, party::role(head))?;
+        let place = match leaf.kind {
+            Kind::Text => Kind::Name,
+            other => other,
+        };
+        let tail: Vec<String> = name[head.len().min(name.len())..].to_vec();
+        let mut labels = Phrases::default();
+        labels.add_ring(&tail, 1.0);
+        let inside = party
+            .region
+            .filter(|_| !tail.is_empty())
+            .and_then(|region| {
+                self.source
+                    .labelled(leaf, &labels.list(), Side::Any, Some(&region))
+            });
+        let found = inside.or_else(|| party.unlabelled(&self.source, leaf, place))?;
+        Some(Found {
+            confidence: found.confidence * 0.95,
+            ..found
+        })
     }
 
     fn labelled(&self, leaf: &Leaf, phrases: &[Phrase], side: Side) -> Option<Found> {
@@ -101,34 +236,49 @@ impl Filler<'_> {
     }
 
     /// The labels of a field: its own, and its own with those of its owner.
-    fn phrases(&self, field: &Field, owners: &Owners) -> Vec<Phrase> {
+    fn phrases(&self, field: &Field, owners: &Owners) -> Phrases {
         let own = query::own(field);
         let mut all = own.clone();
-        if let Some(owner) = owners.0.last() {
-            for outer in owner.list().iter().take(12) {
-                for inner in own.list().iter().take(12) {
-                    let mut tokens = outer.tokens.clone();
-                    tokens.extend(inner.tokens.iter().cloned());
-                    all.add(tokens, outer.weight * inner.weight.max(0.9));
-                }
-            }
+        if let Some(owner) = owners.last() {
+            all.merge(&crossed(&owner.phrases, &own));
         }
-        all.list()
+        all
     }
 
     fn array(
         &mut self,
-        _field: &Field,
+        field: &Field,
         item: &Field,
         most: usize,
         at: &Pointer,
-        _owners: &Owners,
+        owners: &Owners,
     ) -> Option<Value> {
-        let Form::Object(_) = &item.form else {
-            return None;
+        let rows = match &item.form {
+            Form::Object(_) => self.rows(item, most, at),
+            Form::Leaf(leaf) => self.scalars(field, leaf, most, at, owners),
+            _ => Vec::new(),
         };
+        (!rows.is_empty()).then_some(Value::Array(rows))
+    }
+
+    /// The rows of a table, or of a list that says as much.
+    fn rows(&mut self, item: &Field, most: usize, at: &Pointer) -> Vec<Value> {
         let wanted = Wanted::of(item);
-        let records = table::records(&self.source, &wanted);
+        let mut records = table::records(&self.source, &wanted);
+        if records.is_empty() {
+            records = list::lines(&self.source, &wanted);
+        }
+        self.values(item, &wanted, records, most, at)
+    }
+
+    fn values(
+        &mut self,
+        item: &Field,
+        wanted: &Wanted<'_>,
+        records: Vec<Record>,
+        most: usize,
+        at: &Pointer,
+    ) -> Vec<Value> {
         let mut rows = Vec::new();
         for (index, record) in records.into_iter().take(most).enumerate() {
             let mut found: HashMap<*const Field, Found> = HashMap::new();
@@ -137,26 +287,68 @@ impl Filler<'_> {
                     found.insert(std::ptr::from_ref(*field), value);
                 }
             }
-            rows.push(
-                self.record(item, &mut found, &at.index(index))
-                    .unwrap_or(Value::Null),
-            );
+            let row = self.record(item, &mut found, "", &at.index(index));
+            rows.push(row.unwrap_or(Value::Null));
         }
-        (!rows.is_empty()).then_some(Value::Array(rows))
+        rows
     }
 
-    /// Puts what a row holds into the item's shape.
+    /// The items of a list under the array's label.
+    fn scalars(
+        &mut self,
+        field: &Field,
+        leaf: &Leaf,
+        most: usize,
+        at: &Pointer,
+        owners: &Owners,
+    ) -> Vec<Value> {
+        let phrases = self.phrases(field, owners);
+        let mut rows = Vec::new();
+        for span in list::bullets(&self.source, &phrases) {
+            let words = self.source.words(span);
+            let read = read(leaf, &words, self.source.habits(), Side::Any);
+            if let Some(read) = read.filter(|_| rows.len() < most) {
+                let span = Span {
+                    page: span.page,
+                    first: span.first + read.first,
+                    last: span.first + read.last,
+                };
+                let found = Found {
+                    value: read.value,
+                    spans: vec![span],
+                    confidence: 0.8,
+                    how: "in the list under its label",
+                };
+                let value = self.keep(found, &at.index(rows.len()));
+                rows.push(value);
+            }
+        }
+        rows
+    }
+
+    /// Puts what a row holds into the item's shape. `owner` is what tells the row from others,
+    /// for lists that stand elsewhere under its name.
     fn record(
         &mut self,
         field: &Field,
         found: &mut HashMap<*const Field, Found>,
+        owner: &str,
         at: &Pointer,
     ) -> Option<Value> {
         match &field.form {
             Form::Object(fields) => {
+                let named = fields.iter().find_map(|child| match &child.form {
+                    Form::Leaf(leaf) if leaf.kind == Kind::Identifier => found
+                        .get(&std::ptr::from_ref(child))?
+                        .value
+                        .as_str()
+                        .map(str::to_owned),
+                    _ => None,
+                });
+                let owner = named.as_deref().unwrap_or(owner);
                 let mut map = Map::new();
                 for child in fields {
-                    let value = self.record(child, found, &at.join(&child.name));
+                    let value = self.record(child, found, owner, &at.join(&child.name));
                     if let Some(value) = value.or_else(|| child.empty()) {
                         map.insert(child.name.clone(), value);
                     }
@@ -167,7 +359,13 @@ impl Filler<'_> {
                 let found = found.remove(&std::ptr::from_ref(field))?;
                 Some(self.keep(found, at))
             }
-            _ => None,
+            Form::Array { item, most } => {
+                let wanted = Wanted::of(item);
+                let records = list::pairs(&self.source, &wanted, owner);
+                let rows = self.values(item, &wanted, records, *most, at);
+                (!rows.is_empty()).then_some(Value::Array(rows))
+            }
+            Form::Closed => None,
         }
     }
 
@@ -197,4 +395,24 @@ impl Filler<'_> {
         );
         found.value
     }
+}
+
+fn better(a: Option<Found>, b: Option<Found>) -> Option<Found> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.confidence > a.confidence { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Labels that name an owner and its field together: `buyer VAT id`.
+fn crossed(owner: &Phrases, own: &Phrases) -> Phrases {
+    let mut all = Phrases::default();
+    for outer in owner.list().iter().take(12) {
+        for inner in own.list().iter().take(12) {
+            let mut tokens = outer.tokens.clone();
+            tokens.extend(inner.tokens.iter().cloned());
+            all.add(tokens, outer.weight * inner.weight.max(0.9));
+        }
+    }
+    all
 }

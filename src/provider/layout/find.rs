@@ -123,9 +123,7 @@ impl<'d> Source<'d> {
             return Some(found.scaled(place, "follows its label"));
         }
         let heading = label.mark == Mark::Whole && self.heads_columns(cell);
-        let right = self
-            .right_of(label.cell)
-            .and_then(|right| self.read(leaf, right, side));
+        let right = self.right(leaf, label.cell, side);
         let below = self.below(leaf, cell, side);
         let (right, below) = if heading {
             (
@@ -163,22 +161,41 @@ impl<'d> Source<'d> {
         })
     }
 
-    /// Whether the row is a line of headings: several cells, no figures, and text below them.
+    /// Whether a label is one of a line of headings with their values below: its neighbour is no
+    /// value of it, by its looks or because both have something else right below.
     fn heads_columns(&self, cell: &Cell) -> bool {
         let sheet = &self.analysis.sheet;
-        let row = sheet.row(cell.row);
-        let figures = row
-            .iter()
-            .any(|cell| self.text(cell).contains(|c: char| c.is_ascii_digit()));
+        let line = self.line(cell);
         let Some(next) = sheet.below(cell.row) else {
             return false;
         };
-        let line = self.line(cell);
-        let under = sheet
-            .row(next)
-            .iter()
-            .any(|other| (other.x0 - cell.x0).abs() < line);
-        row.len() >= 2 && !figures && under
+        if cell.boxed && !self.begins_table(cell.row) {
+            return false;
+        }
+        let under = |cell: &Cell| {
+            let below = sheet
+                .row(next)
+                .iter()
+                .find(|other| (other.x0 - cell.x0).abs() < line);
+            below.filter(|_| sheet.gap_above(next) < 1.2)
+        };
+        let Some(value) = under(cell).filter(|value| !self.is_label(value)) else {
+            return false;
+        };
+        let Some(right) = sheet.row(cell.row).iter().find(|other| other.x0 > cell.x1) else {
+            return true;
+        };
+        let looks = |a: &Cell, b: &Cell| {
+            a.bold == b.bold && (a.size - b.size).abs() <= 0.2 * a.size.max(b.size)
+        };
+        if !looks(cell, value) && looks(cell, right) {
+            return true;
+        }
+        if looks(cell, value) && !looks(cell, right) {
+            return false;
+        }
+        let figures = |cell: &Cell| self.text(cell).contains(|c: char| c.is_ascii_digit());
+        !figures(right) && under(right).is_some()
     }
 
     pub(super) fn line(&self, cell: &Cell) -> f32 {
@@ -190,16 +207,30 @@ impl<'d> Source<'d> {
             .unwrap_or(1.0)
     }
 
-    /// The words of the next cell of the row that says something, unless it is a label.
-    fn right_of(&self, index: usize) -> Option<Span> {
+    /// The value in the next cell of the row that says something, unless that is a label; money
+    /// may stand behind counts.
+    fn right(&self, leaf: &Leaf, index: usize, side: Side) -> Option<Found> {
         let sheet = &self.analysis.sheet;
         let row = sheet.cells.get(index)?.row;
         let end = sheet.rows.get(row)?.end;
-        let cell = sheet.cells[index + 1..end]
+        let reach = if leaf.kind == Kind::Money { 6 } else { 1 };
+        let mut best: Option<Found> = None;
+        for cell in sheet.cells[index + 1..end]
             .iter()
-            .take(3)
-            .find(|cell| !cell.tokens.is_empty())?;
-        (!self.is_label(cell)).then_some(cell.span)
+            .filter(|cell| !cell.tokens.is_empty())
+            .take(reach)
+        {
+            if self.is_label(cell) {
+                break;
+            }
+            if let Some(found) = self.read(leaf, cell.span, side) {
+                let known = best.as_ref().map_or(0.0, |best| best.confidence);
+                if found.confidence > known {
+                    best = Some(found);
+                }
+            }
+        }
+        best
     }
 
     /// Whether a cell is a label and no value.
@@ -210,7 +241,22 @@ impl<'d> Source<'d> {
             .take(6)
             .any(|word| word.ends_with(':') && !word.starts_with("http"));
         let tokens: Vec<String> = cell.tokens.iter().map(|(token, _)| token.clone()).collect();
-        colon || (tokens.len() <= 4 && is_known(&tokens))
+        let names = tokens.iter().any(|token| {
+            matches!(
+                token.as_str(),
+                "date" | "number" | "code" | "type" | "id" | "reference"
+            )
+        });
+        let figures = words
+            .iter()
+            .any(|word| word.contains(|c: char| c.is_ascii_digit()));
+        let counted = words.len() > 1
+            && words[0].ends_with('.')
+            && words[0]
+                .trim_end_matches('.')
+                .parse::<u32>()
+                .is_ok_and(|count| count < 100);
+        colon || counted || (tokens.len() <= 4 && (is_known(&tokens) || (names && !figures)))
     }
 
     /// The value in the first row below that has something under the label.
@@ -224,7 +270,12 @@ impl<'d> Source<'d> {
         };
         for _ in 0..2 {
             row = sheet.below(row)?;
-            if sheet.gap_above(row) > widest {
+            // In a text file a blank line parts a plain label from what is below it.
+            let parted = !self.document.kind.is_printed()
+                && sheet.gap_above(row) > 0.8
+                && !label.heading
+                && !label.bold;
+            if sheet.gap_above(row) > widest || parted {
                 return None;
             }
             let under = sheet
@@ -232,7 +283,7 @@ impl<'d> Source<'d> {
                 .iter()
                 .find(|cell| is_under(label, cell, self.line(label)));
             let Some(cell) = under else { continue };
-            if self.is_label(cell) || cell.tokens.is_empty() {
+            if self.is_label(cell) || cell.tokens.is_empty() || cell.heading {
                 return None;
             }
             let found = self.read_block(leaf, cell, side)?;
@@ -273,27 +324,37 @@ impl<'d> Source<'d> {
         })
     }
 
+    /// Whether a row of boxed cells is the first of its table.
+    fn begins_table(&self, row: usize) -> bool {
+        let above = row
+            .checked_sub(1)
+            .map_or(&[][..], |above| self.analysis.sheet.row(above));
+        above.iter().all(|cell| !cell.boxed) || self.analysis.sheet.gap_above(row) > 0.5
+    }
+
     /// Whether the values below a label go on like a column of a table: then none of them is the
     /// one value of a field.
     fn goes_on(&self, leaf: &Leaf, label: &Cell, row: usize) -> bool {
-        let figures = matches!(
-            leaf.kind,
-            Kind::Number | Kind::Percent | Kind::Date { .. } | Kind::Identifier
-        );
         let sheet = &self.analysis.sheet;
-        let Some(next) = sheet
-            .below(row)
-            .filter(|_| figures && sheet.row(label.row).len() >= 3)
-        else {
+        let heads = sheet.row(label.row);
+        let Some(next) = sheet.below(row).filter(|_| heads.len() >= 3) else {
             return false;
         };
-        sheet
-            .row(next)
-            .iter()
-            .find(|cell| is_under(label, cell, self.line(label)))
-            .is_some_and(|cell| {
-                !self.is_label(cell) && self.read(leaf, cell.span, Side::Any).is_some()
-            })
+        let line = self.line(label);
+        let under = |head: &Cell| {
+            sheet
+                .row(next)
+                .iter()
+                .find(|cell| is_under(head, cell, line))
+        };
+        let goes =
+            |cell: &Cell| !self.is_label(cell) && self.read(leaf, cell.span, Side::Any).is_some();
+        let figures = matches!(
+            leaf.kind,
+            Kind::Number | Kind::Money | Kind::Percent | Kind::Date { .. } | Kind::Identifier
+        );
+        let columns = heads.iter().filter(|head| under(head).is_some()).count();
+        under(label).is_some_and(goes) && (figures || columns >= 3)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::domain::document::{Document, Word};
 
-use super::lexicon::TURNS;
+use super::lexicon::lexicon;
 use super::page::{Sheet, bare};
 use super::text::{key, tokens};
 
@@ -84,12 +84,16 @@ impl Labels {
             let end = colons.get(nth + 1).map_or(last, |next| next - 1);
             let from = if nth == 0 { first } else { colons[nth - 1] + 1 };
             let separator = (from..at).rev().find(|at| is_separator(word(*at)));
-            let from = separator.map_or(from, |separator| separator + 1);
-            let starts = if nth == 0 || separator.is_some() {
-                from.max(at.saturating_sub(LONGEST))..=from.max(at.saturating_sub(LONGEST))
-            } else {
-                from.max(at.saturating_sub(3))..=at
-            };
+            let far = at.saturating_sub(LONGEST);
+            let mut starts = Vec::new();
+            match separator {
+                Some(separator) => starts.push((separator + 1).max(far)),
+                None if nth > 0 => starts.extend(from.max(at.saturating_sub(3))..=at),
+                None => {}
+            }
+            if nth == 0 && !starts.contains(&first.max(far)) {
+                starts.push(first.max(far));
+            }
             // The words before the next colon are its label; where they begin only a separator tells.
             let value_end = (at + 1..=end)
                 .rev()
@@ -100,7 +104,7 @@ impl Labels {
                 self.add(words, cell, (start, at), value_end, Mark::Colon);
             }
         }
-        if colons.is_empty() && last - first < LONGEST {
+        if colons.is_empty() && last - first < 2 * LONGEST {
             self.add(words, cell, (first, last), last, Mark::Whole);
         }
         let (open, end) = match colons.first() {
@@ -213,9 +217,9 @@ impl Labels {
                 .iter()
                 .all(|token| label.binary_search(token).is_ok());
             let turned = || {
-                label
-                    .iter()
-                    .any(|token| TURNS.contains(&token.as_str()) && !phrase.contains(token))
+                label.iter().any(|token| {
+                    lexicon().turns.contains(&token.as_str()) && !phrase.contains(token)
+                })
             };
             if all && (1..=2).contains(&extra) && extra < phrase.len() && !turned() {
                 found.push((index, if extra == 1 { 0.85 } else { 0.75 }));
@@ -240,7 +244,7 @@ fn is_separator(word: &str) -> bool {
 fn readings(words: &[&str]) -> Vec<(Vec<String>, f32)> {
     let mut all: Vec<(Vec<String>, f32)> = Vec::new();
     let mut add = |text: &str, weight: f32| {
-        let mut tokens = tokens(text);
+        let mut tokens = self::tokens(text);
         tokens.sort_unstable();
         tokens.dedup();
         if !tokens.is_empty()
@@ -255,6 +259,11 @@ fn readings(words: &[&str]) -> Vec<(Vec<String>, f32)> {
     if let (Some(open), Some(close)) = (text.find('('), text.rfind(')')) {
         if open < close {
             add(&format!("{} {}", &text[..open], &text[close + 1..]), 0.97);
+        }
+    }
+    if let Some((head, _)) = text.split_once(',') {
+        if tokens(head).len() >= 2 {
+            add(head, 0.93);
         }
     }
     let skip = enumerators(words);

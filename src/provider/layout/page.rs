@@ -27,6 +27,8 @@ pub(super) struct Cell {
     pub y1: f32,
     pub bold: bool,
     pub size: f32,
+    /// Marked as a heading by the format.
+    pub heading: bool,
     /// Stands in a table cell of its own, told by the format.
     pub boxed: bool,
     /// Normalised tokens, each with the word it comes from.
@@ -124,7 +126,7 @@ impl Sheet {
                 columns.push(self.add_pipe_row(index, page, &row));
             } else {
                 columns.push(Vec::new());
-                self.add_row(index, page, &row, kind.is_printed(), &walls);
+                self.add_row(index, page, kind, &row, &walls);
             }
         }
         self.align_pipes(first_row, &columns);
@@ -161,7 +163,7 @@ impl Sheet {
         }
         let first = self.cells.len();
         for range in cells {
-            let cell = cell(index, page, &row[range], self.rows.len());
+            let cell = cell(index, page, Kind::Markdown, &row[range], self.rows.len());
             self.cells.push(cell);
         }
         self.push_row(index, first, row);
@@ -202,13 +204,23 @@ impl Sheet {
         }
     }
 
-    fn add_row(&mut self, index: usize, page: &Page, row: &[Box4], printed: bool, walls: &[Wall]) {
+    fn add_row(&mut self, index: usize, page: &Page, kind: Kind, row: &[Box4], walls: &[Wall]) {
+        // A bullet or the mark of a heading is no part of the text behind it.
+        let bullet = row
+            .first()
+            .is_some_and(|first| BULLETS.contains(&page.words[first.word].text.as_str()));
+        let row = if bullet && row.len() > 1 {
+            &row[1..]
+        } else {
+            row
+        };
         let first = self.cells.len();
         let mut start = 0;
         for at in 1..=row.len() {
-            let joined = at < row.len() && belongs(page, &row[at - 1], &row[at], printed, walls);
+            let joined =
+                at < row.len() && belongs(page, &row[at - 1], &row[at], kind.is_printed(), walls);
             if !joined {
-                let cell = cell(index, page, &row[start..at], self.rows.len());
+                let cell = cell(index, page, kind, &row[start..at], self.rows.len());
                 self.cells.push(cell);
                 start = at;
             }
@@ -253,6 +265,8 @@ impl Sheet {
         }
     }
 }
+
+const BULLETS: &[&str] = &["#", "-", "*", "•", ">", "–", "·", "+", "▪", "●"];
 
 /// A vertical ruling.
 struct Wall {
@@ -318,9 +332,17 @@ fn belongs(page: &Page, left: &Box4, right: &Box4, printed: bool, walls: &[Wall]
             .any(|wall| wall.x >= lo && wall.x <= hi && wall.y0 <= middle && middle <= wall.y1)
 }
 
-fn cell(index: usize, page: &Page, boxes: &[Box4], row: usize) -> Cell {
+fn cell(index: usize, page: &Page, kind: Kind, boxes: &[Box4], row: usize) -> Cell {
     let side = |pick: fn(&Box4) -> f32| boxes.iter().map(pick);
     let words = &page.words[boxes[0].word..=boxes[boxes.len() - 1].word];
+    let mark = boxes[0]
+        .word
+        .checked_sub(1)
+        .and_then(|before| page.words.get(before));
+    let heading = kind == Kind::Markdown
+        && mark.is_some_and(|mark| {
+            mark.text.chars().all(|c| c == '#') && mark.bbox[1] == words[0].bbox[1]
+        });
     let tokens = boxes
         .iter()
         .flat_map(|b| {
@@ -342,7 +364,8 @@ fn cell(index: usize, page: &Page, boxes: &[Box4], row: usize) -> Cell {
         y1: side(|b| b.y1).fold(f32::MIN, f32::max),
         bold: words.iter().all(|word| word.bold)
             || (words[0].text.starts_with("**") && words[words.len() - 1].text.ends_with("**"))
-            || words[0].text.starts_with('#'),
+            || heading,
+        heading,
         boxed: false,
         size: words.iter().map(|word| word.size).fold(0.0, f32::max),
         tokens,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::label::Phrase;
-use super::lexicon::RINGS;
+use super::lexicon;
 use super::schema::Field;
 use super::text::{fold, key, name_words, tokens};
 use super::value::Side;
@@ -26,7 +26,7 @@ static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
         rings: Vec::new(),
         members: HashMap::new(),
     };
-    for (index, phrases) in RINGS.iter().enumerate() {
+    for (index, phrases) in lexicon::lexicon().rings.iter().enumerate() {
         let mut ring = Ring {
             phrases: Vec::new(),
         };
@@ -115,8 +115,10 @@ impl Phrases {
         list
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) fn merge(&mut self, other: &Self) {
+        for phrase in other.0.values() {
+            self.add(phrase.tokens.clone(), phrase.weight);
+        }
     }
 
     /// What a label made of exactly these tokens is worth.
@@ -189,6 +191,16 @@ pub(super) fn own(field: &Field) -> Phrases {
             phrases.add_ring(&short, worth);
         }
     }
+    if let Some((side, base)) = end_of(&name).filter(|(_, base)| !base.is_empty()) {
+        let ends = if side == Side::From {
+            ["start", "start date", "from"]
+        } else {
+            ["end", "end date", "to"]
+        };
+        for end in ends {
+            phrases.add([base.clone(), tokens(end)].concat(), 0.95);
+        }
+    }
     if let Some(title) = &field.title {
         let title = tokens(title);
         phrases.add_ring(&title, weight(&title, 1.0));
@@ -240,6 +252,17 @@ fn add_description(phrases: &mut Phrases, description: &str) {
     whole.retain(|token| token != "printed");
     if (1..=6).contains(&whole.len()) {
         phrases.add_ring(&whole, if is_generic(&whole) { 0.55 } else { 0.9 });
+    }
+    // `Box 4 — Federal income tax withheld`: what stands behind the dash is the label.
+    let first = description
+        .split(['.', ';', '(', '\n'])
+        .next()
+        .unwrap_or_default();
+    for part in first.split(['—', '–']).skip(1) {
+        let part = tokens(part);
+        if (2..=6).contains(&part.len()) {
+            phrases.add_ring(&part, 0.9);
+        }
     }
     for part in clause.split([',', '/']).flat_map(|part| part.split(" or ")) {
         let part = tokens(part);
@@ -322,40 +345,39 @@ const TO: &[&str] = &[
     "termination",
 ];
 
-/// When a field is one end of a time: which end, and the labels of the time and of that end.
-pub(super) fn range(field: &Field) -> Option<(Side, Phrases)> {
-    let name = tokens(&name_words(&field.name));
+/// Which end of a time a name is about, and the name without the words that say so.
+fn end_of(name: &[String]) -> Option<(Side, Vec<String>)> {
     let side = |list: &[&str]| name.iter().any(|token| list.contains(&token.as_str()));
-    let (side, ends) = match (side(FROM), side(TO)) {
-        (true, false) => (Side::From, ["start", "start date", "from"]),
-        (false, true) => (Side::To, ["end", "end date", "to"]),
+    let side = match (side(FROM), side(TO)) {
+        (true, false) => Side::From,
+        (false, true) => Side::To,
         _ => return None,
     };
-    let mut base: Vec<String> = name;
+    let mut base = name.to_vec();
     base.retain(|token| {
         ![FROM, TO].iter().any(|list| list.contains(&token.as_str()))
             && token != "date"
             && token != "day"
     });
+    Some((side, base))
+}
+
+/// When a field is one end of a time: which end, and the labels of the whole time.
+pub(super) fn range(field: &Field) -> Option<(Side, Phrases)> {
+    let (side, base) = end_of(&tokens(&name_words(&field.name)))?;
     let mut phrases = Phrases::default();
-    if base.is_empty() {
+    if base.is_empty() || is_generic(&base) {
         for text in [
             "policy period",
             "billing period",
             "period",
             "term",
-            "dates",
             "coverage period",
         ] {
             phrases.add_ring(&tokens(text), 0.8);
         }
     } else {
         phrases.add_ring(&base, 0.92);
-        for end in ends {
-            let mut full = base.clone();
-            full.extend(tokens(end));
-            phrases.add(full, 0.95);
-        }
     }
     Some((side, phrases))
 }

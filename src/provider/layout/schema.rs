@@ -72,6 +72,8 @@ pub(super) enum Kind {
         iso: bool,
     },
     Number,
+    /// A number of some currency.
+    Money,
     Percent,
     Year,
     Boolean,
@@ -387,10 +389,44 @@ fn number_kind(words: &[String], about: &str, leaf: &Leaf) -> Kind {
         Kind::Percent
     } else if has("year") && (leaf.integer || about.contains("year")) {
         Kind::Year
+    } else if MONEY.iter().any(|word| has(word))
+        || about.contains("dollar")
+        || about.contains("amount")
+    {
+        Kind::Money
     } else {
         Kind::Number
     }
 }
+
+/// Words of names of sums of money.
+const MONEY: &[&str] = &[
+    "amount",
+    "total",
+    "subtotal",
+    "price",
+    "premium",
+    "cost",
+    "fee",
+    "tax",
+    "vat",
+    "balance",
+    "payment",
+    "wage",
+    "salary",
+    "limit",
+    "deductible",
+    "gross",
+    "net",
+    "betrag",
+    "summe",
+    "preis",
+    "montant",
+    "prix",
+    "revenue",
+    "income",
+    "compensation",
+];
 
 fn text_kind(words: &[String], about: &str, code: bool) -> Kind {
     let has = |word: &str| words.iter().any(|token| token == word);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::find::{Found, Source};
-use super::lexicon::SUMS;
+use super::lexicon::lexicon;
 use super::page::{Cell, Span};
 use super::query::{Phrases, column, is_known};
 use super::schema::{Field, Form, Kind, Leaf};
@@ -59,6 +59,11 @@ impl<'f> Wanted<'f> {
             phrases,
             words,
         }
+    }
+
+    /// What the words are worth as a heading of a leaf.
+    pub(super) fn weight(&self, leaf: usize, header: &[String]) -> Option<f32> {
+        self.phrases.get(leaf)?.weight(header)
     }
 
     /// The property a header text names best.
@@ -145,7 +150,10 @@ fn headers(source: &Source<'_>, wanted: &Wanted<'_>) -> Vec<Header> {
                 .iter()
                 .filter(|column| column.leaf.is_some())
                 .count();
-            if matched >= least && header.score > known + 0.2 {
+            // A few of many headings are those of another list.
+            let share = matched * 9 >= header.columns.len() * 4;
+            let own = share || matched >= 4 || matched == wanted.leaves.len();
+            if matched >= least && own && header.score > known + 0.2 {
                 best = Some(header);
             }
         }
@@ -362,6 +370,8 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
         !self.records.is_empty() && headings >= 3 && headings * 2 >= cells.len()
     }
 
+    /// Whether a row sums up the rows above. Words said of rows too, such as `VAT`, count only
+    /// for a row with hardly a figure.
     fn is_sum(&self, row: usize) -> bool {
         let cells = self.source.analysis.sheet.row(row);
         let Some(first) = cells.iter().find(|cell| !cell.tokens.is_empty()) else {
@@ -369,17 +379,16 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
         };
         let texts = self.source.words(first.span);
         let lead: Vec<String> = texts.iter().take(4).flat_map(|word| tokens(word)).collect();
-        let says = |count: usize| {
-            lead.len() >= count
-                && SUMS
-                    .iter()
-                    .any(|sum| key(&tokens(sum)) == key(&lead[..count]))
+        let says = |sums: &[&str]| {
+            (1..=lead.len().min(3)).any(|count| {
+                let said = key(&lead[..count]);
+                sums.iter().any(|sum| key(&tokens(sum)) == said)
+            })
         };
         let short = texts.len() <= 5 || texts.iter().any(|word| word.ends_with(':'));
+        let few = cells.len() <= 4.max(self.header.columns.len() / 2);
         short
-            && cells.len() < self.header.columns.len() + 1
-            && (says(1) || says(2) || says(3))
-            && cells.len() <= 4.max(self.header.columns.len() / 2)
+            && ((few && says(&lexicon().sums)) || (cells.len() <= 2 && says(&lexicon().weak_sums)))
     }
 
     /// The words of a row by column.
@@ -546,6 +555,25 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
         })
     }
 
+    /// Figures set a little lower than the rest of their row belong to it.
+    fn add_late_figures(&mut self, row: usize, columns: &[Option<(Span, Cell)>]) {
+        if self.open.is_empty() || self.source.analysis.sheet.gap_above(row) > 0.3 {
+            return;
+        }
+        for (at, place) in columns.iter().enumerate() {
+            let (Some((span, _)), Some(leaf)) = (place, self.header.columns[at].leaf) else {
+                continue;
+            };
+            let late = is_figure(self.wanted.leaves[leaf].1.kind) && !self.open.contains_key(&at);
+            let found = late
+                .then(|| self.read(leaf, *span, self.header.columns[at].weight))
+                .flatten();
+            if let (Some(found), Some(record)) = (found, self.records.last_mut()) {
+                record[leaf].get_or_insert(found);
+            }
+        }
+    }
+
     /// Adds a wrapped line to the texts of the record above.
     fn continue_record(&mut self, row: usize) {
         let sheet = &self.source.analysis.sheet;
@@ -555,6 +583,7 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
             self.open.clear();
             return;
         }
+        self.add_late_figures(row, &columns);
         let Some(record) = self.records.last_mut() else {
             return;
         };
@@ -610,6 +639,11 @@ fn wraps(source: &Source<'_>, header: &Header, at: usize, above: &Cell, cell: &C
 fn is_figure(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Number | Kind::Percent | Kind::Date { .. } | Kind::Year | Kind::Amount { .. }
+        Kind::Number
+            | Kind::Money
+            | Kind::Percent
+            | Kind::Date { .. }
+            | Kind::Year
+            | Kind::Amount { .. }
     )
 }

@@ -169,7 +169,10 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
         });
         match compound {
             Some((head, token)) => {
-                out.push(normal(head));
+                // Every `...rechnung` is an invoice, whatever it is for.
+                if *token != "rechnung" {
+                    out.push(normal(head));
+                }
                 out.push((*token).to_owned());
             }
             None => out.push(normal(word)),

@@ -3,7 +3,7 @@
 use serde_json::{Number as JsonNumber, Value};
 
 use super::date::{self, Order};
-use super::lexicon::{COUNTRIES, NO, STATES, YES};
+use super::lexicon::lexicon;
 use super::number::{self, Habit, Number};
 use super::schema::{Kind, Leaf};
 use super::text::{fold, pattern};
@@ -45,7 +45,7 @@ pub(super) fn read(leaf: &Leaf, words: &[&str], habits: Habits, side: Side) -> O
     let words = &words[..words.len().min(LONGEST_TEXT)];
     let read = match leaf.kind {
         Kind::Date { iso } => date_of(words, habits, side, iso),
-        Kind::Number | Kind::Percent => number_of(leaf, words, habits),
+        Kind::Number | Kind::Money | Kind::Percent => number_of(leaf, words, habits),
         Kind::Year => year_of(leaf, words),
         Kind::Boolean => boolean_of(words),
         Kind::Choice => choice_of(leaf, words, habits),
@@ -121,9 +121,10 @@ fn words_at(words: &[&str], start: usize, end: usize) -> (usize, usize) {
 fn date_of(words: &[&str], habits: Habits, side: Side, iso: bool) -> Option<Read> {
     let all = date::find(words, habits.order);
     let (date, first, last) = match side {
+        Side::From if all.len() >= 2 => all[0],
         Side::To if all.len() >= 2 => all[1],
-        Side::To => return None,
-        _ => *all.first()?,
+        Side::From | Side::To => return None,
+        Side::Any => *all.first()?,
     };
     // A date deep in a sentence is not the answer to a label before it.
     if side != Side::To && first > 4 {
@@ -181,15 +182,22 @@ fn number_of(leaf: &Leaf, words: &[&str], habits: Habits) -> Option<Read> {
         .iter()
         .find(|(number, _, _)| percent && number.percent)
         .or_else(|| all.iter().find(|(number, _, _)| fits(number)))?;
-    if *first > 3 {
+    // A figure behind words that are no currency is of something else.
+    let bare = words[..*first]
+        .iter()
+        .all(|word| number::currency(word).is_some() || !word.contains(char::is_alphabetic));
+    if *first > 3 || (!bare && !number.percent) {
         return None;
     }
     let value = json_number(number, leaf)?;
+    // Money shows itself by its currency or cents; a bare count is of something else more often.
+    let money = leaf.kind != Kind::Money || number.currency.is_some() || number.decimals == 2;
+    let place = if *first == 0 { 1.0 } else { 0.85 };
     Some(Read {
         value,
         first: *first,
         last: *last,
-        fit: if *first == 0 { 1.0 } else { 0.85 },
+        fit: place * if money { 1.0 } else { 0.7 },
     })
 }
 
@@ -249,9 +257,9 @@ fn boolean_of(words: &[&str]) -> Option<Read> {
     let says = |word: &str| {
         let folded =
             fold(word.trim_matches(|c: char| c.is_ascii_punctuation() && c != '[' && c != ']'));
-        if YES.contains(&folded.as_str()) {
+        if lexicon().yes.contains(&folded.as_str()) {
             Some(true)
-        } else if NO.contains(&folded.as_str()) {
+        } else if lexicon().no.contains(&folded.as_str()) {
             Some(false)
         } else {
             None
@@ -404,7 +412,8 @@ fn is_iban(text: &str) -> bool {
 fn country_of(words: &[&str], code: bool) -> Option<Read> {
     let text = words.join(" ");
     let folded = fold(text.trim_matches(|c: char| !c.is_alphanumeric()));
-    let known = COUNTRIES
+    let known = lexicon()
+        .countries
         .iter()
         .find(|(name, iso)| *name == folded || iso.eq_ignore_ascii_case(&folded));
     let (_, iso) = known?;
@@ -421,7 +430,8 @@ fn state_of(words: &[&str], code: bool) -> Option<Read> {
     let text = words.join(" ");
     let clean = text.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
     let folded = fold(&clean);
-    let known = STATES
+    let known = lexicon()
+        .states
         .iter()
         .find(|(name, short)| *name == folded || *short == clean);
     let value = match known {
@@ -479,6 +489,11 @@ fn identifier_of(words: &[&str]) -> Option<Read> {
         .trim_end_matches([',', ';', '.', ')'])
         .trim_start_matches(['#', '(', ':'])
         .trim();
+    // What is bracketed without a figure is a remark: `WC-7361 (Workers Compensation)`.
+    let text = match text.split_once(" (") {
+        Some((head, remark)) if !remark.contains(|c: char| c.is_ascii_digit()) => head,
+        _ => text,
+    };
     let closed = if text.contains('(') && !text.contains(')') {
         format!("{text})")
     } else {

@@ -256,6 +256,7 @@ fn plan(subtrees: u32) -> Plan {
         })
     };
     Plan {
+        shells: Vec::new(),
         subtrees: (0..subtrees).map(subtree).collect(),
     }
 }

@@ -1,0 +1,631 @@
+//! Parties: the block of lines under a heading such as `Seller` or `Bill to`, or the letterhead
+//! and the address window where nothing heads them.
+
+use serde_json::Value;
+
+use super::find::{Found, Region, Source, is_under};
+use super::label::{Label, Mark};
+use super::lexicon::lexicon;
+use super::page::{Cell, Span};
+use super::query::{Phrases, is_known};
+use super::schema::{Kind, Leaf};
+use super::text::{fold, pattern, tokens};
+use super::value::{Side, read};
+
+/// Which party of a paper an object or a field is about, when it is one of the two that need no
+/// heading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Sender,
+    Receiver,
+}
+
+/// The lines that are about one party.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Party {
+    /// Where its labels are; none for a letterhead.
+    pub region: Option<Region>,
+    lines: Vec<Span>,
+    address: Address,
+    /// How sure it is that these lines are about that party.
+    sure: f32,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Address {
+    /// Lines above the street.
+    name: Vec<Span>,
+    street: Option<Span>,
+    postcode: Option<Part>,
+    city: Option<Part>,
+    state: Option<Part>,
+    country: Option<Part>,
+}
+
+/// A piece of text cut out of words.
+#[derive(Debug, Clone)]
+struct Part {
+    text: String,
+    span: Span,
+}
+
+/// Rows of a block.
+const LONGEST: usize = 16;
+
+pattern!(
+    CITY_AFTER = r"^(?:(?P<c>[A-Z]{1,3})[- ]+)?(?P<z>\d{4,5}|[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2})[ ,]+(?P<t>\p{L}[\p{L} .'’()/-]{1,40})$"
+);
+pattern!(
+    CITY_BEFORE =
+        r"^(?P<t>\p{L}[\p{L} .'’-]{1,40}?),?\s+(?P<s>[A-Z]{2})\.?,?\s+(?P<z>\d{5}(?:-\d{4})?)$"
+);
+pattern!(
+    STREET =
+        r"(?i)^(?:\d+[a-z]?\b.*\p{L}|.*\p{L}.*\s\d+\s?[a-z]?(?:[-/]\d+)?$|p\.?\s?o\.?\s?box.*)"
+);
+
+impl Source<'_> {
+    /// The party under a heading, the fullest if there are several; else by its role.
+    pub(super) fn party(&self, headings: &Phrases, role: Option<Role>) -> Option<Party> {
+        let labels = &self.analysis.labels;
+        let mut best: Option<Party> = None;
+        for hit in labels.find(&headings.list()).into_iter().take(40) {
+            let label = &labels.list[hit.label];
+            if hit.score < 0.75 || label.mark == Mark::Prefix {
+                continue;
+            }
+            let Some(party) = self.headed(label, hit.score) else {
+                continue;
+            };
+            let better = best
+                .as_ref()
+                .is_none_or(|known| party.worth() > known.worth() + 0.01);
+            if better {
+                best = Some(party);
+            }
+        }
+        best.filter(|party| party.worth() > 1.0)
+            .or_else(|| match role? {
+                Role::Sender => self.sender(),
+                Role::Receiver => self.receiver(),
+            })
+    }
+
+    /// The block that a label heads: what follows it, and the lines below in its column.
+    fn headed(&self, label: &Label, score: f32) -> Option<Party> {
+        let sheet = &self.analysis.sheet;
+        let cell = &sheet.cells[label.cell];
+        let line = self.line(cell);
+        let right = sheet
+            .row(cell.row)
+            .iter()
+            .find(|other| other.x0 > cell.x1 + line * 0.2);
+        let x1 = right
+            .filter(|_| label.value_end == label.last)
+            .map_or(f32::MAX, |other| other.x0 - line * 0.3);
+        let mut region = Region {
+            first_row: cell.row,
+            last_row: cell.row,
+            x0: cell.x0 - line,
+            x1,
+        };
+        let mut lines = Vec::new();
+        if label.value_end > label.last {
+            lines.push(Span {
+                page: cell.span.page,
+                first: label.last + 1,
+                last: label.value_end,
+            });
+        } else if label.mark == Mark::Colon {
+            lines.extend(
+                right
+                    .filter(|other| !self.is_label(other))
+                    .map(|other| other.span),
+            );
+            if !lines.is_empty() {
+                region.x1 = f32::MAX;
+            }
+        }
+        let mut row = cell.row;
+        let widest = if self.document.kind.is_printed() {
+            2.4
+        } else {
+            1.1
+        };
+        while let Some(next) = sheet.below(row) {
+            if sheet.gap_above(next) > widest || next - cell.row > LONGEST {
+                break;
+            }
+            let inside: Vec<&Cell> = sheet
+                .row(next)
+                .iter()
+                .filter(|other| other.x0 >= region.x0 && other.x0 < region.x1)
+                .collect();
+            if inside
+                .iter()
+                .any(|other| other.heading || self.heads_another(other))
+            {
+                break;
+            }
+            row = next;
+            region.last_row = row;
+            for other in inside {
+                if !self.is_labelled(other) {
+                    lines.push(other.span);
+                }
+            }
+        }
+        let mut party = Party {
+            region: Some(region),
+            sure: score.min(0.95),
+            ..Party::default()
+        };
+        party.set_lines(self, lines);
+        (!party.lines.is_empty() || region.last_row > region.first_row).then_some(party)
+    }
+
+    /// A cell that begins with a label and a colon, or only is one.
+    fn is_labelled(&self, cell: &Cell) -> bool {
+        self.words(cell.span)
+            .iter()
+            .take(5)
+            .any(|word| word.ends_with(':'))
+            || (cell.tokens.len() <= 3
+                && is_known(&plain(cell))
+                && cell.tokens.len() == self.words(cell.span).len())
+    }
+
+    /// The heading of another part of the paper: known, alone, and without a value behind it.
+    fn heads_another(&self, cell: &Cell) -> bool {
+        let words = self.words(cell.span);
+        let colon = words.last().is_some_and(|word| word.ends_with(':'));
+        let party = lexicon().is_party(&tokens(&words.join(" ")));
+        (party && (colon || words.len() <= 4)) || (cell.bold && is_known(&plain(cell)) && !colon)
+    }
+
+    /// The sender without a heading: the first address of the first page.
+    pub(super) fn sender(&self) -> Option<Party> {
+        self.unheaded().into_iter().next()
+    }
+
+    /// The name at the head of the first page: the first line that is no title, label or figure.
+    pub(super) fn letterhead(&self, leaf: &Leaf) -> Option<Found> {
+        let sheet = &self.analysis.sheet;
+        let rows = sheet.pages.first()?.clone();
+        let title = |cell: &Cell| {
+            plain(cell)
+                .iter()
+                .any(|token| lexicon().titles.contains(&token.as_str()))
+        };
+        let cell = rows
+            .take(5)
+            .filter(|row| sheet.row(*row).len() == 1)
+            .map(|row| &sheet.row(row)[0])
+            .find(|cell| {
+                let words = self.words(cell.span);
+                let figures = words
+                    .iter()
+                    .any(|word| word.contains(|c: char| c.is_ascii_digit()));
+                (2..=8).contains(&words.len())
+                    && !figures
+                    && !title(cell)
+                    && !self.is_labelled(cell)
+                    && is_name(self, cell.span)
+            })?;
+        let read = read(leaf, &self.words(cell.span), self.habits(), Side::Any)?;
+        Some(Found {
+            value: read.value,
+            spans: vec![cell.span],
+            confidence: 0.62,
+            how: "at the head of the first page",
+        })
+    }
+
+    /// The receiver without a heading: the next address that is another one.
+    fn receiver(&self) -> Option<Party> {
+        let mut blocks = self.unheaded().into_iter();
+        let first = blocks.next()?;
+        let key = |party: &Party| {
+            let text = |part: &Option<Part>| part.as_ref().map(|part| fold(&part.text));
+            (text(&party.address.postcode), text(&party.address.city))
+        };
+        blocks.find(|party| key(party) != key(&first))
+    }
+
+    /// Addresses of the upper half of the first page that no heading claims, top to bottom and
+    /// left to right.
+    fn unheaded(&self) -> Vec<Party> {
+        let sheet = &self.analysis.sheet;
+        let Some(rows) = sheet.pages.first().cloned() else {
+            return Vec::new();
+        };
+        let lowest = if self.document.kind.is_printed() {
+            self.document
+                .pages
+                .first()
+                .map_or(0.0, |page| page.height * 0.55)
+        } else {
+            40.0
+        };
+        let mut found = Vec::new();
+        for row in rows.filter(|row| sheet.rows[*row].y1 <= lowest).take(120) {
+            for cell in sheet.row(row) {
+                let parts = self.parts(cell.span);
+                let ends = parts
+                    .iter()
+                    .any(|part| city_line(&self.words(*part).join(" ")).is_some());
+                if !ends || self.is_labelled(cell) {
+                    continue;
+                }
+                let mut lines = parts;
+                if lines.len() < 3 {
+                    let Some(above) = self.stack_above(cell) else {
+                        continue;
+                    };
+                    lines.splice(0..0, above);
+                }
+                lines.extend(self.stack_below(cell));
+                let mut party = Party {
+                    sure: 0.72,
+                    ..Party::default()
+                };
+                party.set_lines(self, lines);
+                if !party.address.name.is_empty() {
+                    found.push(party);
+                }
+            }
+        }
+        found
+    }
+
+    /// Lines right above a cell in its column, top first; `None` when a heading claims them.
+    fn stack_above(&self, cell: &Cell) -> Option<Vec<Span>> {
+        let sheet = &self.analysis.sheet;
+        let mut lines = Vec::new();
+        let mut row = cell.row;
+        let mut below = cell;
+        while let Some(above) = row
+            .checked_sub(1)
+            .filter(|above| sheet.rows[*above].page == cell.span.page)
+        {
+            let line = self.line(cell);
+            let next = sheet
+                .row(above)
+                .iter()
+                .find(|other| (other.x0 - below.x0).abs() < line * 0.6);
+            let Some(next) = next else {
+                // A row of other columns only does not part the lines of this one.
+                row = above;
+                if below.y0 - sheet.rows[above].y1 > line * 1.8 {
+                    break;
+                }
+                continue;
+            };
+            if below.y0 - next.y1 > line * 1.8 || lines.len() >= 6 {
+                break;
+            }
+            let text = fold(&self.text(next));
+            if self.is_labelled(next) || self.heads_another(next) {
+                let claimed = lexicon().is_party(&tokens(&text));
+                if claimed {
+                    return None;
+                }
+                break;
+            }
+            lines.insert(0, next.span);
+            below = next;
+            row = above;
+        }
+        Some(lines)
+    }
+
+    fn stack_below(&self, cell: &Cell) -> Vec<Span> {
+        let sheet = &self.analysis.sheet;
+        let Some(next) = sheet.below(cell.row) else {
+            return Vec::new();
+        };
+        sheet
+            .row(next)
+            .iter()
+            .filter(|other| sheet.gap_above(next) < 0.9 && is_under(cell, other, self.line(cell)))
+            .filter(|other| country(&self.text(other)).is_some())
+            .map(|other| other.span)
+            .collect()
+    }
+
+    /// A line cut at its separators, and at commas where it holds a whole address.
+    fn parts(&self, span: Span) -> Vec<Span> {
+        let words = self.words(span);
+        let signs =
+            |word: &str| matches!(word, "-" | "–" | "—" | "•" | "●" | "·" | "|" | "*" | "/");
+        let commas = words.iter().filter(|word| word.ends_with(',')).count() >= 1
+            && words
+                .iter()
+                .any(|word| word.chars().filter(char::is_ascii_digit).count() >= 4);
+        let mut parts = Vec::new();
+        let mut first = 0;
+        for (at, word) in words.iter().enumerate() {
+            if signs(word) {
+                if first < at {
+                    parts.push((first, at - 1));
+                }
+                first = at + 1;
+            } else if commas && word.ends_with(',') && !is_state_next(&words, at) {
+                parts.push((first, at));
+                first = at + 1;
+            }
+        }
+        if first < words.len() {
+            parts.push((first, words.len() - 1));
+        }
+        parts
+            .into_iter()
+            .map(|(first, last)| Span {
+                page: span.page,
+                first: span.first + first,
+                last: span.first + last,
+            })
+            .collect()
+    }
+}
+
+/// `Concord, NH 03301` is one part.
+fn is_state_next(words: &[&str], at: usize) -> bool {
+    words.get(at + 1).is_some_and(|word| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+        lexicon().states.iter().any(|(_, short)| *short == word)
+    })
+}
+
+fn plain(cell: &Cell) -> Vec<String> {
+    cell.tokens.iter().map(|(token, _)| token.clone()).collect()
+}
+
+/// ISO code of a country a text names and nothing else.
+fn country(text: &str) -> Option<&'static str> {
+    let folded = fold(text.trim_matches(|c: char| !c.is_alphanumeric()));
+    lexicon()
+        .countries
+        .iter()
+        .find(|(name, _)| *name == folded)
+        .map(|(_, code)| *code)
+}
+
+struct CityLine {
+    country: Option<String>,
+    postcode: String,
+    city: String,
+    state: Option<String>,
+}
+
+fn city_line(text: &str) -> Option<CityLine> {
+    let text = text.trim().trim_end_matches([',', '.', ';']);
+    if text.len() > 70 {
+        return None;
+    }
+    if let Some(c) = CITY_BEFORE.captures(text) {
+        let state = c["s"].to_owned();
+        if lexicon().states.iter().any(|(_, short)| *short == state) {
+            return Some(CityLine {
+                country: None,
+                postcode: c["z"].to_owned(),
+                city: c["t"].trim().to_owned(),
+                state: Some(state),
+            });
+        }
+    }
+    let c = CITY_AFTER.captures(text)?;
+    let country = c.name("c").map(|m| m.as_str().to_owned());
+    let known = country.as_ref().is_none_or(|code| {
+        matches!(code.as_str(), "D" | "F" | "A" | "CH" | "I" | "B" | "L")
+            || lexicon().countries.iter().any(|(_, iso)| iso == code)
+    });
+    known.then(|| CityLine {
+        country,
+        postcode: c["z"].to_owned(),
+        city: c["t"].trim().to_owned(),
+        state: None,
+    })
+}
+
+impl Party {
+    fn worth(&self) -> f32 {
+        let address = [
+            self.address.postcode.is_some(),
+            self.address.street.is_some(),
+            !self.address.name.is_empty(),
+        ];
+        let region = self
+            .region
+            .map_or(0, |region| (region.last_row - region.first_row).min(4));
+        self.sure
+            + address.iter().filter(|there| **there).count() as f32
+            + region as f32 * 0.2
+            + if self.lines.is_empty() { 0.0 } else { 0.4 }
+    }
+
+    fn set_lines(&mut self, source: &Source<'_>, lines: Vec<Span>) {
+        let cut: Vec<Span> = lines
+            .iter()
+            .flat_map(|line| {
+                let parts = source.parts(*line);
+                let address = parts
+                    .iter()
+                    .any(|part| city_line(&source.words(*part).join(" ")).is_some());
+                if address { parts } else { vec![*line] }
+            })
+            .collect();
+        let text = |span: &Span| source.words(*span).join(" ");
+        let postcode = |at: usize| city_line(&text(&cut[at])).map_or(0, |read| read.postcode.len());
+        let city = (0..cut.len()).find(|at| postcode(*at) > 0).map(|first| {
+            // `1242 chemin X - 84340 Y`: a street number reads as a short postcode.
+            let later =
+                (first + 1..cut.len().min(first + 3)).find(|at| postcode(*at) > postcode(first));
+            later.filter(|_| postcode(first) == 4).unwrap_or(first)
+        });
+        if let Some(at) = city {
+            let span = cut[at];
+            let part = |text: String| Part { text, span };
+            if let Some(read) = city_line(&text(&span)) {
+                self.address.postcode = Some(part(read.postcode));
+                self.address.city = Some(part(read.city));
+                self.address.state = read.state.map(part);
+                self.address.country = read.country.map(part);
+            }
+            let street = (0..at).find(|above| STREET.is_match(&text(&cut[*above])));
+            self.address.street = street.map(|street| cut[street]);
+            self.address.name = cut[..street.unwrap_or(at)].to_vec();
+            let named = cut[at + 1..]
+                .iter()
+                .take(2)
+                .find(|span| country(&text(span)).is_some());
+            if let (Some(span), None) = (named, &self.address.country) {
+                self.address.country = Some(Part {
+                    text: text(span),
+                    span: *span,
+                });
+            }
+        } else {
+            self.address.name = cut.iter().take(1).copied().collect();
+        }
+        self.lines = cut;
+    }
+
+    /// What the party's lines say of a field that no label names.
+    /// `kind` is what is asked of the party where that is not the leaf's own kind.
+    pub(super) fn unlabelled(&self, source: &Source<'_>, leaf: &Leaf, kind: Kind) -> Option<Found> {
+        let habits = source.habits();
+        let whole = |span: &Span| {
+            let read = read(leaf, &source.words(*span), habits, Side::Any)?;
+            Some((
+                read.value,
+                Span {
+                    page: span.page,
+                    first: span.first + read.first,
+                    last: span.first + read.last,
+                },
+            ))
+        };
+        let part = |part: &Option<Part>| {
+            let part = part.as_ref()?;
+            let value = Value::String(part.text.clone());
+            leaf.takes(&value).then_some((value, part.span))
+        };
+        let (value, span) = match kind {
+            Kind::Name => self
+                .address
+                .name
+                .iter()
+                .find_map(|span| is_name(source, *span).then(|| whole(span)).flatten()),
+            Kind::Street => self.address.street.as_ref().and_then(|span| whole(span)),
+            Kind::Postcode => part(&self.address.postcode),
+            Kind::City => part(&self.address.city),
+            Kind::State { .. } => part(&self.address.state),
+            Kind::Country { code } => self.address.country.as_ref().and_then(|part| {
+                let iso = country(&part.text)
+                    .map(str::to_owned)
+                    .or_else(|| (part.text.len() == 2).then(|| part.text.clone()));
+                let value = Value::String(if code { iso? } else { part.text.clone() });
+                leaf.takes(&value).then_some((value, part.span))
+            }),
+            Kind::Address => return self.full_address(source, leaf),
+            Kind::VatId | Kind::Email | Kind::Url | Kind::Phone => {
+                self.lines.iter().find_map(whole)
+            }
+            _ => None,
+        }?;
+        Some(Found {
+            value,
+            spans: vec![span],
+            confidence: self.sure,
+            how: "in the block of its party",
+        })
+    }
+
+    fn full_address(&self, source: &Source<'_>, leaf: &Leaf) -> Option<Found> {
+        let city = self.address.city.as_ref()?.span;
+        let mut spans: Vec<Span> = self.address.street.into_iter().collect();
+        spans.push(city);
+        let text: Vec<String> = spans
+            .iter()
+            .map(|span| {
+                source
+                    .words(*span)
+                    .join(" ")
+                    .trim_end_matches(',')
+                    .to_owned()
+            })
+            .collect();
+        let value = Value::String(text.join(", "));
+        leaf.takes(&value).then_some(Found {
+            value,
+            spans,
+            confidence: self.sure,
+            how: "in the block of its party",
+        })
+    }
+}
+
+/// Whether a line can be a name: letters, and no label, number or code of something else.
+fn is_name(source: &Source<'_>, span: Span) -> bool {
+    let words = source.words(span);
+    let text = words.join(" ");
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    letters >= 2
+        && digits * 2 <= letters
+        && !words.iter().any(|word| word.ends_with(':'))
+        && !text.contains('@')
+        && !is_known(&tokens(&text))
+}
+
+/// Which of the two plain roles the words are of.
+pub(super) fn role(name: &[String]) -> Option<Role> {
+    let says = |list: &[&str]| name.iter().any(|token| list.contains(&token.as_str()));
+    if says(&lexicon().senders) {
+        Some(Role::Sender)
+    } else if says(&lexicon().receivers) {
+        Some(Role::Receiver)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_postcode_and_town_are_known() {
+        for (text, postcode, city) in [
+            ("DE 99199 MUSTERHAUSEN", "99199", "MUSTERHAUSEN"),
+            ("84340 Malaucène", "84340", "Malaucène"),
+            ("Denver, CO 80202", "80202", "Denver"),
+            ("GB SW1B 3BN London", "SW1B 3BN", "London"),
+            ("New York, NY 10018-1234", "10018-1234", "New York"),
+        ] {
+            let read = city_line(text).unwrap();
+            assert_eq!(
+                (read.postcode.as_str(), read.city.as_str()),
+                (postcode, city),
+                "{text}"
+            );
+        }
+        for text in ["Total 12345", "2024", "31157", "Invoice, XX 12345 more"] {
+            assert!(city_line(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn streets_carry_a_number() {
+        for text in [
+            "BAHNHOFSTRASSE 99",
+            "35 rue de la République",
+            "153 Victoria Street",
+            "PO Box 809171",
+        ] {
+            assert!(STREET.is_match(text), "{text}");
+        }
+        assert!(!STREET.is_match("Max Mustermann"));
+    }
+}

@@ -1,0 +1,177 @@
+//! The splitter's law over real schemas: what is cut apart comes together again.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rivulet::domain::config::SplitterConfigs;
+use rivulet::domain::error::Code;
+use rivulet::domain::plan::{Plan, Take};
+use rivulet::domain::pointer::Pointer;
+use rivulet::domain::{merge, schema};
+use serde_json::Value;
+
+struct Case {
+    name: String,
+    schema: Value,
+    valid: Vec<Value>,
+}
+
+fn cases() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schemas");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| {
+            let mut case: Value =
+                serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            Case {
+                name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+                schema: case["schema"].take(),
+                valid: case["valid"].as_array().unwrap().clone(),
+            }
+        })
+        .collect()
+}
+
+fn splitters() -> [SplitterConfigs; 3] {
+    [
+        SplitterConfigs::default(),
+        SplitterConfigs {
+            max_fields_to_join: 0,
+            max_subtrees: 200,
+        },
+        SplitterConfigs {
+            max_fields_to_join: 3,
+            max_subtrees: 5,
+        },
+    ]
+}
+
+/// Schemas that refer to documents elsewhere, and one whose expression is over a limit.
+fn is_refused_for_cause(case: &Case, error: &rivulet::domain::error::Error) -> bool {
+    let message = &error.errors[0].message;
+    error.code == Code::InvalidSchema
+        && (message.contains("lies outside the schema")
+            || message.contains("is not present in a registry")
+            || case.name == "winget-pkgs-installer-1.0.0")
+}
+
+#[test]
+fn every_valid_instance_is_cut_apart_and_put_together_again() {
+    let (mut instances, mut divided, mut refused) = (0, 0, Vec::new());
+    for case in cases() {
+        if let Err(error) = schema::accept(&case.schema) {
+            assert!(
+                is_refused_for_cause(&case, &error),
+                "{}: {error}",
+                case.name
+            );
+            refused.push(case.name);
+            continue;
+        }
+        for splitter in splitters() {
+            let plan = Plan::of(&case.schema, splitter);
+            assert!(
+                plan.subtrees.len() <= splitter.max_subtrees as usize,
+                "{}",
+                case.name
+            );
+            divided += usize::from(plan.subtrees.len() > 1);
+            for instance in &case.valid {
+                instances += 1;
+                check(&case.name, &plan, instance);
+            }
+        }
+    }
+    assert_eq!(instances, 392 * 3, "instances of schemas that are accepted");
+    assert!(divided > 200, "only {divided} plans divide anything");
+    assert_eq!(refused.len(), 17, "{refused:?}");
+}
+
+fn check(name: &str, plan: &Plan, instance: &Value) {
+    let parts = merge::split(plan, instance);
+    for (subtree, part) in plan.subtrees.iter().zip(&parts) {
+        let validator = schema::compile(&subtree.schema)
+            .unwrap_or_else(|error| panic!("{name}, subtree {}: {error}", subtree.id));
+        if let Some(error) = part
+            .as_ref()
+            .and_then(|part| validator.iter_errors(part).next())
+        {
+            panic!(
+                "{name}, subtree {}: a valid instance's part is invalid: {error}",
+                subtree.id
+            );
+        }
+    }
+    let pairs = plan.subtrees.iter().zip(parts);
+    let merged = merge::merge(pairs.filter_map(|(subtree, part)| Some((&subtree.path, part?))));
+    let mut missing = Vec::new();
+    differences(instance, &merged, &Pointer::root(), &mut missing);
+    for place in missing {
+        // Of an object without loose fields only its declared properties are carried.
+        let parent = place.parent().unwrap_or_default();
+        let shell = plan.shells.contains(&place) || plan.shells.contains(&parent);
+        let carried = plan.subtrees.iter().any(|subtree| subtree.path == place);
+        assert!(shell && !carried, "{name}: `{place}` is lost or changed");
+    }
+}
+
+/// Places where the second value is not the first.
+fn differences(whole: &Value, merged: &Value, at: &Pointer, found: &mut Vec<Pointer>) {
+    match (whole, merged) {
+        (Value::Object(whole), Value::Object(merged)) => {
+            for key in whole.keys().chain(merged.keys()).collect::<BTreeSet<_>>() {
+                match (whole.get(key), merged.get(key)) {
+                    (Some(a), Some(b)) => differences(a, b, &at.join(key), found),
+                    _ => found.push(at.join(key)),
+                }
+            }
+        }
+        (a, b) if a == b => {}
+        _ => found.push(at.clone()),
+    }
+}
+
+#[test]
+fn ids_are_unique_and_leaves_are_disjoint() {
+    for case in cases()
+        .iter()
+        .filter(|case| schema::accept(&case.schema).is_ok())
+    {
+        let plan = Plan::of(&case.schema, SplitterConfigs::default());
+        let ids: BTreeSet<_> = plan.subtrees.iter().map(|subtree| &subtree.id).collect();
+        assert_eq!(ids.len(), plan.subtrees.len(), "{}", case.name);
+        let mut places = BTreeSet::new();
+        for subtree in &plan.subtrees {
+            let fits = subtree
+                .id
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+            assert!(
+                fits && (1..=64).contains(&subtree.id.len()),
+                "{}",
+                subtree.id
+            );
+            assert!(subtree.total_fields >= 1);
+            let own = match &subtree.take {
+                Take::Keys(keys) => keys.iter().map(|key| subtree.path.join(key)).collect(),
+                Take::Whole | Take::Rest(_) => vec![subtree.path.clone()],
+            };
+            for place in own {
+                assert!(
+                    places.insert(place.clone()),
+                    "{}: `{place}` twice",
+                    case.name
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The test kit: the real server with parts that can be scripted, and a client of it.
+
+pub mod app;
+pub mod provider;
+pub mod schemas;
+pub mod sse;
+pub mod store;

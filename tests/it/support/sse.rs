@@ -1,0 +1,201 @@
+//! A reader of event streams that keeps every byte.
+
+use futures_util::StreamExt;
+use reqwest::Response;
+use serde_json::Value;
+
+use super::schemas;
+
+/// One frame as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub event: String,
+    pub data: String,
+    pub id: String,
+    /// The bytes of the frame, its blank line included; comments and `retry:` taken out.
+    pub bytes: String,
+}
+
+impl Frame {
+    pub fn payload(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap()
+    }
+
+    pub fn sequence(&self) -> u64 {
+        self.id.rsplit('.').next().unwrap().parse().unwrap()
+    }
+}
+
+/// An open stream.
+pub struct Stream {
+    pub response_status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    chunks:
+        std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
+    buffer: String,
+    /// Comment and `retry:` lines, in order.
+    pub beside: Vec<String>,
+}
+
+impl Stream {
+    pub fn of(response: Response) -> Self {
+        Self {
+            response_status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            chunks: Box::pin(response.bytes_stream()),
+            buffer: String::new(),
+            beside: Vec::new(),
+        }
+    }
+
+    /// Reads more; false at a clean end. Panics when the connection is cut inside the body.
+    async fn more(&mut self) -> bool {
+        match self.chunks.next().await {
+            Some(chunk) => {
+                self.buffer
+                    .push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The next frame; `None` at the end of the stream. Every payload is held against its schema.
+    pub async fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(at) = self.buffer.find("\n\n") {
+                let text: String = self.buffer.drain(..at + 2).collect();
+                return Some(self.frame(&text));
+            }
+            if !self.more().await {
+                assert!(
+                    self.buffer.is_empty(),
+                    "cut inside a frame: {:?}",
+                    self.buffer
+                );
+                return None;
+            }
+        }
+    }
+
+    /// Waits for a comment line.
+    pub async fn comment(&mut self, text: &str) {
+        while !self.buffer.contains(text) && !self.beside.iter().any(|line| line == text.trim_end())
+        {
+            assert!(self.more().await, "the stream ended without {text:?}");
+        }
+    }
+
+    fn frame(&mut self, text: &str) -> Frame {
+        let (mut bytes, mut fields) = (String::new(), Vec::new());
+        for line in text.trim_end_matches('\n').split('\n') {
+            if line.starts_with(':') || line.starts_with("retry: ") {
+                self.beside.push(line.to_owned());
+                continue;
+            }
+            bytes.push_str(line);
+            bytes.push('\n');
+            let (name, value) = line.split_once(": ").expect("a field and its value");
+            fields.push((name.to_owned(), value.to_owned()));
+        }
+        bytes.push('\n');
+        let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["event", "data", "id"], "{text}");
+        let mut values = fields.into_iter().map(|(_, value)| value);
+        let (event, data, id) = (
+            values.next().unwrap(),
+            values.next().unwrap(),
+            values.next().unwrap(),
+        );
+        let frame = Frame {
+            event,
+            data,
+            id,
+            bytes,
+        };
+        let payload = frame.payload();
+        assert_eq!(payload["type"], frame.event.as_str());
+        schemas::check(&frame.event, &payload);
+        frame
+    }
+
+    /// Everything up to the clean end of the stream.
+    pub async fn rest(mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.next().await {
+            frames.push(frame);
+        }
+        frames
+    }
+
+    /// Frames up to and including the first of that event.
+    pub async fn until(&mut self, event: &str) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next().await.expect("the stream goes on");
+            let found = frame.event == event;
+            frames.push(frame);
+            if found {
+                return frames;
+            }
+        }
+    }
+}
+
+/// Asserts the log's own laws: numbers from 1 without gaps, one `start` first, one `end` last,
+/// at most one outcome a subtree, times and progress that never fall.
+pub fn assert_lawful(frames: &[Frame]) {
+    let sequences: Vec<_> = frames.iter().map(Frame::sequence).collect();
+    assert_eq!(sequences, (1..=frames.len() as u64).collect::<Vec<_>>());
+    let named = |event: &str| frames.iter().filter(|frame| frame.event == event).count();
+    assert_eq!((named("start"), named("end")), (1, 1));
+    assert_eq!(frames[0].event, "start");
+    assert_eq!(frames[frames.len() - 1].event, "end");
+    let mut settled = std::collections::HashSet::new();
+    let (mut time, mut share) = (String::new(), 0.0);
+    for frame in frames {
+        let payload = frame.payload();
+        assert_eq!(payload["sequence_number"], frame.sequence());
+        if matches!(frame.event.as_str(), "subtree_result" | "subtree_error") {
+            let id = payload["subtree_id"].as_str().unwrap().to_owned();
+            assert!(settled.insert(id), "two outcomes: {}", frame.data);
+        }
+        let now = payload["time"].as_str().unwrap().to_owned();
+        assert!(now >= time, "time falls");
+        time = now;
+        if let Some(next) = payload["progress"]["completion_percentage"].as_f64() {
+            assert!(next >= share, "progress falls");
+            share = next;
+        }
+    }
+}
+
+/// The document a client rebuilds from a stream, by the rules of the protocol.
+pub fn rebuild(frames: &[Frame]) -> Value {
+    let mut document = Value::Object(serde_json::Map::new());
+    for frame in frames
+        .iter()
+        .filter(|frame| frame.event == "subtree_result")
+    {
+        let payload = frame.payload();
+        let mut at = &mut document;
+        let path = payload["path"].as_str().unwrap().to_owned();
+        for token in path.split('/').skip(1) {
+            let key = token.replace("~1", "/").replace("~0", "~");
+            at = &mut at[key];
+        }
+        merge(at, payload["extracted_result"].clone());
+    }
+    document
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
