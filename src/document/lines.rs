@@ -1,6 +1,6 @@
 //! Words to lines, lines to reading order.
 
-use super::words::{Piece, glue};
+use super::words::{Piece, Walls, glue};
 
 /// Baselines within this part of the font size are one line.
 const SAME_LINE: f64 = 0.3;
@@ -14,11 +14,11 @@ struct Row {
 
 /// Pieces as lines in the order they are read. A row of a form or table stays one line; only
 /// columns of running text are read one after the other.
-pub fn in_reading_order(pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
+pub fn in_reading_order(pieces: Vec<Piece>, walls: &Walls) -> Vec<Vec<Piece>> {
     let rows = with_raised(rows(pieces));
     let lines = rows.into_iter().map(|mut row| {
         row.pieces.sort_by(|a, b| a.start.total_cmp(&b.start));
-        glue(row.pieces)
+        glue(row.pieces, walls)
     });
     by_columns(lines.collect(), 3)
 }

@@ -14,14 +14,25 @@ use hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 
 use super::bold::BoldGlyphs;
 use super::content::{Budget, Collector, Content, Exceeded};
-use super::words;
+use super::{rulings, words};
 use crate::domain::document::Page;
 use crate::domain::error::{Code, Error};
 
-const MAX_PAGES: usize = 2_000;
-const MAX_GLYPHS: usize = 20_000_000;
-const MAX_GLYPHS_PER_PAGE: usize = 1_000_000;
-const MAX_SECONDS: u64 = 60;
+/// What one document may cost.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    pages: usize,
+    glyphs: usize,
+    page_glyphs: usize,
+    time: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    pages: 2_000,
+    glyphs: 20_000_000,
+    page_glyphs: 1_000_000,
+    time: Duration::from_secs(60),
+};
 /// Parsing recurses into nested objects and forms; the usual 2 MiB of a thread are too few.
 const STACK_BYTES: usize = 32 << 20;
 /// A thread more pays only from about this many pages on.
@@ -29,14 +40,18 @@ const PAGES_PER_THREAD: usize = 4;
 
 /// The pages of a PDF file.
 pub fn read(bytes: &[u8]) -> Result<Vec<Page>, Error> {
-    let deadline = Instant::now() + Duration::from_secs(MAX_SECONDS);
+    read_within(bytes, LIMITS)
+}
+
+fn read_within(bytes: &[u8], limits: Limits) -> Result<Vec<Page>, Error> {
+    let deadline = Instant::now() + limits.time;
     let data = bytes.to_vec();
     let outcome = thread::scope(|scope| {
         thread::Builder::new()
             .stack_size(STACK_BYTES)
             .spawn_scoped(scope, || {
                 let pdf = guard(|| Pdf::new(data).map_err(load_error))??;
-                read_pages(&pdf, deadline)
+                read_pages(&pdf, limits, deadline)
             })
             .map_err(|_| Error::internal())?
             .join()
@@ -52,7 +67,7 @@ struct PageRead {
     unmapped: bool,
 }
 
-fn read_pages(pdf: &Pdf, deadline: Instant) -> Result<Vec<PageRead>, Error> {
+fn read_pages(pdf: &Pdf, limits: Limits, deadline: Instant) -> Result<Vec<PageRead>, Error> {
     let count = guard(|| pdf.pages().len())?;
     if count == 0 {
         return Err(Error::new(
@@ -60,20 +75,22 @@ fn read_pages(pdf: &Pdf, deadline: Instant) -> Result<Vec<PageRead>, Error> {
             "The PDF has no pages. Upload a file with at least one page.",
         ));
     }
-    if count > MAX_PAGES {
+    if count > limits.pages {
         return Err(Error::new(
             Code::DocumentTooComplex,
             format!(
-                "The PDF has {count} pages, the limit is {MAX_PAGES}. Split it into smaller files."
+                "The PDF has {count} pages, the limit is {}. Split it into smaller files.",
+                limits.pages
             ),
         ));
     }
     let cores = available_parallelism().map_or(1, usize::from);
     let work = Work {
         pdf,
+        limits,
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
-        budget: Budget::new(MAX_GLYPHS, MAX_GLYPHS_PER_PAGE, deadline),
+        budget: Budget::new(limits.glyphs, limits.page_glyphs, deadline),
         done: Mutex::new(Vec::with_capacity(count)),
     };
     let extra = cores.min(count.div_ceil(PAGES_PER_THREAD)) - 1;
@@ -101,6 +118,7 @@ fn read_pages(pdf: &Pdf, deadline: Instant) -> Result<Vec<PageRead>, Error> {
 /// The pages still to read, shared by the threads that take them one at a time.
 struct Work<'a> {
     pdf: &'a Pdf,
+    limits: Limits,
     next: AtomicUsize,
     failed: AtomicBool,
     budget: Budget,
@@ -156,7 +174,7 @@ impl Work<'_> {
             to_page(number, width, height, collector.finish())
         }));
         caught.map_err(|panic| match panic.downcast_ref::<Exceeded>() {
-            Some(exceeded) => too_complex(number, *exceeded),
+            Some(exceeded) => too_complex(number, *exceeded, self.limits),
             None => corrupt(&format!("page {number}")),
         })
     }
@@ -169,10 +187,13 @@ fn to_page(number: u32, width: f32, height: f32, content: Content) -> PageRead {
         pictures,
         unmapped,
     } = content;
-    let lines = words::assemble(glyphs, width, height);
-    let rules = rules.into_rules(width, height);
+    let rulings = rules.into_lines();
+    let lines = words::assemble(glyphs, &rulings, width, height);
+    let rules = rulings
+        .iter()
+        .map(|line| rulings::rule(line, width, height));
     PageRead {
-        page: Page::from_lines(number, width, height, lines, rules),
+        page: Page::from_lines(number, width, height, lines, rules.collect()),
         pictures,
         unmapped,
     }
@@ -280,16 +301,25 @@ fn corrupt(what: &str) -> Error {
     )
 }
 
-fn too_complex(number: u32, exceeded: Exceeded) -> Error {
+fn too_complex(number: u32, exceeded: Exceeded, limits: Limits) -> Error {
     let limit = match exceeded {
-        Exceeded::Glyphs => format!("the PDF draws more than {MAX_GLYPHS} characters"),
+        Exceeded::Glyphs => format!("the PDF draws more than {} characters", limits.glyphs),
         Exceeded::PageGlyphs => {
-            format!("page {number} draws more than {MAX_GLYPHS_PER_PAGE} characters")
+            format!(
+                "page {number} draws more than {} characters",
+                limits.page_glyphs
+            )
         }
-        Exceeded::Time => format!("reading it took longer than {MAX_SECONDS} seconds"),
+        Exceeded::Time => format!(
+            "reading it took longer than {} seconds",
+            limits.time.as_secs()
+        ),
     };
     Error::new(
         Code::DocumentTooComplex,
         format!("The document is over a limit: {limit}. Split it into smaller files."),
     )
 }
+
+#[cfg(test)]
+mod tests;

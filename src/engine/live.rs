@@ -6,8 +6,8 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-use super::Inner;
 use super::ports::StoredEvent;
+use super::{Inner, no_job, stored};
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{JobId, Scope};
 
@@ -112,6 +112,10 @@ impl Follower {
                     page.last_sequence
                 ),
             ));
+        }
+        if page.terminal {
+            let view = stored(engine.jobs.view(&scope, job).await)?.ok_or_else(|| no_job(job))?;
+            engine.refuse_expired(&view, Code::EventsExpired)?;
         }
         if page.terminal && cursor == page.last_sequence {
             return Ok(Follow::Ended);

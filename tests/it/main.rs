@@ -8,5 +8,6 @@ mod engine;
 mod http;
 mod licences;
 mod plan;
+mod readme;
 mod store;
 mod support;

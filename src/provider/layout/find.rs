@@ -1,5 +1,7 @@
 //! Scalars: the value that stands beside, behind or below a field's label.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::domain::document::Document;
@@ -8,6 +10,7 @@ use super::label::{Label, Labels, Mark, Phrase};
 use super::page::{Cell, Sheet, Span, words};
 use super::query::is_known;
 use super::schema::{Kind, Leaf};
+use super::text::tokens;
 use super::value::{Habits, Read, Side, read};
 
 /// A document with everything that is known of it before a field is asked for.
@@ -15,6 +18,8 @@ use super::value::{Habits, Read, Side, read};
 pub(super) struct Analysis {
     pub sheet: Sheet,
     pub labels: Labels,
+    /// Rows of each word.
+    pub words: HashMap<String, Vec<u32>>,
 }
 
 /// A document and its analysis.
@@ -235,28 +240,7 @@ impl<'d> Source<'d> {
 
     /// Whether a cell is a label and no value.
     pub(super) fn is_label(&self, cell: &Cell) -> bool {
-        let words = self.words(cell.span);
-        let colon = words
-            .iter()
-            .take(6)
-            .any(|word| word.ends_with(':') && !word.starts_with("http"));
-        let tokens: Vec<String> = cell.tokens.iter().map(|(token, _)| token.clone()).collect();
-        let names = tokens.iter().any(|token| {
-            matches!(
-                token.as_str(),
-                "date" | "number" | "code" | "type" | "id" | "reference"
-            )
-        });
-        let figures = words
-            .iter()
-            .any(|word| word.contains(|c: char| c.is_ascii_digit()));
-        let counted = words.len() > 1
-            && words[0].ends_with('.')
-            && words[0]
-                .trim_end_matches('.')
-                .parse::<u32>()
-                .is_ok_and(|count| count < 100);
-        colon || counted || (tokens.len() <= 4 && (is_known(&tokens) || (names && !figures)))
+        is_label_text(&self.words(cell.span))
     }
 
     /// The value in the first row below that has something under the label.
@@ -356,6 +340,35 @@ impl<'d> Source<'d> {
         let columns = heads.iter().filter(|head| under(head).is_some()).count();
         under(label).is_some_and(goes) && (figures || columns >= 3)
     }
+}
+
+/// Whether words read as a label: a colon near their beginning, a number of a form's box, a known
+/// label, or a few words that name some number or date and give none.
+pub(super) fn is_label_text(words: &[&str]) -> bool {
+    let colon = words
+        .iter()
+        .take(6)
+        .any(|word| word.len() > 1 && word.ends_with(':') && !word.starts_with("http"));
+    let counted = words.len() > 1
+        && words[0].ends_with('.')
+        && words[0]
+            .trim_end_matches('.')
+            .parse::<u32>()
+            .is_ok_and(|count| count < 100);
+    if colon || counted {
+        return true;
+    }
+    let tokens: Vec<String> = words.iter().take(7).flat_map(|word| tokens(word)).collect();
+    let figures = words
+        .iter()
+        .any(|word| word.contains(|c: char| c.is_ascii_digit()));
+    let names = tokens.iter().any(|token| {
+        matches!(
+            token.as_str(),
+            "date" | "number" | "code" | "type" | "id" | "reference"
+        )
+    });
+    tokens.len() <= 6 && (is_known(&tokens) || (names && !figures))
 }
 
 /// Whether a cell stands under another: their sides meet.

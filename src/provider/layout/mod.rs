@@ -4,6 +4,7 @@
 mod date;
 mod fill;
 mod find;
+mod grid;
 mod label;
 mod lexicon;
 mod list;
@@ -17,6 +18,7 @@ mod table;
 mod text;
 mod value;
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -129,7 +131,20 @@ fn analysis(kept: &Mutex<LruCache<String, Arc<Analysis>>>, document: &Document) 
 fn analyse(document: &Document) -> Analysis {
     let sheet = Sheet::of(document);
     let labels = Labels::of(document, &sheet);
-    Analysis { sheet, labels }
+    let mut words: HashMap<String, Vec<u32>> = HashMap::new();
+    for cell in &sheet.cells {
+        for (token, _) in &cell.tokens {
+            let rows = words.entry(token.clone()).or_default();
+            if rows.last() != Some(&(cell.row as u32)) {
+                rows.push(cell.row as u32);
+            }
+        }
+    }
+    Analysis {
+        sheet,
+        labels,
+        words,
+    }
 }
 
 /// The value of subtree `index` of the plan, with where each leaf was read; attribution keys are

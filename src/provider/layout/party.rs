@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::find::{Found, Region, Source, is_under};
+use super::find::{Found, Region, Source, is_label_text, is_under};
 use super::label::{Label, Mark};
 use super::lexicon::lexicon;
 use super::page::{Cell, Span};
@@ -61,7 +61,7 @@ pattern!(
 );
 pattern!(
     STREET =
-        r"(?i)^(?:\d+[a-z]?\b.*\p{L}|.*\p{L}.*\s\d+\s?[a-z]?(?:[-/]\d+)?$|p\.?\s?o\.?\s?box.*)"
+        r"(?i)^(?:\d+[a-z]?\b.*\p{L}|.*\p{L}.*\s\d{1,4}\s?[a-z]?(?:[-/]\d+)?$|p\.?\s?o\.?\s?box.*)"
 );
 
 impl Source<'_> {
@@ -106,9 +106,17 @@ impl Source<'_> {
         let mut region = Region {
             first_row: cell.row,
             last_row: cell.row,
-            x0: cell.x0 - line,
+            x0: if cell.heading {
+                f32::MIN
+            } else {
+                cell.x0 - line
+            },
             x1,
         };
+        if cell.boxed && sheet.row(cell.row).len() >= 3 {
+            // The heading of a column, not of a block.
+            return None;
+        }
         let mut lines = Vec::new();
         if label.value_end > label.last {
             lines.push(Span {
@@ -301,7 +309,10 @@ impl Source<'_> {
                 }
                 continue;
             };
-            if below.y0 - next.y1 > line * 1.8 || lines.len() >= 6 {
+            // An address window may set its town off by a blank line.
+            if below.y0 - next.y1 > line * if lines.is_empty() { 2.6 } else { 1.8 }
+                || lines.len() >= 6
+            {
                 break;
             }
             let text = fold(&self.text(next));
@@ -572,11 +583,7 @@ fn is_name(source: &Source<'_>, span: Span) -> bool {
     let text = words.join(" ");
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-    letters >= 2
-        && digits * 2 <= letters
-        && !words.iter().any(|word| word.ends_with(':'))
-        && !text.contains('@')
-        && !is_known(&tokens(&text))
+    letters >= 2 && digits * 2 <= letters && !text.contains('@') && !is_label_text(&words)
 }
 
 /// Which of the two plain roles the words are of.

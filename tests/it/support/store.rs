@@ -33,11 +33,14 @@ impl Wrapped {
 
     fn wrap<'a, T: Send + 'a>(&'a self, answer: Answered<'a, T>) -> Answered<'a, T> {
         async move {
-            tokio::time::sleep(self.delay).await;
+            // Before and after, so that what is answered may be out of date already.
+            tokio::time::sleep(self.delay / 2).await;
             if self.away.load(Ordering::SeqCst) {
                 return Err(StoreError::Unavailable("planned".into()));
             }
-            answer.await
+            let answer = answer.await;
+            tokio::time::sleep(self.delay / 2).await;
+            answer
         }
         .boxed()
     }
