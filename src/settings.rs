@@ -219,7 +219,7 @@ mod tests {
     fn an_empty_variable_counts_as_not_given() {
         let settings = load(None, &[("RIVULET_BIND", ""), ("RIVULET_LOG", " ")], &[]).unwrap();
         assert_eq!(settings.listen.bind.port(), 8080);
-        assert_eq!(settings.log.filter, "info,actix_server=warn");
+        assert_eq!(settings.log.filter, "info");
     }
 
     #[test]

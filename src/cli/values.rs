@@ -15,6 +15,7 @@ pub const INDENT: usize = 8;
 const MAX_NAME: usize = 32;
 const MAX_VALUE: usize = 36;
 const MAX_QUOTE: usize = 60;
+
 /// A primitive inside a result.
 pub struct Leaf {
     name: String,

@@ -160,7 +160,7 @@ pub const STORE_READERS: Setting<Number> = Setting {
 };
 pub const LOG: Setting<Filter> = Setting {
     name: "log",
-    default: "info,actix_server=warn",
+    default: "info",
     help: "What is logged to stderr",
     form: Filter,
 };

@@ -9,5 +9,6 @@ mod http;
 mod licences;
 mod plan;
 mod readme;
+mod stop;
 mod store;
 mod support;
