@@ -137,7 +137,6 @@ mod tests {
         });
         let pairs = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let sources = Sources {
-            defaults: std::collections::BTreeMap::new(),
             flags: flags
                 .iter()
                 .map(|(name, value)| (*name, (*value).to_owned()))
