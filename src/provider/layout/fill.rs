@@ -147,6 +147,9 @@ impl Filler<'_> {
         if let Some(owner) = owners.last().filter(|owner| owner.is_party) {
             return self.of_party(field, leaf, owner);
         }
+        if let Some(law) = self.source.law_of(leaf, &query::own(field)) {
+            return Some(law);
+        }
         let mut best = self.labelled(leaf, &self.phrases(field, owners).list(), Side::Any);
         if let (Kind::Date { .. }, Some((side, phrases))) = (leaf.kind, query::range(field)) {
             best = better(best, self.labelled(leaf, &phrases.list(), side));
@@ -160,6 +163,10 @@ impl Filler<'_> {
     /// What some fields are known by where no label names them.
     fn without_label(&self, field: &Field, leaf: &Leaf) -> Option<Found> {
         let about = field.description.as_deref().map(fold).unwrap_or_default();
+        let said = self.source.said(leaf, &query::own(field));
+        if said.is_some() {
+            return said;
+        }
         match leaf.kind {
             Kind::Date { .. } => self.dated_number(field, leaf).or_else(|| {
                 query::own(field).weight(&tokens("invoice date"))?;
@@ -404,6 +411,16 @@ impl Filler<'_> {
     ) -> Vec<Value> {
         let phrases = self.phrases(field, owners);
         let mut rows = Vec::new();
+        if phrases
+            .weight(&tokens("parties"))
+            .is_some_and(|weight| weight >= 0.7)
+        {
+            for found in self.source.parties(leaf).into_iter().take(most) {
+                let value = self.keep(found, &at.index(rows.len()));
+                rows.push(value);
+            }
+            return rows;
+        }
         for span in list::bullets(&self.source, &phrases) {
             let words = self.source.words(span);
             let read = read(leaf, &words, self.source.habits(), Side::Any);

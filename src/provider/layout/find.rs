@@ -127,6 +127,9 @@ impl<'d> Source<'d> {
             };
             return Some(found.scaled(place, "follows its label"));
         }
+        if let Some(above) = self.captioned(leaf, label, side) {
+            return Some(above.scaled(0.9, "above its caption"));
+        }
         let heading = label.mark == Mark::Whole && self.heads_columns(cell);
         let right = self.right(leaf, label.cell, side);
         let below = self.below(leaf, cell, side);
@@ -164,6 +167,36 @@ impl<'d> Source<'d> {
             confidence: read.fit,
             how: "",
         })
+    }
+
+    /// The value above a label in brackets, as forms caption their blanks: `(Exact name of
+    /// registrant)`.
+    fn captioned(&self, leaf: &Leaf, label: &Label, side: Side) -> Option<Found> {
+        let sheet = &self.analysis.sheet;
+        let cell = &sheet.cells[label.cell];
+        let words = self.words(cell.span);
+        let caption = words.first()?.starts_with('(') && words.last()?.ends_with(')');
+        if !caption || label.mark != Mark::Whole {
+            return None;
+        }
+        let mut row = cell.row;
+        for _ in 0..2 {
+            let above = row
+                .checked_sub(1)
+                .filter(|above| sheet.rows[*above].page == cell.span.page)?;
+            if sheet.gap_above(row) > 2.1 {
+                return None;
+            }
+            let value = sheet
+                .row(above)
+                .iter()
+                .find(|other| is_under(cell, other, self.line(cell)));
+            if let Some(value) = value {
+                return self.read(leaf, value.span, side);
+            }
+            row = above;
+        }
+        None
     }
 
     /// Whether a label is one of a line of headings with their values below: its neighbour is no
@@ -279,7 +312,9 @@ impl<'d> Source<'d> {
     /// A cell, or for some sentences its whole paragraph.
     fn read_block(&self, leaf: &Leaf, cell: &Cell, side: Side) -> Option<Found> {
         if leaf.kind != Kind::Narrative {
-            return self.read(leaf, cell.span, side);
+            // A sentence below a label is the text that goes on, not a value.
+            let sentence = cell.span.last - cell.span.first >= 8 && leaf.kind == Kind::Text;
+            return self.read(leaf, cell.span, side).filter(|_| !sentence);
         }
         let sheet = &self.analysis.sheet;
         let mut spans = vec![cell.span];
@@ -387,9 +422,10 @@ fn follows(kind: Kind, found: &Found) -> bool {
         | Kind::Street
         | Kind::City
         | Kind::Address
-        | Kind::Choice
         | Kind::State { .. }
         | Kind::Country { .. } => false,
+        // A choice is told by the schema, but only as what comes right behind the label.
+        Kind::Choice => found.confidence >= 0.79,
         Kind::Identifier => found.value.as_str().is_some_and(|text| {
             text.split(' ')
                 .next()

@@ -1,6 +1,7 @@
 //! The embedded extractor: reads labels, values and tables off the page. Deterministic, without
 //! a network or a key.
 
+mod clause;
 mod date;
 mod fill;
 mod find;
