@@ -10,6 +10,7 @@ mod scratch;
 mod serve;
 mod show;
 mod signals;
+mod values;
 
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ const MAX_THREADS: usize = 8;
 
 const EXAMPLES: &str = "\
 Examples:
-  rivulet demo                                     see it work on a real invoice
+  rivulet demo                                     see it work on an invoice
   rivulet serve                                    listen on 127.0.0.1:8080
   rivulet extract invoice.pdf --schema s.json      one document, no server
   rivulet plan s.json                              what a schema splits into";

@@ -24,14 +24,14 @@ const DOCUMENT_NAME: &str = "invoice.pdf";
 const SCHEMA: &str = include_str!("../../schemas/examples/invoice.schema.json");
 
 const EXAMPLES: &str = "\
-Starts a server on a free port of this machine with a data folder of its own, sends it a real
-invoice and a schema, and shows every event as it arrives. Needs no network, no key, no model.
+Starts a server on a free port of this machine with a data folder of its own, sends it an
+invoice and a schema, and shows every event as it arrives. Needs no network and no key.
 
 Examples:
   rivulet demo
   rivulet demo --keep     leave the server and its data for you to look at";
 
-/// See it work on a real invoice
+/// See it work on an invoice
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
