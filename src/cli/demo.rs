@@ -29,13 +29,13 @@ invoice and a schema, and shows every event as it arrives. Needs no network and 
 
 Examples:
   rivulet demo
-  rivulet demo --keep     leave the server and its data for you to look at";
+  rivulet demo --keep     leave the server running for you to look at";
 
 /// See it work on an invoice
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Leave the server running until Ctrl-C, and its data after that
+    /// Leave the server running until Ctrl-C
     #[arg(long)]
     keep: bool,
 }
@@ -50,13 +50,15 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     telemetry::start(&settings.log);
     let mut signals = Signals::listen()?;
     let mut app = App::builder(settings).start()?;
-    if args.keep {
-        scratch.keep();
-    }
+    let address = app.address;
     let mut outcome = tokio::select! {
-        outcome = tour(app.address, scratch.path(), args.keep) => outcome,
+        outcome = tour(address, scratch.path(), args.keep) => outcome,
         () = signals.next() => Ok(Exit::Interrupted),
     };
+    if matches!(outcome, Ok(Exit::Complete)) {
+        // What the last lines promise stays true after the end.
+        scratch.keep();
+    }
     if args.keep && matches!(outcome, Ok(Exit::Complete)) {
         outcome = tokio::select! {
             failed = app.run() => failed.map(|()| Exit::Complete).map_err(Failure::from),
@@ -68,11 +70,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         () = signals.next() => return Ok(Exit::Interrupted),
     }
     if args.keep {
-        Show::stdout().line(format_args!(
-            "\nStopped. Serve the data again: {} serve --data {}",
-            program(),
-            scratch.path().display()
-        ))?;
+        Show::stdout().line("\nStopped. To serve the data again:")?;
+        Show::stdout().line(serve_again(address, scratch.path()))?;
     }
     outcome
 }
@@ -106,9 +105,9 @@ async fn tour(address: SocketAddr, data: &Path, keep: bool) -> Result<Exit, Fail
         "\n{}\n{results:#}",
         show.bold("The combined result")
     ))?;
-    for line in kept(&job, &end, data, keep)
+    for line in kept(&job, &end, data)
         .into_iter()
-        .chain(next_steps(address, &job, keep))
+        .chain(next_steps(address, &job, data, keep))
     {
         show.line(line)?;
     }
@@ -140,47 +139,47 @@ async fn follow(
 }
 
 /// Where the result is.
-fn kept(job: &str, end: &End, data: &Path, keep: bool) -> Vec<String> {
-    let url = format!("GET {BASE}/jobs/{job}/results");
-    let data = data.display();
-    if !keep {
-        return vec![
-            format!("\nThe server kept it in {data}"),
-            format!("and gave it out as {url}."),
-            "Both end with this demo.".to_owned(),
-        ];
-    }
+fn kept(job: &str, end: &End, data: &Path) -> [String; 2] {
     let until = end
         .results_expire_at
         .map(|time| format!(" until {time}"))
         .unwrap_or_default();
-    vec![
-        format!("\nIt is kept in {data}{until}"),
-        format!("and given out as {url}."),
+    [
+        format!("\nIt is kept in {}{until}", data.display()),
+        format!("and given out as GET {BASE}/jobs/{job}/results."),
     ]
 }
 
-fn next_steps(address: SocketAddr, job: &str, keep: bool) -> Vec<String> {
-    if !keep {
-        return vec![
-            "\nTo try next:".to_owned(),
-            format!("  {} demo --keep", program()),
-            "leaves the server running, and ends with three lines to paste: to open the page of"
-                .to_owned(),
-            "the job in a browser, to follow its events with curl, to poll it with curl."
-                .to_owned(),
-        ];
-    }
-    vec![
-        "\nThree things to try next:".to_owned(),
+fn next_steps(address: SocketAddr, job: &str, data: &Path, keep: bool) -> Vec<String> {
+    let mut lines = if keep {
+        vec!["\nThree things to try next:".to_owned()]
+    } else {
+        vec![
+            "\nThe server of this demo has stopped (`demo --keep` leaves it running). Start it again".to_owned(),
+            "on the same data, and try three things:".to_owned(),
+            format!("\n  0. {}", serve_again(address, data).trim_start()),
+        ]
+    };
+    lines.extend([
         "\n  1. open the page of the job".to_owned(),
         format!("     http://{address}/console/jobs/{job}"),
         "\n  2. follow its events, from the first one".to_owned(),
         format!("     curl -N http://{address}{BASE}/jobs/{job}/events"),
         "\n  3. poll it".to_owned(),
         format!("     curl http://{address}{BASE}/jobs/{job}"),
-        "\nThe server runs until you press Ctrl-C.".to_owned(),
-    ]
+    ]);
+    if keep {
+        lines.push("\nThe server runs until you press Ctrl-C.".to_owned());
+    }
+    lines
+}
+
+fn serve_again(address: SocketAddr, data: &Path) -> String {
+    format!(
+        "     {} serve --bind {address} --data {}",
+        program(),
+        data.display()
+    )
 }
 
 /// This program as it was called, so that what is pasted finds it.

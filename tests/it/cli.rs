@@ -142,8 +142,42 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// Fetches the page of the job, its events and its state at the addresses that a demo gives.
+fn try_three_things(said: &str) {
+    let after = said
+        .split_once("three things")
+        .or_else(|| said.split_once("Three things"));
+    let words = after.unwrap().1.split_whitespace();
+    let urls: Vec<_> = words.filter(|word| word.starts_with("http://")).collect();
+    let [page, events, poll] = urls[..] else {
+        panic!("{said}")
+    };
+    assert!(get(page).contains("<html"));
+    let events = get(events);
+    assert!(
+        events.contains("event: start\n") && events.contains("event: end\n"),
+        "{events}"
+    );
+    assert!(get(poll).contains(r#""status":"completed""#));
+}
+
+/// Starts the `serve` line that a demo gives.
+fn serve_as_told(bench: &Bench, said: &str) -> Running {
+    let line = said
+        .lines()
+        .find(|line| line.contains(" serve --bind "))
+        .unwrap();
+    let arguments: Vec<_> = line
+        .split_whitespace()
+        .skip_while(|word| *word != "serve")
+        .collect();
+    let mut server = bench.start(&arguments);
+    server.url();
+    server
+}
+
 #[test]
-fn the_demo_shows_every_event_with_places_and_leaves_nothing_behind() {
+fn the_demo_shows_every_event_with_places_and_its_last_lines_are_true() {
     let bench = Bench::new();
     let output = bench.run(&["demo"]);
     let said = text(&output.stdout);
@@ -158,49 +192,25 @@ fn the_demo_shows_every_event_with_places_and_leaves_nothing_behind() {
     assert!(said.contains(r#""number": "FA-2017-0009""#), "{said}");
     assert!(said.contains("demo --keep"), "{said}");
     assert_eq!(text(&output.stderr), "");
-    assert_eq!(bench.left_behind(), Vec::<PathBuf>::new());
+    let [data] = &bench.left_behind()[..] else {
+        panic!("the data is not where it was left")
+    };
+    assert!(said.contains(&data.display().to_string()), "{said}");
+    let _server = serve_as_told(&bench, &said);
+    try_three_things(&said);
 }
 
 #[test]
-fn the_lines_that_a_kept_demo_gives_are_true() {
+fn a_kept_demo_serves_until_it_is_stopped_and_leaves_its_data() {
     let bench = Bench::new();
     let mut demo = bench.start(&["demo", "--keep"]);
     let said = demo.read_to("Ctrl-C").join("\n");
-    let after = said.split_once("Three things").unwrap().1;
-    let urls: Vec<_> = after
-        .split_whitespace()
-        .filter(|word| word.starts_with("http://"))
-        .collect();
-    let [page, events, poll] = urls[..] else {
-        panic!("{after}");
-    };
-    assert!(get(page).contains("<html"));
-    let events = get(events);
-    assert!(
-        events.contains("event: start\n") && events.contains("event: end\n"),
-        "{events}"
-    );
-    assert!(get(poll).contains(r#""status":"completed""#));
-
+    try_three_things(&said);
     demo.signal("-INT");
     let (code, rest) = demo.end();
     assert_eq!(code, Some(0));
-    let [data] = &bench.left_behind()[..] else {
-        panic!("the data is not where it was left");
-    };
-    assert!(
-        rest.contains(&format!("serve --data {}", data.display())),
-        "{rest}"
-    );
-    let mut again = bench.start(&[
-        "serve",
-        "--bind",
-        "127.0.0.1:0",
-        "--data",
-        &data.display().to_string(),
-    ]);
-    let jobs = get(&format!("{}/v1/extract/jobs", again.url()));
-    assert!(jobs.contains(r#""total_count":1"#), "{jobs}");
+    let _server = serve_as_told(&bench, &rest);
+    try_three_things(&said);
 }
 
 #[test]

@@ -37,8 +37,9 @@ async fn a_stop_ends_open_streams_after_a_whole_frame_and_gives_the_folder_back(
         "{:?}",
         began.elapsed()
     );
-    // A cut connection is an end like any other here.
-    let _ = socket.read_to_string(&mut answer).await;
+    // The last chunk says that the answer is whole: a clean end, not a cut.
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("\r\n0\r\n\r\n"), "{answer:?}");
     let chunks = answer.split_once("\r\n\r\n").unwrap().1;
     let last = chunks.trim_end_matches("0\r\n\r\n");
     assert!(last.ends_with("\n\n\r\n"), "{last:?}");
