@@ -323,9 +323,9 @@ fn rows(lines: Vec<Vec<Box4>>) -> Vec<Vec<Box4>> {
             });
             // Side by side: what stands above or below is another row, however close.
             level
-                && row.iter().all(|a| {
-                    line.iter().all(|b| a.x1.min(b.x1) - a.x0.max(b.x0) <= 0.1)
-                })
+                && row
+                    .iter()
+                    .all(|a| line.iter().all(|b| a.x1.min(b.x1) - a.x0.max(b.x0) <= 0.1))
         });
         match joined {
             Some((bands, row)) => {

@@ -53,7 +53,8 @@ struct Part {
 
 /// Lines that greet the receiver above the name.
 const GREETINGS: &[&str] = &[
-    "herr", "herrn", "frau", "firma", "mr", "mr.", "mrs", "mrs.", "ms", "ms.", "monsieur", "madame", "m.", "mme",
+    "herr", "herrn", "frau", "firma", "mr", "mr.", "mrs", "mrs.", "ms", "ms.", "monsieur",
+    "madame", "m.", "mme",
 ];
 
 /// Rows of a block.
