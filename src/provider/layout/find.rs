@@ -397,12 +397,17 @@ pub(super) fn is_label_text(words: &[&str]) -> bool {
     let figures = words
         .iter()
         .any(|word| word.contains(|c: char| c.is_ascii_digit()));
-    let names = tokens.iter().any(|token| {
-        matches!(
-            token.as_str(),
-            "date" | "number" | "code" | "type" | "id" | "reference"
-        )
-    });
+    // `No` alone is an answer; only with a point is it a number.
+    let named = words.iter().filter(|word| !word.eq_ignore_ascii_case("no"));
+    let names = named
+        .take(7)
+        .flat_map(|word| super::text::tokens(word))
+        .any(|token| {
+            matches!(
+                token.as_str(),
+                "date" | "number" | "code" | "type" | "id" | "reference"
+            )
+        });
     tokens.len() <= 6 && (is_known(&tokens) || (names && !figures))
 }
 

@@ -19,6 +19,9 @@ mod table;
 mod text;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;

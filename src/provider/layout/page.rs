@@ -315,19 +315,24 @@ fn rows(lines: Vec<Vec<Box4>>) -> Vec<Vec<Box4>> {
     let mut lines: Vec<((f32, f32), Vec<Box4>)> =
         lines.into_iter().map(|line| (band(&line), line)).collect();
     lines.sort_by(|a, b| (a.0.0 + a.0.1).total_cmp(&(b.0.0 + b.0.1)));
-    let mut rows: Vec<((f32, f32), Vec<Box4>)> = Vec::new();
+    let mut rows: Vec<(Vec<(f32, f32)>, Vec<Box4>)> = Vec::new();
     for ((y0, y1), line) in lines {
-        let joined = rows.last_mut().filter(|((top, bottom), row)| {
-            let shared = bottom.min(y1) - top.max(y0);
-            let beside = || {
-                row.iter()
+        let joined = rows.last_mut().filter(|(bands, row)| {
+            let level = bands.iter().any(|(top, bottom)| {
+                bottom.min(y1) - top.max(y0) > 0.5 * (bottom - top).min(y1 - y0)
+            });
+            // Side by side: what stands above or below is another row, however close.
+            level
+                && row
+                    .iter()
                     .all(|a| line.iter().all(|b| a.x1.min(b.x1) - a.x0.max(b.x0) <= 0.1))
-            };
-            shared > 0.5 * (bottom - top).min(y1 - y0) && beside()
         });
         match joined {
-            Some((_, row)) => row.extend(line),
-            None => rows.push(((y0, y1), line)),
+            Some((bands, row)) => {
+                bands.push((y0, y1));
+                row.extend(line);
+            }
+            None => rows.push((vec![(y0, y1)], line)),
         }
     }
     rows.into_iter().map(|(_, row)| row).collect()

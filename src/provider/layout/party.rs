@@ -29,6 +29,8 @@ pub(super) struct Party {
     address: Address,
     /// How sure it is that these lines are about that party.
     sure: f32,
+    /// Whether the address begins with `Mr` or the like: it is the receiver's.
+    greeted: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -48,6 +50,12 @@ struct Part {
     text: String,
     span: Span,
 }
+
+/// Lines that greet the receiver above the name.
+const GREETINGS: &[&str] = &[
+    "herr", "herrn", "frau", "firma", "mr", "mr.", "mrs", "mrs.", "ms", "ms.", "monsieur",
+    "madame", "m.", "mme",
+];
 
 /// Rows of a block.
 const LONGEST: usize = 16;
@@ -193,7 +201,7 @@ impl Source<'_> {
 
     /// The sender without a heading: the first address of the first page.
     pub(super) fn sender(&self) -> Option<Party> {
-        self.unheaded().into_iter().next()
+        self.unheaded().into_iter().find(|party| !party.greeted)
     }
 
     /// The name at the head of the first page: the first line that is no title, label or figure.
@@ -231,7 +239,11 @@ impl Source<'_> {
 
     /// The receiver without a heading: the next address that is another one.
     fn receiver(&self) -> Option<Party> {
-        let mut blocks = self.unheaded().into_iter();
+        let blocks = self.unheaded();
+        if let Some(greeted) = blocks.iter().find(|party| party.greeted) {
+            return Some(greeted.clone());
+        }
+        let mut blocks = blocks.into_iter();
         let first = blocks.next()?;
         let key = |party: &Party| {
             let text = |part: &Option<Part>| part.as_ref().map(|part| fold(&part.text));
@@ -456,7 +468,7 @@ impl Party {
     }
 
     fn set_lines(&mut self, source: &Source<'_>, lines: Vec<Span>) {
-        let cut: Vec<Span> = lines
+        let mut cut: Vec<Span> = lines
             .iter()
             .flat_map(|line| {
                 let parts = source.parts(*line);
@@ -467,6 +479,12 @@ impl Party {
             })
             .collect();
         let text = |span: &Span| source.words(*span).join(" ");
+        let greeting = cut.iter().position(|span| {
+            let line = fold(&text(span));
+            GREETINGS.iter().any(|greeting| line == *greeting)
+        });
+        self.greeted = greeting.is_some();
+        let cut: Vec<Span> = cut.split_off(greeting.map_or(0, |at| at + 1));
         let postcode = |at: usize| city_line(&text(&cut[at])).map_or(0, |read| read.postcode.len());
         let city = (0..cut.len()).find(|at| postcode(*at) > 0).map(|first| {
             // `1242 chemin X - 84340 Y`: a street number reads as a short postcode.
