@@ -1,5 +1,6 @@
 //! Jobs: start, stream, poll, result, cancel, delete.
 
+use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, LOCATION, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
 use crate::http::wrapped::wrap;
-use crate::http::{Options, body, resource, sse};
+use crate::http::{Options, body, on, resource, sse};
 
 /// Room beside an inline document in a job's body, bytes: the schema and the config.
 const BESIDE_DOCUMENT: usize = 2 << 20;
@@ -28,15 +29,15 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource(
             "/jobs",
-            [web::post().to(create), web::get().to(list)],
+            [on(Method::POST, create), on(Method::GET, list)],
         ))
         .service(resource(
             "/jobs/{id}",
-            [web::get().to(show), web::delete().to(delete)],
+            [on(Method::GET, show), on(Method::DELETE, delete)],
         ))
-        .service(resource("/jobs/{id}/results", [web::get().to(results)]))
-        .service(resource("/jobs/{id}/events", [web::get().to(events)]))
-        .service(resource("/jobs/{id}/cancel", [web::post().to(cancel)]));
+        .service(resource("/jobs/{id}/results", [on(Method::GET, results)]))
+        .service(resource("/jobs/{id}/events", [on(Method::GET, events)]))
+        .service(resource("/jobs/{id}/cancel", [on(Method::POST, cancel)]));
 }
 
 /// A job's body: exactly one of each pair, and how the answer is wanted.

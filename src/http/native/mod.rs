@@ -7,11 +7,12 @@ mod documents;
 mod jobs;
 mod schemas;
 
+use actix_web::http::Method;
 use actix_web::web;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::resource;
+use super::{on, resource};
 use crate::domain::event::BASE;
 use crate::domain::page::ListPage;
 use crate::engine::Engine;
@@ -21,7 +22,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
     schemas::routes(config);
     jobs::routes(config);
-    config.service(resource("/models", [web::get().to(models)]));
+    config.service(resource("/models", [on(Method::GET, models)]));
 }
 
 /// The base path that [`routes`] belong under.

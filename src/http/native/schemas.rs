@@ -1,5 +1,7 @@
 //! Schemas: save, list, look at, replace, delete, check.
 
+use actix_web::http::Method;
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -7,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{DeletedBody, list_body};
 use crate::domain::config::SplitterConfigs;
 use crate::domain::error::{Code, Detail, Error};
-use crate::domain::event::PlannedSubtree;
+use crate::domain::event::{BASE, PlannedSubtree};
 use crate::domain::id::SchemaId;
 use crate::domain::plan::Plan;
 use crate::domain::time::Time;
@@ -16,7 +18,7 @@ use crate::engine::{Engine, SchemaDraft};
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
-use crate::http::{body, resource};
+use crate::http::{body, on, resource};
 
 /// Bytes of a body that carries a schema: the schema's own limit and room for the rest.
 const MAX_BODY: usize = 2 << 20;
@@ -25,15 +27,15 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource(
             "/schemas",
-            [web::post().to(create), web::get().to(list)],
+            [on(Method::POST, create), on(Method::GET, list)],
         ))
-        .service(resource("/schemas/validate", [web::post().to(validate)]))
+        .service(resource("/schemas/validate", [on(Method::POST, validate)]))
         .service(resource(
             "/schemas/{id}",
             [
-                web::get().to(show),
-                web::put().to(update),
-                web::delete().to(delete),
+                on(Method::GET, show),
+                on(Method::PUT, update),
+                on(Method::DELETE, delete),
             ],
         ));
 }
@@ -154,7 +156,9 @@ async fn create(
         .create_schema(&caller.0, draft)
         .await
         .map_err(in_body)?;
-    Ok(HttpResponse::Created().json(SchemaBody::from(&schema)))
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, format!("{BASE}/schemas/{}", schema.id)))
+        .json(SchemaBody::from(&schema)))
 }
 
 async fn list(

@@ -1,1 +1,3 @@
+mod documents;
 mod stream;
+mod uploads;

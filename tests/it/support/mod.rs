@@ -1,7 +1,10 @@
 //! The test kit: the real server with parts that can be scripted, and a client of it.
 
 pub mod app;
+pub mod openapi;
+pub mod pdf;
 pub mod provider;
+pub mod raw;
 pub mod schemas;
 pub mod sse;
 pub mod store;
