@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{DeletedBody, list_body};
+use super::{DeletedBody, in_member, list_body, refuse_others, wrong};
 use crate::domain::config::Config;
 use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{Links, Progress};
@@ -40,6 +40,15 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/jobs/{id}/cancel", [on(Method::POST, cancel)]));
 }
 
+const MEMBERS: [&str; 6] = [
+    "document_id",
+    "document",
+    "schema_id",
+    "schema",
+    "config",
+    "stream",
+];
+
 /// A job's body: exactly one of each pair, and how the answer is wanted.
 struct CreateRequest {
     job: JobRequest,
@@ -50,28 +59,11 @@ impl TryFrom<Value> for CreateRequest {
     type Error = Error;
 
     fn try_from(body: Value) -> Result<Self, Error> {
-        const MEMBERS: [&str; 6] = [
-            "document_id",
-            "document",
-            "schema_id",
-            "schema",
-            "config",
-            "stream",
-        ];
         let Value::Object(mut members) = body else {
             return Err(wrong("", "The body must be an object."));
         };
         members.retain(|_, value| !value.is_null());
-        if let Some(name) = members
-            .keys()
-            .find(|name| !MEMBERS.contains(&name.as_str()))
-        {
-            let known = MEMBERS.join(", ");
-            return Err(wrong(
-                &format!("/{name}"),
-                &format!("There is no such member. Members are: {known}."),
-            ));
-        }
+        refuse_others(&members, &MEMBERS)?;
         let stream = match members.shift_remove("stream") {
             None => false,
             Some(Value::Bool(stream)) => stream,
@@ -129,10 +121,6 @@ fn one_of(stored: &str, inline: &str) -> Error {
         &format!("/{stored}"),
         &format!("Send exactly one of `{stored}` and `{inline}`."),
     )
-}
-
-fn wrong(pointer: &str, message: &str) -> Error {
-    Error::new(Code::InvalidRequest, format!("At `{pointer}`: {message}")).at(pointer, message)
 }
 
 #[derive(Serialize)]
@@ -245,7 +233,15 @@ async fn create(
     let limit = engine.max_document_bytes() as usize / 3 * 4 + BESIDE_DOCUMENT;
     let body = body::json(&request, payload, limit).await?;
     let CreateRequest { job, stream } = body.try_into()?;
-    let view = engine.submit(&caller.0, job).await?;
+    let inline = matches!(job.schema, SchemaSource::Inline(_));
+    let view = engine.submit(&caller.0, job).await;
+    let view = view.map_err(|error| {
+        if inline {
+            in_member(error, "schema")
+        } else {
+            error
+        }
+    })?;
     if stream {
         return match engine.follow(&caller.0, view.id, None).await? {
             Follow::Stream(follower) => Ok(sse::respond(follower, options.heartbeat)),

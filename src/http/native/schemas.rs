@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{DeletedBody, list_body};
+use super::{DeletedBody, in_member, list_body, refuse_others, wrong};
 use crate::domain::config::SplitterConfigs;
 use crate::domain::error::{Code, Detail, Error};
 use crate::domain::event::{BASE, PlannedSubtree};
@@ -40,6 +40,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         ));
 }
 
+const MEMBERS: [&str; 4] = ["name", "description", "schema_definition", "metadata"];
+
 /// The members of a create or update body that were sent.
 struct SchemaRequest {
     name: Option<String>,
@@ -68,7 +70,7 @@ impl TryFrom<Value> for SchemaRequest {
                 .shift_remove("metadata")
                 .filter(|value| !value.is_null()),
         };
-        refuse_others(&members, "name, description, schema_definition, metadata")?;
+        refuse_others(&members, &MEMBERS)?;
         Ok(request)
     }
 }
@@ -155,7 +157,7 @@ async fn create(
     let schema = engine
         .create_schema(&caller.0, draft)
         .await
-        .map_err(in_body)?;
+        .map_err(|error| in_member(error, "schema_definition"))?;
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, format!("{BASE}/schemas/{}", schema.id)))
         .json(SchemaBody::from(&schema)))
@@ -194,7 +196,7 @@ async fn update(
     let schema = engine
         .update_schema(&caller.0, id, draft)
         .await
-        .map_err(in_body)?;
+        .map_err(|error| in_member(error, "schema_definition"))?;
     Ok(HttpResponse::Ok().json(SchemaBody::from(&schema)))
 }
 
@@ -225,7 +227,7 @@ async fn validate(
     let definition = members
         .shift_remove("schema_definition")
         .ok_or_else(|| wrong("/schema_definition", "The JSON Schema is missing."))?;
-    refuse_others(&members, "schema_definition")?;
+    refuse_others(&members, &["schema_definition"])?;
     let body = match engine.plan(&definition, SplitterConfigs::default()).await {
         Ok(plan) => json!({ "valid": true, "errors": [], "plan": PlanBody::from(plan.as_ref()) }),
         Err(error) if matches!(error.code, Code::InvalidSchema | Code::SchemaTooComplex) => {
@@ -244,34 +246,10 @@ async fn validate(
     Ok(HttpResponse::Ok().json(body))
 }
 
-/// Pointers of a schema's own faults become pointers into the body that carried it.
-fn in_body(mut error: Error) -> Error {
-    if matches!(error.code, Code::InvalidSchema | Code::SchemaTooComplex) {
-        for detail in &mut error.errors {
-            detail.pointer.insert_str(0, "/schema_definition");
-        }
-    }
-    error
-}
-
 fn take_text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
     match members.shift_remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(wrong(&format!("/{name}"), "Expected text.")),
     }
-}
-
-fn refuse_others(members: &Map<String, Value>, known: &str) -> Result<(), Error> {
-    match members.keys().next() {
-        None => Ok(()),
-        Some(name) => Err(wrong(
-            &format!("/{name}"),
-            &format!("There is no such member. Members are: {known}."),
-        )),
-    }
-}
-
-fn wrong(pointer: &str, message: &str) -> Error {
-    Error::new(Code::InvalidRequest, format!("At `{pointer}`: {message}")).at(pointer, message)
 }

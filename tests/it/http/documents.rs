@@ -145,10 +145,7 @@ async fn documents_are_found_by_name_and_read_page_by_page() {
     ] {
         let path = format!("/v1/extract/documents?{query}");
         let refused = app.get(&path, "document_list").await;
-        assert_eq!(
-            (refused.status.as_u16(), &refused.body["code"]),
-            (400, &json!(code))
-        );
+        assert_eq!(refused.refusal(), (400, code));
     }
 }
 
@@ -170,10 +167,7 @@ async fn a_deleted_document_is_gone_and_leaves_others_with_the_same_bytes() {
     );
     for path in [first.clone(), format!("{first}/content")] {
         let gone = app.get(&path, "document").await;
-        assert_eq!(
-            (gone.status.as_u16(), &gone.body["code"]),
-            (404, &json!("document_not_found"))
-        );
+        assert_eq!(gone.refusal(), (404, "document_not_found"));
     }
     assert_eq!(app.delete(&first).await.status, 404);
     let content = app.client.get(app.url(&format!("{second}/content")));
@@ -202,10 +196,7 @@ async fn a_document_cannot_be_deleted_while_a_job_needs_it() {
         body["document_id"].as_str().unwrap()
     );
     let refused = app.delete(&place).await;
-    assert_eq!(
-        (refused.status.as_u16(), &refused.body["code"]),
-        (409, &json!("document_in_use"))
-    );
+    assert_eq!(refused.refusal(), (409, "document_in_use"));
     scripted.pass(9);
     app.end_of(&job).await;
     assert_eq!(app.delete(&place).await.status, 200);

@@ -83,6 +83,21 @@ pub struct Answer {
     pub body: Value,
 }
 
+impl Answer {
+    /// Status and `code` of a refusal.
+    pub fn refusal(&self) -> (u16, &str) {
+        let code = self.body["code"].as_str();
+        (self.status.as_u16(), code.unwrap_or("none"))
+    }
+
+    /// The places that are at fault.
+    pub fn pointers(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        let pointers = errors.map(|error| error["pointer"].as_str());
+        pointers.map(Option::unwrap).collect()
+    }
+}
+
 impl TestApp {
     pub fn start() -> Start {
         Start {
