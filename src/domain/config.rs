@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{Code, Detail, Error};
+use super::pointer::Pointer;
 
 /// Settings of one job after checking; every field has the value that is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ impl Default for SplitterConfigs {
 
 /// The most characters of `additional_instructions`.
 const MAX_INSTRUCTIONS: usize = 10_000;
+
+/// Settings that do not exist, reported at once.
+const MAX_UNKNOWN: usize = 20;
 
 /// Reads fields out of a JSON object and gathers every fault with its pointer.
 struct Fields<'a> {
@@ -109,9 +113,12 @@ impl<'a> Fields<'a> {
             .object
             .keys()
             .filter(|name| !self.known.contains(&name.as_str()))
+            .take(MAX_UNKNOWN)
         {
+            // The name is a stranger's: it may hold what pointers escape, and be of any length.
+            let shown: String = name.chars().take(80).collect();
             self.errors.push(Detail {
-                pointer: format!("{}/{name}", self.at),
+                pointer: format!("{}{}", self.at, Pointer::root().join(&shown)),
                 message: format!(
                     "There is no such setting. Settings are: {}.",
                     self.known.join(", ")
@@ -129,9 +136,10 @@ impl Config {
             None | Some(Value::Null) => &empty,
             Some(Value::Object(object)) => object,
             Some(other) => {
+                let shown: String = other.to_string().chars().take(80).collect();
                 return Err(
                     Error::new(Code::InvalidConfig, "`config` must be an object.")
-                        .at("/config", format!("`{other}` is not an object.")),
+                        .at("/config", format!("`{shown}` is not an object.")),
                 );
             }
         };

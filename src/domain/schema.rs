@@ -17,6 +17,10 @@ pub const MAX_DEPTH: usize = 128;
 /// Schema nodes when every `$ref` is followed, cycles cut. Compilers follow them all, so a
 /// schema of 2 kB whose definitions name each other twice could otherwise stop a worker.
 pub const MAX_EXPANDED_NODES: u64 = 100_000;
+/// Levels when every `$ref` is followed, cycles cut. What walks a schema goes down level by level
+/// on the stack of its thread: a chain of some hundred definitions, each made from the next, would
+/// else end the process.
+pub const MAX_EXPANDED_DEPTH: usize = 200;
 /// `pattern` and `patternProperties` expressions.
 pub const MAX_PATTERNS: usize = 500;
 /// Characters of one expression.
@@ -187,6 +191,16 @@ fn over(is_over: bool, pointer: &str, message: String) -> Result<(), Error> {
     }
 }
 
+fn refuse_too_deep(depth: usize, at: &Pointer) -> Result<(), Error> {
+    over(
+        depth > MAX_EXPANDED_DEPTH,
+        at.as_str(),
+        format!(
+            "With every `$ref` followed the schema is nested deeper than {MAX_EXPANDED_DEPTH} levels, the limit."
+        ),
+    )
+}
+
 fn excerpt(value: &Value) -> String {
     shorten(&value.to_string(), 80)
 }
@@ -320,10 +334,32 @@ impl Survey {
     }
 }
 
+/// What a node comes to with every `$ref` followed and cycles cut.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    nodes: u64,
+    /// Levels from the node down.
+    height: usize,
+}
+
+impl Extent {
+    const LEAF: Self = Self {
+        nodes: 1,
+        height: 1,
+    };
+
+    fn with(self, part: Self) -> Self {
+        Self {
+            nodes: self.nodes.saturating_add(part.nodes),
+            height: self.height.max(part.height + 1),
+        }
+    }
+}
+
 /// Counts schema nodes with every `$ref` followed, each target once by memo, saturating.
 struct Expansion<'a> {
     root: &'a Value,
-    counted: HashMap<*const Value, u64>,
+    counted: HashMap<*const Value, Extent>,
     open: Vec<*const Value>,
 }
 
@@ -334,57 +370,59 @@ impl<'a> Expansion<'a> {
             counted: HashMap::new(),
             open: Vec::new(),
         };
-        expansion.node(root, &Pointer::root())
+        Ok(expansion.node(root, &Pointer::root(), 0)?.nodes)
     }
 
-    fn node(&mut self, node: &'a Value, at: &Pointer) -> Result<u64, Error> {
-        let mut total: u64 = 1;
+    /// The extent of a node that stands `depth` levels down.
+    fn node(&mut self, node: &'a Value, at: &Pointer, depth: usize) -> Result<Extent, Error> {
+        refuse_too_deep(depth, at)?;
+        let mut extent = Extent::LEAF;
         match node {
             Value::Object(members) => {
                 for (key, value) in members {
-                    let more = match (key.as_str(), value) {
-                        ("$ref", Value::String(reference)) => self.target(reference, at)?,
-                        ("$defs" | "definitions", _) => 0,
-                        (key, Value::Object(nodes)) if is_schema_map(key) => {
-                            let mut sum: u64 = 0;
-                            for (name, node) in nodes {
-                                sum = sum.saturating_add(self.node(node, &at.join(name))?);
-                            }
-                            sum
+                    match (key.as_str(), value) {
+                        ("$ref", Value::String(reference)) => {
+                            extent = extent.with(self.target(reference, at, depth + 1)?);
                         }
-                        (key, _) if is_data(key) => 0,
-                        _ => self.node(value, &at.join(key))?,
-                    };
-                    total = total.saturating_add(more);
+                        ("$defs" | "definitions", _) => {}
+                        (key, Value::Object(nodes)) if is_schema_map(key) => {
+                            for (name, node) in nodes {
+                                extent = extent.with(self.node(node, &at.join(name), depth + 1)?);
+                            }
+                        }
+                        (key, _) if is_data(key) => {}
+                        _ => extent = extent.with(self.node(value, &at.join(key), depth + 1)?),
+                    }
                 }
             }
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    total = total.saturating_add(self.node(item, &at.index(index))?);
+                    extent = extent.with(self.node(item, &at.index(index), depth + 1)?);
                 }
             }
             _ => {}
         }
-        Ok(total)
+        Ok(extent)
     }
 
-    fn target(&mut self, reference: &str, at: &Pointer) -> Result<u64, Error> {
+    fn target(&mut self, reference: &str, at: &Pointer, depth: usize) -> Result<Extent, Error> {
         let Some(target) = follow(self.root, reference) else {
-            return Ok(1);
+            return Ok(Extent::LEAF);
         };
         self.refuse_empty_loop(target, at)?;
         let key = std::ptr::from_ref(target);
-        if let Some(count) = self.counted.get(&key) {
-            return Ok(*count);
+        if let Some(extent) = self.counted.get(&key) {
+            refuse_too_deep(depth + extent.height, at)?;
+            return Ok(*extent);
         }
         if self.open.contains(&key) {
-            return Ok(1);
+            return Ok(Extent::LEAF);
         }
         self.open.push(key);
-        let count = self.node(target, at)?;
+        let extent = self.node(target, at, depth)?;
         self.open.pop();
-        self.counted.insert(key, count);
-        Ok(count)
+        self.counted.insert(key, extent);
+        Ok(extent)
     }
 
     /// A chain of references that comes back to itself without a keyword in between says nothing.
@@ -403,6 +441,7 @@ impl<'a> Expansion<'a> {
                 }]));
             }
             seen.push(std::ptr::from_ref(next));
+            refuse_too_deep(seen.len(), at)?;
             node = next;
         }
         Ok(())
@@ -464,6 +503,39 @@ mod tests {
                 .unwrap()
                 .is_valid(&json!({"children": [{"children": []}]}))
         );
+    }
+
+    #[test]
+    fn a_chain_of_references_may_be_long_but_not_endless() {
+        let chain = |length: usize, link: fn(Value) -> Value| {
+            let mut defs = serde_json::Map::new();
+            for index in 1..length {
+                let next = json!({"$ref": format!("#/$defs/d{}", index + 1)});
+                defs.insert(format!("d{index}"), link(next));
+            }
+            defs.insert(format!("d{length}"), json!({"type": "string"}));
+            json!({"$ref": "#/$defs/d1", "$defs": defs})
+        };
+        let links: [fn(Value) -> Value; 3] = [
+            |next| next,
+            |next| json!({"not": next}),
+            |next| json!({"items": next}),
+        ];
+        for link in links {
+            accept(&chain(50, link)).unwrap();
+            assert_eq!(refused(&chain(10_000, link)).0, Code::SchemaTooComplex);
+        }
+        // What was counted from near is too far down by a longer way.
+        let mut schema = chain(150, |next| json!({"not": next}));
+        accept(&chain(80, |next| json!({"not": next}))).unwrap();
+        schema["not"] = json!({"$ref": "#/$defs/d90"});
+        let Some(Value::String(reference)) =
+            schema.as_object_mut().and_then(|s| s.shift_remove("$ref"))
+        else {
+            panic!("a reference");
+        };
+        schema["items"] = json!({"$ref": reference});
+        assert_eq!(refused(&schema).0, Code::SchemaTooComplex);
     }
 
     #[test]

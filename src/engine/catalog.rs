@@ -377,7 +377,7 @@ fn clean_name(name: &str) -> String {
         .take(MAX_NAME)
         .collect();
     let clean = clean.trim();
-    if clean.is_empty() {
+    if clean.trim_matches('.').is_empty() {
         "document".to_owned()
     } else {
         clean.to_owned()

@@ -1,8 +1,8 @@
 //! Bodies to bytes and values, with limits.
 
-use actix_multipart::Multipart;
+use actix_multipart::{Field, Multipart};
 use actix_web::HttpRequest;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_TYPE, ContentDisposition};
 use actix_web::web::Payload;
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
@@ -48,7 +48,11 @@ pub async fn json(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
     })
 }
 
-/// The part named `file` of a multipart body, at most `limit` bytes.
+/// The part named `file` of a multipart body, at most `limit` bytes; so many again may be in
+/// other parts, which nobody wants.
+///
+/// What follows the file is read too: a body that was cut off there is refused, and an answer
+/// that is sent before the body's end is lost on its way to many clients.
 pub async fn file(request: &HttpRequest, payload: Payload, limit: usize) -> Result<File, Error> {
     if media_type(request) != "multipart/form-data" {
         return Err(Error::new(
@@ -60,31 +64,51 @@ pub async fn file(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
         ));
     }
     let mut parts = Multipart::new(request.headers(), payload);
-    for _ in 0..MAX_PARTS {
-        let Some(part) = parts.next().await else {
-            break;
-        };
+    let (mut found, mut count, mut beside) = (None, 0, 0);
+    while let Some(part) = parts.next().await {
         let part = part.map_err(|error| unreadable(&error))?;
+        count += 1;
+        if count > MAX_PARTS {
+            return Err(Error::new(
+                Code::InvalidRequest,
+                format!("The body has more than {MAX_PARTS} parts, the limit. Send only `file`."),
+            ));
+        }
         if part.name() != Some("file") {
-            drain(part, limit).await?;
-            continue;
+            beside += drain(part, limit - beside).await?;
+        } else if found.is_none() {
+            found = Some(one_file(part, limit).await?);
+        } else {
+            return Err(Error::new(
+                Code::InvalidRequest,
+                "The body has several parts `file`. Send each file in a request of its own.",
+            )
+            .at("/file", "This part is there more than once."));
         }
-        let name = part
-            .content_disposition()
-            .and_then(|header| header.get_filename());
-        let name = name.unwrap_or("document").to_owned();
-        let bytes = read(part, limit, "The file").await?;
-        // What follows is read too: an answer sent before the body's end is lost on its way.
-        while let Some(Ok(rest)) = parts.next().await {
-            drain(rest, limit).await?;
-        }
-        return Ok(File { name, bytes });
     }
-    Err(Error::new(
-        Code::InvalidRequest,
-        "The body has no part `file`. Send it as `curl -F file=@document.pdf` does.",
-    )
-    .at("/file", "This part is missing."))
+    found.ok_or_else(|| {
+        Error::new(
+            Code::InvalidRequest,
+            "The body has no part `file`. Send it as `curl -F file=@document.pdf` does.",
+        )
+        .at("/file", "This part is missing.")
+    })
+}
+
+async fn one_file(part: Field, limit: usize) -> Result<File, Error> {
+    let name = part.content_disposition().map_or_else(String::new, name_of);
+    let bytes = read(part, limit, "The file").await?;
+    Ok(File { name, bytes })
+}
+
+/// The file's name. Older clients send one that is not in ASCII in the extended form only.
+fn name_of(disposition: &ContentDisposition) -> String {
+    let extended = || {
+        let name = disposition.get_filename_ext()?;
+        Some(String::from_utf8_lossy(&name.value).into_owned())
+    };
+    let plain = disposition.get_filename().map(str::to_owned);
+    plain.or_else(extended).unwrap_or_default()
 }
 
 /// The bytes of a `data:` URL in base64; `None` for any other text.
@@ -142,23 +166,19 @@ where
     Ok(bytes.freeze())
 }
 
-/// Reads a part that nobody wants, within the same limit.
-async fn drain<S, E>(mut chunks: S, limit: usize) -> Result<(), Error>
-where
-    S: Stream<Item = Result<Bytes, E>> + Unpin,
-    E: std::fmt::Display,
-{
+/// Reads a part that nobody wants, and gives its bytes' number.
+async fn drain(mut part: Field, limit: usize) -> Result<usize, Error> {
     let mut seen = 0;
-    while let Some(chunk) = chunks.next().await {
+    while let Some(chunk) = part.next().await {
         seen += chunk.map_err(|error| unreadable(&error))?.len();
         if seen > limit {
             return Err(Error::new(
                 Code::TooLarge,
-                format!("A part is larger than {limit} bytes, the limit."),
+                format!("What is beside the file is larger than {limit} bytes, the limit."),
             ));
         }
     }
-    Ok(())
+    Ok(seen)
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> Error {

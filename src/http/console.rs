@@ -1,12 +1,13 @@
 //! The web console and the readable API reference: embedded files, nothing fetched from elsewhere.
 
+use actix_web::http::Method;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpResponse, web};
 
 use super::error::Problem;
-use super::resource;
+use super::{on, resource};
 use crate::domain::error::{Code, Error};
 
 /// Scripts and styles of this server only: whatever a document puts on the page stays text.
@@ -34,11 +35,11 @@ const FILES: &[(&str, &str, &str)] = files! {
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/", [web::get().to(root)]))
-        .service(resource("/docs", [web::get().to(docs)]))
-        .service(resource("/console/", [web::get().to(page)]))
-        .service(resource("/console/jobs/{id}", [web::get().to(page)]))
-        .service(resource("/console/{file}", [web::get().to(file)]));
+        .service(resource("/", [on(Method::GET, root)]))
+        .service(resource("/docs", [on(Method::GET, docs)]))
+        .service(resource("/console/", [on(Method::GET, page)]))
+        .service(resource("/console/jobs/{id}", [on(Method::GET, page)]))
+        .service(resource("/console/{file}", [on(Method::GET, file)]));
 }
 
 async fn root() -> HttpResponse {

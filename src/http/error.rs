@@ -6,8 +6,8 @@ use std::panic::AssertUnwindSafe;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{ALLOW, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, ResponseError};
 use futures_util::FutureExt;
@@ -70,10 +70,11 @@ pub async fn speak<B: MessageBody + 'static>(
     let mut response = match answered {
         Ok(Ok(response)) => response.map_into_boxed_body(),
         // The request is gone with the service that failed; actix answers for it.
-        Ok(Err(error)) => return Err(refused(&error, wording, &id)),
+        Ok(Err(error)) => return Err(refused(&error, &method, wording, &id)),
         Err(_) => {
             error!(request_id = id, %method, path, "http.panicked: a handler broke");
-            return Err(refused(&Problem(Error::internal()).into(), wording, &id));
+            let error = Problem(Error::internal()).into();
+            return Err(refused(&error, &method, wording, &id));
         }
     };
     let status = response.status();
@@ -82,12 +83,19 @@ pub async fn speak<B: MessageBody + 'static>(
             .response()
             .error()
             .and_then(|error| error.as_error::<Problem>());
-        let error = problem.map_or_else(|| by_status(status), |problem| problem.0.clone());
+        let allow = response.headers().get(ALLOW).cloned();
+        let error = problem.map_or_else(
+            || by_status(status, &method, allow.as_ref()),
+            |problem| problem.0.clone(),
+        );
         if status.is_server_error() {
             error!(request_id = id, %method, path, code = error.code.name(), "http.failed");
         }
         let body = body(&error, wording, &id);
         response = response.into_response(body);
+        if let Some(allow) = allow {
+            response.headers_mut().insert(ALLOW, allow);
+        }
     } else {
         info!(request_id = id, %method, path, status = status.as_u16(), "http.answered");
     }
@@ -98,9 +106,14 @@ pub async fn speak<B: MessageBody + 'static>(
 }
 
 /// An error that keeps its worded response.
-fn refused(error: &actix_web::Error, wording: Wording, id: &str) -> actix_web::Error {
+fn refused(
+    error: &actix_web::Error,
+    method: &Method,
+    wording: Wording,
+    id: &str,
+) -> actix_web::Error {
     let domain = error.as_error::<Problem>().map_or_else(
-        || by_status(error.as_response_error().status_code()),
+        || by_status(error.as_response_error().status_code(), method, None),
         |p| p.0.clone(),
     );
     let response = body(&domain, wording, id);
@@ -120,16 +133,18 @@ fn body(error: &Error, wording: Wording, id: &str) -> HttpResponse {
 }
 
 /// What the web framework refused by itself.
-fn by_status(status: StatusCode) -> Error {
+fn by_status(status: StatusCode, method: &Method, allow: Option<&HeaderValue>) -> Error {
     match status {
         StatusCode::NOT_FOUND => Error::new(
             Code::NotFound,
             "There is nothing at this address. GET /openapi.json lists what there is.",
         ),
-        StatusCode::METHOD_NOT_ALLOWED => Error::new(
-            Code::MethodNotAllowed,
-            "This route does not take this method. GET /openapi.json lists which it takes.",
-        ),
+        StatusCode::METHOD_NOT_ALLOWED => Error::new(Code::MethodNotAllowed, {
+            let methods = allow.and_then(|methods| methods.to_str().ok());
+            let shown: String = method.as_str().chars().take(40).collect();
+            let methods = methods.unwrap_or("what GET /openapi.json lists");
+            format!("`{shown}` is not taken here. This address takes {methods}.")
+        }),
         StatusCode::PAYLOAD_TOO_LARGE => {
             Error::new(Code::TooLarge, "The body is larger than the limit.")
         }

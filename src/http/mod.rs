@@ -16,13 +16,18 @@ mod query;
 mod sse;
 mod wrapped;
 
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::http::Method;
+use actix_web::http::header::ALLOW;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, Resource, Route, web};
+use actix_web::{
+    App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, Route, web,
+};
 
 use crate::domain::error::{Code, Error};
 use crate::engine::Engine;
@@ -76,24 +81,36 @@ pub fn server(
     Ok((address, server))
 }
 
-/// A path with its methods; any other method is refused in the words of the dialect.
-fn resource<const N: usize>(path: &str, routes: [Route; N]) -> Resource {
-    let resource = web::resource(path).default_service(web::route().to(not_this_method));
-    routes.into_iter().fold(resource, Resource::route)
+/// A method of a path, and what answers it.
+fn on<F, Args>(method: Method, handler: F) -> (Method, Route)
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let route = web::method(method.clone()).to(handler);
+    (method, route)
+}
+
+/// A path with its methods; any other is refused in the words of the dialect, and the header
+/// `Allow` names the ones there are (RFC 9110, 15.5.6).
+fn resource<const N: usize>(path: &str, routes: [(Method, Route); N]) -> Resource {
+    let methods = routes.each_ref().map(|(method, _)| method.as_str());
+    let allow = methods.join(", ");
+    let refuse = move || {
+        let mut refusal = HttpResponse::MethodNotAllowed();
+        ready(refusal.insert_header((ALLOW, allow.clone())).finish())
+    };
+    let resource = web::resource(path).default_service(web::route().to(refuse));
+    routes
+        .into_iter()
+        .fold(resource, |resource, (_, route)| resource.route(route))
 }
 
 async fn nothing_here() -> Result<&'static str, Problem> {
     Err(Error::new(
         Code::NotFound,
         "There is nothing at this address. GET /openapi.json lists what there is.",
-    )
-    .into())
-}
-
-async fn not_this_method() -> Result<&'static str, Problem> {
-    Err(Error::new(
-        Code::MethodNotAllowed,
-        "This route does not take this method. GET /openapi.json lists which it takes.",
     )
     .into())
 }

@@ -2,18 +2,19 @@
 
 use std::sync::LazyLock;
 
+use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 
-use super::resource;
+use super::{on, resource};
 use crate::engine::Engine;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/healthz", [web::get().to(health)]))
-        .service(resource("/readyz", [web::get().to(ready)]))
-        .service(resource("/metrics", [web::get().to(metrics)]))
-        .service(resource("/openapi.json", [web::get().to(openapi)]));
+        .service(resource("/healthz", [on(Method::GET, health)]))
+        .service(resource("/readyz", [on(Method::GET, ready)]))
+        .service(resource("/metrics", [on(Method::GET, metrics)]))
+        .service(resource("/openapi.json", [on(Method::GET, openapi)]));
 }
 
 async fn health() -> HttpResponse {

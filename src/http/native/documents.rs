@@ -1,7 +1,8 @@
 //! Documents: upload, list, look at, fetch, delete.
 
+use actix_web::http::Method;
 use actix_web::http::header::{
-    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::header::{
     Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue,
@@ -10,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::{DeletedBody, list_body};
+use crate::domain::event::BASE;
 use crate::domain::id::DocumentId;
 use crate::domain::time::Time;
 use crate::engine::Engine;
@@ -17,19 +19,19 @@ use crate::engine::ports::StoredDocument;
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
-use crate::http::{body, resource};
+use crate::http::{body, on, resource};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/documents/upload", [web::post().to(upload)]))
-        .service(resource("/documents", [web::get().to(list)]))
+        .service(resource("/documents/upload", [on(Method::POST, upload)]))
+        .service(resource("/documents", [on(Method::GET, list)]))
         .service(resource(
             "/documents/{id}",
-            [web::get().to(show), web::delete().to(delete)],
+            [on(Method::GET, show), on(Method::DELETE, delete)],
         ))
         .service(resource(
             "/documents/{id}/content",
-            [web::get().to(content)],
+            [on(Method::GET, content)],
         ));
 }
 
@@ -68,7 +70,9 @@ async fn upload(
 ) -> Result<HttpResponse, Problem> {
     let file = body::file(&request, payload, engine.max_document_bytes() as usize).await?;
     let document = engine.upload(&caller.0, &file.name, file.bytes).await?;
-    Ok(HttpResponse::Created().json(DocumentBody::from(&document)))
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, format!("{BASE}/documents/{}", document.id)))
+        .json(DocumentBody::from(&document)))
 }
 
 async fn list(
@@ -111,19 +115,27 @@ async fn content(
 ) -> Result<HttpResponse, Problem> {
     let id = DocumentId::parse(&id)?;
     let (document, bytes) = engine.document_content(&caller.0, id).await?;
-    let name = ExtendedValue {
-        charset: Charset::Ext("UTF-8".into()),
-        language_tag: None,
-        value: document.name.into_bytes(),
-    };
-    let disposition = ContentDisposition {
-        disposition: DispositionType::Attachment,
-        parameters: vec![DispositionParam::FilenameExt(name)],
-    };
+    let disposition = attachment(document.name);
     Ok(HttpResponse::Ok()
         .content_type(document.kind.media_type())
         .insert_header((CONTENT_DISPOSITION, disposition))
         .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .body(bytes))
+}
+
+/// The header that gives a download its name: as it is for clients of RFC 6266, and in ASCII for
+/// those that know only the plain form.
+fn attachment(name: String) -> ContentDisposition {
+    let plain = name.chars().map(|c| if c.is_ascii() { c } else { '_' });
+    let plain = DispositionParam::Filename(plain.collect());
+    let exact = DispositionParam::FilenameExt(ExtendedValue {
+        charset: Charset::Ext("UTF-8".into()),
+        language_tag: None,
+        value: name.into_bytes(),
+    });
+    ContentDisposition {
+        disposition: DispositionType::Attachment,
+        parameters: vec![plain, exact],
+    }
 }

@@ -1,12 +1,13 @@
 //! Jobs: start, stream, poll, result, cancel, delete.
 
+use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, LOCATION, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{DeletedBody, list_body};
+use super::{DeletedBody, in_member, list_body, refuse_others, wrong};
 use crate::domain::config::Config;
 use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{Links, Progress};
@@ -19,7 +20,7 @@ use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
 use crate::http::wrapped::wrap;
-use crate::http::{Options, body, resource, sse};
+use crate::http::{Options, body, on, resource, sse};
 
 /// Room beside an inline document in a job's body, bytes: the schema and the config.
 const BESIDE_DOCUMENT: usize = 2 << 20;
@@ -28,16 +29,25 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource(
             "/jobs",
-            [web::post().to(create), web::get().to(list)],
+            [on(Method::POST, create), on(Method::GET, list)],
         ))
         .service(resource(
             "/jobs/{id}",
-            [web::get().to(show), web::delete().to(delete)],
+            [on(Method::GET, show), on(Method::DELETE, delete)],
         ))
-        .service(resource("/jobs/{id}/results", [web::get().to(results)]))
-        .service(resource("/jobs/{id}/events", [web::get().to(events)]))
-        .service(resource("/jobs/{id}/cancel", [web::post().to(cancel)]));
+        .service(resource("/jobs/{id}/results", [on(Method::GET, results)]))
+        .service(resource("/jobs/{id}/events", [on(Method::GET, events)]))
+        .service(resource("/jobs/{id}/cancel", [on(Method::POST, cancel)]));
 }
+
+const MEMBERS: [&str; 6] = [
+    "document_id",
+    "document",
+    "schema_id",
+    "schema",
+    "config",
+    "stream",
+];
 
 /// A job's body: exactly one of each pair, and how the answer is wanted.
 struct CreateRequest {
@@ -49,28 +59,11 @@ impl TryFrom<Value> for CreateRequest {
     type Error = Error;
 
     fn try_from(body: Value) -> Result<Self, Error> {
-        const MEMBERS: [&str; 6] = [
-            "document_id",
-            "document",
-            "schema_id",
-            "schema",
-            "config",
-            "stream",
-        ];
         let Value::Object(mut members) = body else {
             return Err(wrong("", "The body must be an object."));
         };
         members.retain(|_, value| !value.is_null());
-        if let Some(name) = members
-            .keys()
-            .find(|name| !MEMBERS.contains(&name.as_str()))
-        {
-            let known = MEMBERS.join(", ");
-            return Err(wrong(
-                &format!("/{name}"),
-                &format!("There is no such member. Members are: {known}."),
-            ));
-        }
+        refuse_others(&members, &MEMBERS)?;
         let stream = match members.shift_remove("stream") {
             None => false,
             Some(Value::Bool(stream)) => stream,
@@ -128,10 +121,6 @@ fn one_of(stored: &str, inline: &str) -> Error {
         &format!("/{stored}"),
         &format!("Send exactly one of `{stored}` and `{inline}`."),
     )
-}
-
-fn wrong(pointer: &str, message: &str) -> Error {
-    Error::new(Code::InvalidRequest, format!("At `{pointer}`: {message}")).at(pointer, message)
 }
 
 #[derive(Serialize)]
@@ -244,7 +233,15 @@ async fn create(
     let limit = engine.max_document_bytes() as usize / 3 * 4 + BESIDE_DOCUMENT;
     let body = body::json(&request, payload, limit).await?;
     let CreateRequest { job, stream } = body.try_into()?;
-    let view = engine.submit(&caller.0, job).await?;
+    let inline = matches!(job.schema, SchemaSource::Inline(_));
+    let view = engine.submit(&caller.0, job).await;
+    let view = view.map_err(|error| {
+        if inline {
+            in_member(error, "schema")
+        } else {
+            error
+        }
+    })?;
     if stream {
         return match engine.follow(&caller.0, view.id, None).await? {
             Follow::Stream(follower) => Ok(sse::respond(follower, options.heartbeat)),

@@ -1,13 +1,15 @@
 //! Schemas: save, list, look at, replace, delete, check.
 
+use actix_web::http::Method;
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{DeletedBody, list_body};
+use super::{DeletedBody, in_member, list_body, refuse_others, wrong};
 use crate::domain::config::SplitterConfigs;
 use crate::domain::error::{Code, Detail, Error};
-use crate::domain::event::PlannedSubtree;
+use crate::domain::event::{BASE, PlannedSubtree};
 use crate::domain::id::SchemaId;
 use crate::domain::plan::Plan;
 use crate::domain::time::Time;
@@ -16,7 +18,7 @@ use crate::engine::{Engine, SchemaDraft};
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
-use crate::http::{body, resource};
+use crate::http::{body, on, resource};
 
 /// Bytes of a body that carries a schema: the schema's own limit and room for the rest.
 const MAX_BODY: usize = 2 << 20;
@@ -25,18 +27,20 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource(
             "/schemas",
-            [web::post().to(create), web::get().to(list)],
+            [on(Method::POST, create), on(Method::GET, list)],
         ))
-        .service(resource("/schemas/validate", [web::post().to(validate)]))
+        .service(resource("/schemas/validate", [on(Method::POST, validate)]))
         .service(resource(
             "/schemas/{id}",
             [
-                web::get().to(show),
-                web::put().to(update),
-                web::delete().to(delete),
+                on(Method::GET, show),
+                on(Method::PUT, update),
+                on(Method::DELETE, delete),
             ],
         ));
 }
+
+const MEMBERS: [&str; 4] = ["name", "description", "schema_definition", "metadata"];
 
 /// The members of a create or update body that were sent.
 struct SchemaRequest {
@@ -67,7 +71,7 @@ impl TryFrom<Value> for SchemaRequest {
                 .shift_remove("metadata")
                 .filter(|value| !value.is_null()),
         };
-        refuse_others(&members, "name, description, schema_definition, metadata")?;
+        refuse_others(&members, &MEMBERS)?;
         Ok(request)
     }
 }
@@ -161,8 +165,10 @@ async fn create(
     let schema = engine
         .create_schema(&caller.0, draft)
         .await
-        .map_err(in_body)?;
-    Ok(HttpResponse::Created().json(SchemaBody::from(&schema)))
+        .map_err(|error| in_member(error, "schema_definition"))?;
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, format!("{BASE}/schemas/{}", schema.id)))
+        .json(SchemaBody::from(&schema)))
 }
 
 async fn list(
@@ -198,7 +204,7 @@ async fn update(
     let schema = engine
         .update_schema(&caller.0, id, draft)
         .await
-        .map_err(in_body)?;
+        .map_err(|error| in_member(error, "schema_definition"))?;
     Ok(HttpResponse::Ok().json(SchemaBody::from(&schema)))
 }
 
@@ -229,7 +235,7 @@ async fn validate(
     let definition = members
         .shift_remove("schema_definition")
         .ok_or_else(|| wrong("/schema_definition", "The JSON Schema is missing."))?;
-    refuse_others(&members, "schema_definition")?;
+    refuse_others(&members, &["schema_definition"])?;
     let body = match engine.plan(&definition, SplitterConfigs::default()).await {
         Ok(plan) => json!({ "valid": true, "errors": [], "plan": PlanBody::from(plan.as_ref()) }),
         Err(error) if matches!(error.code, Code::InvalidSchema | Code::SchemaTooComplex) => {
@@ -248,34 +254,10 @@ async fn validate(
     Ok(HttpResponse::Ok().json(body))
 }
 
-/// Pointers of a schema's own faults become pointers into the body that carried it.
-fn in_body(mut error: Error) -> Error {
-    if matches!(error.code, Code::InvalidSchema | Code::SchemaTooComplex) {
-        for detail in &mut error.errors {
-            detail.pointer.insert_str(0, "/schema_definition");
-        }
-    }
-    error
-}
-
 fn take_text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
     match members.shift_remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(wrong(&format!("/{name}"), "Expected text.")),
     }
-}
-
-fn refuse_others(members: &Map<String, Value>, known: &str) -> Result<(), Error> {
-    match members.keys().next() {
-        None => Ok(()),
-        Some(name) => Err(wrong(
-            &format!("/{name}"),
-            &format!("There is no such member. Members are: {known}."),
-        )),
-    }
-}
-
-fn wrong(pointer: &str, message: &str) -> Error {
-    Error::new(Code::InvalidRequest, format!("At `{pointer}`: {message}")).at(pointer, message)
 }

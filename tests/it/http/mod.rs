@@ -1,1 +1,5 @@
+mod bombs;
+mod documents;
+mod schemas;
 mod stream;
+mod uploads;

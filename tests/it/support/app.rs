@@ -9,6 +9,7 @@ use rivulet::engine::ports::Provider;
 use rivulet::settings::{Settings, Sources};
 use serde_json::{Value, json};
 
+use super::openapi;
 use super::schemas;
 use super::sse::Stream;
 
@@ -81,6 +82,21 @@ pub struct Answer {
     pub body: Value,
 }
 
+impl Answer {
+    /// Status and `code` of a refusal.
+    pub fn refusal(&self) -> (u16, &str) {
+        let code = self.body["code"].as_str();
+        (self.status.as_u16(), code.unwrap_or("none"))
+    }
+
+    /// The places that are at fault.
+    pub fn pointers(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        let pointers = errors.map(|error| error["pointer"].as_str());
+        pointers.map(Option::unwrap).collect()
+    }
+}
+
 impl TestApp {
     pub fn start() -> Start {
         Start {
@@ -113,12 +129,15 @@ impl TestApp {
         self.client.request(method, self.url(path))
     }
 
-    /// Sends a request and holds the answer's body against the schema of that name; errors
-    /// against the schema of problems.
+    /// Sends a request and holds the answer's body against the schema of that name, errors
+    /// against the schema of problems, and both against the OpenAPI document.
     pub async fn call(&self, request: reqwest::RequestBuilder, schema: &str) -> Answer {
-        let response = request.send().await.unwrap();
+        let request = request.build().unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = self.client.execute(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body: Value = response.json().await.unwrap();
+        openapi::check(method.as_str(), &path, status.as_u16(), &headers, &body);
         if status.is_success() {
             schemas::check(schema, &body);
         } else {

@@ -2,7 +2,10 @@
 
 pub mod app;
 pub mod clock;
+pub mod openapi;
+pub mod pdf;
 pub mod provider;
+pub mod raw;
 pub mod schemas;
 pub mod sse;
 pub mod store;

@@ -1,0 +1,363 @@
+//! Schemas: save, list, look at, replace, delete, check, and what is refused.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::app::{TestApp, wide_schema};
+use crate::support::provider::{Scripted, Server};
+use crate::support::raw::{ask, request};
+
+const SCHEMAS: &str = "/v1/extract/schemas";
+const VALIDATE: &str = "/v1/extract/schemas/validate";
+
+async fn create(app: &TestApp, definition: &Value) -> Value {
+    let body = json!({"name": "Order", "schema_definition": definition});
+    let answer = app.post(SCHEMAS, &body, "schema").await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    answer.body
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_is_kept_as_it_was_sent_until_it_is_replaced_and_deleted() {
+    let app = TestApp::start().run().await;
+    // The order of members is the order of the result: it must survive.
+    let text =
+        r#"{"type": "object", "properties": {"z": {"type": "string"}, "a": {"type": "number"}}}"#;
+    let definition: Value = serde_json::from_str(text).unwrap();
+    let metadata = json!({"team": "payables", "nested": {"list": [1, null, true]}});
+    let body = json!({
+        "name": "  Order  ", "description": "What was ordered.",
+        "schema_definition": definition, "metadata": metadata,
+    });
+    let created = app.post(SCHEMAS, &body, "schema").await;
+    assert_eq!(created.status, 201);
+    let place = created.headers["location"].to_str().unwrap().to_owned();
+    let schema = app.get(&place, "schema").await.body;
+    assert_eq!(schema, created.body);
+    assert_eq!(
+        (&schema["name"], &schema["metadata"]),
+        (&json!("Order"), &metadata)
+    );
+    assert_eq!(
+        schema["schema_definition"].to_string(),
+        definition.to_string()
+    );
+    assert_eq!(schema["created_at"], schema["updated_at"]);
+
+    let put = |body: Value| app.call(app.request(Method::PUT, &place).json(&body), "schema");
+    let renamed = put(json!({"name": "Purchase", "description": null}))
+        .await
+        .body;
+    assert_eq!(
+        (&renamed["name"], &renamed["description"]),
+        (&json!("Purchase"), &Value::Null)
+    );
+    assert_eq!(
+        renamed["schema_definition"], definition,
+        "what is not sent stays"
+    );
+    assert_eq!(renamed["metadata"], metadata);
+    assert_eq!(renamed["created_at"], schema["created_at"]);
+    let refused = put(json!({"schema_definition": {"type": "money"}})).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.pointers()),
+        (422, vec!["/schema_definition/type"])
+    );
+    assert_eq!(
+        app.get(&place, "schema").await.body,
+        renamed,
+        "a refused change changes nothing"
+    );
+
+    create(&app, &json!(true)).await;
+    let list = app
+        .get(&format!("{SCHEMAS}?search=PURCH&limit=1"), "schema_list")
+        .await
+        .body;
+    assert_eq!(
+        (list["total_count"].as_u64(), &list["schemas"][0]),
+        (Some(1), &renamed)
+    );
+    let list = app
+        .get(&format!("{SCHEMAS}?limit=1"), "schema_list")
+        .await
+        .body;
+    assert_eq!(
+        (list["total_count"].as_u64(), &list["schemas"][0]["name"]),
+        (Some(2), &json!("Order"))
+    );
+    let next = format!(
+        "{SCHEMAS}?limit=1&cursor={}",
+        list["next_cursor"].as_str().unwrap()
+    );
+    assert_eq!(
+        app.get(&next, "schema_list").await.body["schemas"][0],
+        renamed
+    );
+
+    assert_eq!(app.delete(&place).await.status, 200);
+    let gone = app.get(&place, "schema").await;
+    assert_eq!(gone.refusal(), (404, "schema_not_found"));
+    assert_eq!(put(json!({"name": "x"})).await.status, 404);
+    assert_eq!(app.delete(&place).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_job_keeps_the_schema_it_began_with() {
+    let scripted = Scripted::gated();
+    let provider = Arc::new(Server(scripted.clone()));
+    let app = TestApp::start().provider(provider).run().await;
+    let id = create(&app, &wide_schema(3)).await["schema_id"].clone();
+    let body = json!({"document_id": app.document().await, "schema_id": id});
+    let mut stream = app.stream(&body).await;
+    let job = stream.headers["x-job-id"].to_str().unwrap().to_owned();
+    stream.until("job_status").await;
+    let place = format!("{SCHEMAS}/{}", id.as_str().unwrap());
+    let replaced = app
+        .request(Method::PUT, &place)
+        .json(&json!({"schema_definition": wide_schema(1)}));
+    assert_eq!(app.call(replaced, "schema").await.status, 200);
+    scripted.pass(1);
+    stream.until("subtree_result").await;
+    assert_eq!(app.delete(&place).await.status, 200);
+    scripted.pass(9);
+    assert_eq!(
+        stream.rest().await.last().unwrap().payload()["subtrees_succeeded"],
+        3
+    );
+    assert_eq!(
+        app.results(&job).await.body["results"]
+            .as_object()
+            .unwrap()
+            .len(),
+        3
+    );
+    let shown = app
+        .get(&format!("/v1/extract/jobs/{job}"), "job")
+        .await
+        .body;
+    assert_eq!(shown["schema_id"], id);
+    let refused = app.post("/v1/extract/jobs", &body, "job_created").await;
+    assert_eq!(refused.refusal(), (404, "schema_not_found"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_tells_the_plan_that_a_job_would_have_or_every_fault_by_its_place() {
+    let app = TestApp::start().run().await;
+    let definition = json!({"type": "object", "properties": {
+        "number": {"type": "string"},
+        "seller": {"$ref": "#/$defs/party"}, "buyer": {"$ref": "#/$defs/party"},
+        "lines": {"type": "array", "items": {"type": "object", "properties": {"text": {"type": "string"}}}},
+    }, "$defs": {"party": {"type": "object", "properties": {
+        "a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "string"}, "d": {"type": "string"},
+    }}}});
+    let checked = app
+        .post(
+            VALIDATE,
+            &json!({"schema_definition": definition}),
+            "schema_validation",
+        )
+        .await;
+    assert_eq!(
+        (checked.status.as_u16(), &checked.body["valid"]),
+        (200, &json!(true))
+    );
+    let plan = &checked.body["plan"];
+    let job = json!({"document": "Number: 7", "schema": definition});
+    let start = app
+        .stream(&job)
+        .await
+        .until("start")
+        .await
+        .remove(0)
+        .payload();
+    for member in ["subtrees", "total_subtrees", "total_fields"] {
+        assert_eq!(plan[member], start[member], "{member}");
+    }
+    let subtrees = plan["subtrees"].as_array().unwrap();
+    let mut paths: Vec<_> = subtrees
+        .iter()
+        .map(|s| s["path"].as_str().unwrap())
+        .collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["", "/buyer", "/lines", "/seller"]);
+
+    let faulty = json!({"type": "object", "properties": {
+        "a/b~c": {"type": "money"}, "d": {"minLength": -1}, "e": {"$ref": "#/$defs/nothing"},
+    }});
+    let checked = app
+        .post(
+            VALIDATE,
+            &json!({"schema_definition": faulty}),
+            "schema_validation",
+        )
+        .await;
+    assert_eq!(
+        (checked.status.as_u16(), &checked.body["valid"]),
+        (200, &json!(false))
+    );
+    for pointer in ["/properties/a~1b~0c/type", "/properties/d/minLength"] {
+        let at = faulty.pointer(pointer);
+        assert!(
+            at.is_some() && checked.pointers().contains(&pointer),
+            "{}",
+            checked.body
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_are_no_schema_are_refused_by_their_place() {
+    let app = TestApp::start().run().await;
+    let good = json!({"type": "object"});
+    let with = |name: &str, value: Value| {
+        let mut body = json!({"name": "x", "schema_definition": good});
+        body[name] = value;
+        body
+    };
+    let remote = json!({"properties": {"a": {"$ref": "https://schemas.example/a.json#/x"}}});
+    let at_ref = "/schema_definition/properties/a/$ref";
+    let long = "n".repeat(201);
+    let (request_fault, schema_fault) = ((400, "invalid_request"), (422, "invalid_schema"));
+    for (body, fault, pointer, says) in [
+        (json!([]), request_fault, "", "object"),
+        (
+            json!({"schema_definition": {}}),
+            request_fault,
+            "/name",
+            "name",
+        ),
+        (
+            json!({"name": "x"}),
+            request_fault,
+            "/schema_definition",
+            "missing",
+        ),
+        (with("name", json!(7)), request_fault, "/name", "text"),
+        (
+            with("name", json!("  ")),
+            request_fault,
+            "/name",
+            "1 to 200",
+        ),
+        (
+            with("name", json!(long)),
+            request_fault,
+            "/name",
+            "1 to 200",
+        ),
+        (
+            with("description", json!({})),
+            request_fault,
+            "/description",
+            "text or null",
+        ),
+        (
+            with("description", json!("d".repeat(10_001))),
+            request_fault,
+            "/description",
+            "10000",
+        ),
+        (
+            with("metadata", json!([1])),
+            request_fault,
+            "/metadata",
+            "object",
+        ),
+        (
+            with("metadata", json!({"m": "x".repeat(20_000)})),
+            request_fault,
+            "/metadata",
+            "16384",
+        ),
+        (
+            with("colour", json!(1)),
+            request_fault,
+            "/colour",
+            "name, description",
+        ),
+        (
+            with("a/b~c", json!(1)),
+            request_fault,
+            "/a~1b~0c",
+            "no such member",
+        ),
+        (
+            with("schema_definition", json!("{}")),
+            schema_fault,
+            "/schema_definition",
+            "object or a boolean",
+        ),
+        (
+            with("schema_definition", remote),
+            schema_fault,
+            at_ref,
+            "https://schemas.example/a.json",
+        ),
+    ] {
+        let refused = app.post(SCHEMAS, &body, "schema").await;
+        let got = refused.refusal();
+        assert_eq!(
+            (got, refused.pointers()),
+            (fault, vec![pointer]),
+            "{}",
+            refused.body
+        );
+        let message = refused.body["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains(says), "{message}");
+    }
+    // A name of any length is not thrown back whole.
+    let huge = app
+        .post(SCHEMAS, &with(&"h".repeat(100_000), json!(1)), "schema")
+        .await;
+    assert_eq!(huge.status, 400);
+    assert!(
+        huge.body.to_string().len() < 2_000,
+        "{}",
+        huge.body.to_string().len()
+    );
+    for path in [SCHEMAS, VALIDATE] {
+        let json = "application/json";
+        for (content_type, body, status, code, says) in [
+            (
+                json,
+                &b"{\"name\": \"x\",}"[..],
+                400,
+                "invalid_json",
+                "column 14",
+            ),
+            (json, b"", 400, "invalid_json", "EOF"),
+            (json, b"{\"name\": \"\xff\"}", 400, "invalid_json", "column"),
+            (json, &[b'['; 1_000], 400, "invalid_json", "recursion"),
+            (json, &[b' '; (2 << 20) + 1], 413, "too_large", "2097152"),
+            (
+                "text/plain",
+                b"{}",
+                415,
+                "unsupported_media_type",
+                "text/plain",
+            ),
+            (
+                "application/x-www-form-urlencoded",
+                b"{}",
+                415,
+                "unsupported_media_type",
+                "x-www-form",
+            ),
+            ("", b"{}", 415, "unsupported_media_type", "application/json"),
+        ] {
+            let answer = ask(app.app.address, &request("POST", path, content_type, body)).await;
+            assert_eq!(
+                (answer.status, &*answer.code()),
+                (status, code),
+                "{content_type}"
+            );
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains(says), "{detail}");
+        }
+    }
+    let list = app.get(SCHEMAS, "schema_list").await;
+    assert_eq!(list.body["total_count"], 0, "what is refused is not stored");
+}
