@@ -119,7 +119,8 @@ impl Walls {
         let ends = |line: &Rect| {
             let (u0, v0) = frame.turn(line.x0, line.y0);
             let (u1, v1) = frame.turn(line.x1, line.y1);
-            ((u1 - u0).abs() < (v1 - v0).abs()).then(|| ((u0 + u1) / 2.0, v0.min(v1), v0.max(v1)))
+            ((u1 - u0).abs() < (v1 - v0).abs())
+                .then(|| (f64::midpoint(u0, u1), v0.min(v1), v0.max(v1)))
         };
         let mut walls: Vec<_> = rulings.iter().filter_map(ends).collect();
         walls.sort_by(|a, b| a.0.total_cmp(&b.0));
