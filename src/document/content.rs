@@ -168,9 +168,6 @@ impl<'b> Collector<'b> {
         for (at, char) in letters().enumerate() {
             let origin = glyph.origin + step * at as f64;
             let centre = origin + step * 0.5 + glyph.up * 0.3;
-            if !self.page.contains(centre) {
-                continue;
-            }
             let character = Character {
                 char,
                 origin,

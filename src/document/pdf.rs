@@ -97,7 +97,7 @@ fn read_pages(pdf: &Pdf, limits: Limits, deadline: Instant) -> Result<Vec<PageRe
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
         budget: Budget::new(limits.glyphs, limits.page_glyphs, deadline),
-        done: Mutex::new(Vec::with_capacity(count)),
+        done: Mutex::new((0..count).map(|_| None).collect()),
     };
     let extra = cores.min(count.div_ceil(PAGES_PER_THREAD)) - 1;
     let first_error = thread::scope(|scope| {
@@ -116,9 +116,8 @@ fn read_pages(pdf: &Pdf, limits: Limits, deadline: Instant) -> Result<Vec<PageRe
         result
     });
     first_error?;
-    let mut pages = work.done.into_inner().unwrap_or_default();
-    pages.sort_by_key(|read| read.page.number);
-    Ok(pages)
+    let pages = work.done.into_inner().unwrap_or_default();
+    Ok(pages.into_iter().flatten().collect())
 }
 
 /// The pages still to read, shared by the threads that take them one at a time.
@@ -128,7 +127,7 @@ struct Work<'a> {
     next: AtomicUsize,
     failed: AtomicBool,
     budget: Budget,
-    done: Mutex<Vec<PageRead>>,
+    done: Mutex<Vec<Option<PageRead>>>,
 }
 
 impl Work<'_> {
@@ -144,7 +143,7 @@ impl Work<'_> {
             match self.page(index, &cache, &mut bold) {
                 Ok(page) => {
                     if let Ok(mut done) = self.done.lock() {
-                        done.push(page);
+                        done[index] = Some(page);
                     }
                 }
                 Err(error) => {

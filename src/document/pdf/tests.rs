@@ -140,12 +140,13 @@ fn a_replaced_font_keeps_the_widths_of_the_file() {
          /FirstChar 32/LastChar 126/Widths[{widths}]>>"
     );
     let content = "BT /F 10 Tf 20 80 Td (MTWTF--) Tj ET BT /F 10 Tf 80 80 Td (M) Tj ET \
-                   BT /F 10 Tf 86.02 80 Td (W) Tj ET";
+                   BT /F 10 Tf 86.02 80 Td (W) Tj ET BT /F 10 Tf 20 50 Td (mmmmm) Tj ET";
     let bytes = String::from_utf8(document_with(content, "", &[font])).unwrap();
     let helvetica = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>";
     let page = page(bytes.replace(helvetica, "6 0 R").as_bytes());
-    assert_eq!(page.text, "MTWTF-- MW");
+    assert_eq!(page.text, "MTWTF-- MW\nmmmmm");
     assert_eq!(place(&page, "MTWTF--"), [20, 12, 62, 22]);
+    assert_eq!(place(&page, "mmmmm"), [20, 42, 50, 52]);
 }
 
 #[test]
@@ -313,6 +314,16 @@ fn rows_of_a_table_or_form_stay_lines() {
         page.text.lines().next(),
         Some("Consulting hours for project 0 8 h 1,200.00")
     );
+}
+
+#[test]
+fn columns_of_short_cells_stay_rows_even_when_all_are_of_one_width() {
+    let rows = (0..10).map(|line| {
+        let y = 88 - 8 * line;
+        format!("BT /F 6 Tf 10 {y} Td (Muster AG {line}) Tj 100 0 Td (Berlin {line} Mitte) Tj ET")
+    });
+    let page = page(&document(&rows.collect::<Vec<_>>().join(" ")));
+    assert_eq!(page.text.lines().nth(1), Some("Muster AG 1 Berlin 1 Mitte"));
 }
 
 #[test]
