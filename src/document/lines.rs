@@ -157,7 +157,6 @@ fn gutters(lines: &[Line]) -> Vec<f64> {
         bins.push((count, first - 0.5));
         at += count;
     }
-    // What stands left of the leftmost column is no gutter.
     bins.retain(|(count, _)| *count >= COLUMN_LINES / 2);
     bins.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     bins.truncate(MOST);

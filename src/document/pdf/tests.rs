@@ -449,6 +449,31 @@ fn what_is_over_a_limit_is_too_complex_and_names_the_limit() {
 }
 
 #[test]
+fn a_glyph_that_stands_for_many_letters_counts_as_many() {
+    let letters = "0061".repeat(30);
+    let map = format!(
+        "1 begincodespacerange <00> <ff> endcodespacerange 1 beginbfchar <41> <{letters}> endbfchar"
+    );
+    let font = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 7 0 R>>".to_owned();
+    let bytes = document_with(
+        "BT /F 10 Tf 20 80 Td (A) Tj ET",
+        "",
+        &[font, stream("", &map)],
+    );
+    let helvetica = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>";
+    let bytes = String::from_utf8(bytes)
+        .unwrap()
+        .replace(helvetica, "6 0 R");
+    assert_eq!(page(bytes.as_bytes()).text, "a".repeat(30));
+    let limits = Limits {
+        glyphs: 29,
+        ..LIMITS
+    };
+    let error = read_within(bytes.as_bytes(), limits).unwrap_err();
+    assert_eq!(error.code, Code::DocumentTooComplex);
+}
+
+#[test]
 fn many_pages_come_in_order() {
     let mut objects = vec!["<</Type/Catalog/Pages 2 0 R>>".to_owned(), String::new()];
     let mut kids = Vec::new();
