@@ -164,13 +164,12 @@ impl<'b> Collector<'b> {
     fn place(&mut self, glyph: &Placed, text: &str, hidden: bool) {
         let (clip, cell) = self.clips.last().copied().unwrap_or((self.page, 0));
         let letters = || text.chars().flat_map(plain).take(MAX_CHARS_PER_GLYPH);
-        let step = glyph.advance / letters().count() as f64;
+        let count = letters().count();
+        self.count_glyphs(count.saturating_sub(1));
+        let step = glyph.advance / count as f64;
         for (at, char) in letters().enumerate() {
             let origin = glyph.origin + step * at as f64;
             let centre = origin + step * 0.5 + glyph.up * 0.3;
-            if !self.page.contains(centre) {
-                continue;
-            }
             let character = Character {
                 char,
                 origin,

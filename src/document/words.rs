@@ -119,7 +119,8 @@ impl Walls {
         let ends = |line: &Rect| {
             let (u0, v0) = frame.turn(line.x0, line.y0);
             let (u1, v1) = frame.turn(line.x1, line.y1);
-            ((u1 - u0).abs() < (v1 - v0).abs()).then(|| ((u0 + u1) / 2.0, v0.min(v1), v0.max(v1)))
+            ((u1 - u0).abs() < (v1 - v0).abs())
+                .then(|| (f64::midpoint(u0, u1), v0.min(v1), v0.max(v1)))
         };
         let mut walls: Vec<_> = rulings.iter().filter_map(ends).collect();
         walls.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -129,11 +130,14 @@ impl Walls {
     /// Whether a ruling stands where `left` ends and `right` begins: the text of a cell may run
     /// over the ruling, but the next cell's begins behind it.
     fn part(&self, left: &Piece, right: &Piece) -> bool {
+        /// No table has more rulings in one place; looking at all would let a page be slow.
+        const MOST: usize = 256;
         let from = left.end.min(right.start) - 0.15 * left.size;
         let to = right.start + 0.03 * right.size;
         let middle = right.baseline - 0.3 * right.size;
         let first = self.0.partition_point(|wall| wall.0 < from);
-        let mut between = self.0[first..].iter().take_while(|wall| wall.0 <= to);
+        let near = self.0[first..].iter().take(MOST);
+        let mut between = near.take_while(|wall| wall.0 <= to);
         // Rulings also run through words that stand across two cells.
         let is_low = |char: Option<char>| char.is_some_and(char::is_lowercase);
         let inside = is_low(left.text.chars().next_back()) && is_low(right.text.chars().next());

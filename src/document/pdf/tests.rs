@@ -132,6 +132,24 @@ fn text_drawn_twice_for_a_bold_look_is_read_once() {
 }
 
 #[test]
+fn a_replaced_font_keeps_the_widths_of_the_file() {
+    // Lucida Console is not embedded: its stand-in has other widths and is stretched to these.
+    let widths = vec!["602"; 95].join(" ");
+    let font = format!(
+        "<</Type/Font/Subtype/TrueType/BaseFont/LucidaConsole/Encoding/WinAnsiEncoding\
+         /FirstChar 32/LastChar 126/Widths[{widths}]>>"
+    );
+    let content = "BT /F 10 Tf 20 80 Td (MTWTF--) Tj ET BT /F 10 Tf 80 80 Td (M) Tj ET \
+                   BT /F 10 Tf 86.02 80 Td (W) Tj ET BT /F 10 Tf 20 50 Td (mmmmm) Tj ET";
+    let bytes = String::from_utf8(document_with(content, "", &[font])).unwrap();
+    let helvetica = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>";
+    let page = page(bytes.replace(helvetica, "6 0 R").as_bytes());
+    assert_eq!(page.text, "MTWTF-- MW\nmmmmm");
+    assert_eq!(place(&page, "MTWTF--"), [20, 12, 62, 22]);
+    assert_eq!(place(&page, "mmmmm"), [20, 42, 50, 52]);
+}
+
+#[test]
 fn cells_that_touch_or_overlap_stay_words_of_their_own() {
     let content = "BT /F 10 Tf 20 80 Td (Description) Tj ET BT /F 8 Tf 60 80 Td (2024) Tj ET";
     assert_eq!(text(content), "Description 2024");
@@ -249,9 +267,8 @@ fn strokes_thin_boxes_and_borders_are_rules() {
 
 #[test]
 fn a_dashed_line_of_boxes_is_one_rule() {
-    let dashes: String = (0..40)
-        .map(|at| format!("{} 50 4.5 0.5 re f ", 10 + at * 5))
-        .collect();
+    let dashes = (0..40).map(|at| format!("{} 50 4.5 0.5 re f ", 10 + at * 5));
+    let dashes = dashes.collect::<Vec<_>>().concat();
     let page = page(&document(&format!(
         "{dashes} BT /F 10 Tf 60 80 Td (Total) Tj ET"
     )));
@@ -260,15 +277,19 @@ fn a_dashed_line_of_boxes_is_one_rule() {
 
 #[test]
 fn columns_of_running_text_are_read_one_after_the_other() {
-    let mut content =
-        String::from("BT /F 6 Tf 10 95 Td (A heading over both columns of text) Tj ET ");
-    for line in 0..10 {
+    let heading = "BT /F 6 Tf 10 95 Td (A heading over both columns of text) Tj ET".to_owned();
+    let rows = (0..10).map(|line| {
         let y = 88 - 8 * line;
-        for (x, side) in [(10, "left"), (105, "right")] {
-            content +=
-                &format!("BT /F 6 Tf {x} {y} Td (the {side} side goes on line {line}) Tj ET ");
-        }
-    }
+        format!(
+            "BT /F 6 Tf 10 {y} Td (the left side goes on line {line}) Tj \
+             95 0 Td (the right side goes on line {line}) Tj ET"
+        )
+    });
+    let content = [heading]
+        .into_iter()
+        .chain(rows)
+        .collect::<Vec<_>>()
+        .join(" ");
     let page = page(&document(&content));
     let lines: Vec<_> = page.text.lines().collect();
     assert_eq!(lines[0], "A heading over both columns of text");
@@ -279,20 +300,30 @@ fn columns_of_running_text_are_read_one_after_the_other() {
 
 #[test]
 fn rows_of_a_table_or_form_stay_lines() {
-    let mut content = String::new();
-    for line in 0..10 {
+    let rows = (0..10).map(|line| {
         let y = 88 - 8 * line;
-        content += &format!(
-            "BT /F 6 Tf 10 {y} Td (Consulting hours for project {line}) Tj ET \
-             BT /F 6 Tf 120 {y} Td (8 h) Tj 40 0 Td (1,200.00) Tj ET "
-        );
-    }
+        format!(
+            "BT /F 6 Tf 10 {y} Td (Consulting hours for project {line}) Tj \
+             110 0 Td (8 h) Tj 40 0 Td (1,200.00) Tj ET"
+        )
+    });
+    let content = rows.collect::<Vec<_>>().join(" ");
     let page = page(&document(&content));
     assert_eq!(page.lines.len(), 10);
     assert_eq!(
         page.text.lines().next(),
         Some("Consulting hours for project 0 8 h 1,200.00")
     );
+}
+
+#[test]
+fn columns_of_short_cells_stay_rows_even_when_all_are_of_one_width() {
+    let rows = (0..10).map(|line| {
+        let y = 88 - 8 * line;
+        format!("BT /F 6 Tf 10 {y} Td (Muster AG {line}) Tj 100 0 Td (Berlin {line} Mitte) Tj ET")
+    });
+    let page = page(&document(&rows.collect::<Vec<_>>().join(" ")));
+    assert_eq!(page.text.lines().nth(1), Some("Muster AG 1 Berlin 1 Mitte"));
 }
 
 #[test]
@@ -330,6 +361,25 @@ fn broken_files_are_corrupt() {
         let error = refusal(bytes);
         assert_eq!(error.code, Code::DocumentCorrupt, "{error}");
     }
+}
+
+#[test]
+fn a_page_whose_content_is_lost_is_corrupt_and_not_blank() {
+    let text = "BT /F 10 Tf 20 80 Td (Total) Tj ET";
+    for contents in ["99 0 R", "[4 0 R 99 0 R]", "6 0 R", "[4 0 R 6 0 R]"] {
+        let broken = stream("/Filter/DCTDecode", "no picture");
+        let bytes = document_with(text, "", &[broken]);
+        let bytes = String::from_utf8(bytes).unwrap();
+        let bytes = bytes.replacen("/Contents 4 0 R", &format!("/Contents {contents}"), 1);
+        let error = refusal(bytes.as_bytes());
+        assert_eq!(error.code, Code::DocumentCorrupt, "{contents}: {error}");
+        assert!(error.detail.contains("the content of page 1"), "{error}");
+    }
+    let claimed = file(&[
+        "<</Type/Catalog/Pages 2 0 R>>".into(),
+        "<</Type/Pages/Kids[9 0 R]/Count 1>>".into(),
+    ]);
+    assert_eq!(refusal(&claimed).code, Code::DocumentCorrupt);
 }
 
 #[test]
@@ -399,11 +449,36 @@ fn what_is_over_a_limit_is_too_complex_and_names_the_limit() {
 }
 
 #[test]
+fn a_glyph_that_stands_for_many_letters_counts_as_many() {
+    let letters = "0061".repeat(30);
+    let map = format!(
+        "1 begincodespacerange <00> <ff> endcodespacerange 1 beginbfchar <41> <{letters}> endbfchar"
+    );
+    let font = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 7 0 R>>".to_owned();
+    let bytes = document_with(
+        "BT /F 10 Tf 20 80 Td (A) Tj ET",
+        "",
+        &[font, stream("", &map)],
+    );
+    let helvetica = "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>";
+    let bytes = String::from_utf8(bytes)
+        .unwrap()
+        .replace(helvetica, "6 0 R");
+    assert_eq!(page(bytes.as_bytes()).text, "a".repeat(30));
+    let limits = Limits {
+        glyphs: 29,
+        ..LIMITS
+    };
+    let error = read_within(bytes.as_bytes(), limits).unwrap_err();
+    assert_eq!(error.code, Code::DocumentTooComplex);
+}
+
+#[test]
 fn many_pages_come_in_order() {
     let mut objects = vec!["<</Type/Catalog/Pages 2 0 R>>".to_owned(), String::new()];
-    let mut kids = String::new();
+    let mut kids = Vec::new();
     for number in 1..=40 {
-        kids += &format!("{} 0 R ", objects.len() + 1);
+        kids.push(format!("{} 0 R", objects.len() + 1));
         objects.push(format!(
             "<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 100]/Contents {} 0 R\
              /Resources <</Font <</F <</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>",
@@ -412,7 +487,7 @@ fn many_pages_come_in_order() {
         let content = format!("BT /F 10 Tf 20 80 Td (Page {number}) Tj ET");
         objects.push(stream("", &content));
     }
-    objects[1] = format!("<</Type/Pages/Kids[{kids}]/Count 40>>");
+    objects[1] = format!("<</Type/Pages/Kids[{}]/Count 40>>", kids.join(" "));
     let pages = read(&file(&objects)).unwrap();
     let texts: Vec<_> = pages.iter().map(|page| page.text.clone()).collect();
     let wanted: Vec<_> = (1..=40).map(|number| format!("Page {number}")).collect();
