@@ -61,6 +61,7 @@ fn plan(schema: Value) -> Plan {
         context: vec![],
     };
     Plan {
+        shells: Vec::new(),
         subtrees: vec![Arc::new(subtree)],
     }
 }
