@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use hayro_interpret::kurbo::Rect;
+use hayro_interpret::kurbo::{Point, Rect};
 
 use super::content::Character;
 use super::lines;
@@ -312,28 +312,29 @@ fn without_duplicates(characters: Vec<Character>) -> Vec<Character> {
     /// Looked at per cell, so that a page of nothing but one place stays cheap.
     const MOST: usize = 8;
     let cell = |at: f64| (at / CELL).floor() as i32;
-    let mut seen: HashMap<(char, i32, i32), Vec<(f64, f64)>> = HashMap::new();
+    let mut seen: HashMap<(char, i32, i32), Vec<(Point, u32)>> = HashMap::new();
     let mut kept = Vec::with_capacity(characters.len());
     for character in characters {
         if character.char == ' ' {
             kept.push(character);
             continue;
         }
-        let (x, y) = (character.origin.x, character.origin.y);
+        let Point { x, y } = character.origin;
         let near = (0.1 * f64::from(character.size)).min(CELL);
+        // Inside one string equal letters that stand close are letters: of a ligature, say.
+        let is_same = |(place, run): &(Point, u32)| {
+            *run != character.run && (place.x - x).abs() < near && (place.y - y).abs() < near
+        };
         let stands_at = |column, row| {
             seen.get(&(character.char, column, row))
-                .is_some_and(|places: &Vec<_>| {
-                    let mut places = places.iter().rev().take(MOST);
-                    places.any(|(a, b)| f64::abs(a - x) < near && f64::abs(b - y) < near)
-                })
+                .is_some_and(|places| places.iter().rev().take(MOST).any(is_same))
         };
         let twice = (cell(x - near)..=cell(x + near))
             .any(|column| (cell(y - near)..=cell(y + near)).any(|row| stands_at(column, row)));
         if !twice {
             seen.entry((character.char, cell(x), cell(y)))
                 .or_default()
-                .push((x, y));
+                .push((character.origin, character.run));
             kept.push(character);
         }
     }
