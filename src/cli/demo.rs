@@ -43,7 +43,7 @@ pub struct Args {
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let mut scratch = Scratch::new("demo");
     let sources = Sources::environment()
-        .by_default("log", "warn")
+        .by_default("log", "warn,actix_server=off")
         .with("bind", "127.0.0.1:0")
         .with("data", scratch.path().display());
     let settings = Settings::load(sources)?;
