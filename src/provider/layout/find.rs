@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use crate::domain::document::Document;
 
+use super::kind::Kind;
 use super::label::{Label, Labels, Mark, Phrase};
 use super::page::{Cell, Sheet, Span, words};
 use super::query::is_known;
-use super::schema::{Kind, Leaf};
+use super::schema::Leaf;
 use super::text::tokens;
 use super::value::{Habits, Read, Side, read};
 
