@@ -128,6 +128,15 @@ impl<'d> Source<'d> {
             };
             return Some(found.scaled(place, "follows its label"));
         }
+        // `Plaintiff,` stands behind the name it is about, not before it.
+        let trails = label.mark == Mark::Whole
+            && self
+                .words(cell.span)
+                .last()
+                .is_some_and(|word| word.ends_with(','));
+        if trails && matches!(leaf.kind, Kind::Text | Kind::Name) {
+            return None;
+        }
         if let Some(above) = self.captioned(leaf, label, side) {
             return Some(above.scaled(0.9, "above its caption"));
         }
