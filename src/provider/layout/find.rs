@@ -271,6 +271,15 @@ impl<'d> Source<'d> {
             if self.is_label(cell) {
                 break;
             }
+            // `Governing law ........ 19` is a line of contents: the leader is left out of cells.
+            let led = cell.span.first > sheet.cells[index].span.last + 1;
+            let page = self
+                .words(cell.span)
+                .iter()
+                .all(|word| word.len() <= 3 && word.parse::<u32>().is_ok());
+            if led && page && matches!(leaf.kind, Kind::Text | Kind::Name | Kind::Identifier) {
+                break;
+            }
             if let Some(found) = self.read(leaf, cell.span, side) {
                 let known = best.as_ref().map_or(0.0, |best| best.confidence);
                 if found.confidence > known {
