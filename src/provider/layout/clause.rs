@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::date;
 use super::find::{Found, Source};
+use super::kind::Kind;
 use super::lexicon::lexicon;
 use super::page::{Span, bare};
 use super::query::Phrases;
-use super::schema::{Kind, Leaf};
+use super::schema::Leaf;
 use super::text::{Pattern, fold, pattern, tokens};
 use super::value::{Side, read};
 
@@ -240,7 +241,7 @@ impl Source<'_> {
                         text,
                         flow.word_at(start),
                         flow.word_at(end.saturating_sub(1)),
-                    ))
+                    ));
                 }
             }
         }

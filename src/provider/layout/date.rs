@@ -108,11 +108,14 @@ fn year(text: &str) -> Option<i32> {
     })
 }
 
+/// What the groups of a pattern say.
+type Reading<'r> = &'r dyn Fn(&Captures<'_>) -> Option<Date>;
+
 /// Every date in a folded text from left to right, none over another.
 fn scan(text: &str, order: Order) -> Vec<Found> {
     let mut all: Vec<Found> = Vec::new();
     let number = |text: &str| text.parse::<u32>().unwrap_or(0);
-    let readings: [(&Pattern, &dyn Fn(&Captures<'_>) -> Option<Date>); 4] = [
+    let readings: [(&Pattern, Reading<'_>); 4] = [
         (&ISO, &|c| {
             Date::new(year(&c[1])?, number(&c[2]), number(&c[3]))
         }),

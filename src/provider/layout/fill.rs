@@ -9,31 +9,30 @@ use crate::domain::evidence::{Attribution, Attributions, quote_words};
 use crate::domain::pointer::Pointer;
 
 use super::find::{Found, Source};
-use super::grid::{self, Grid};
+use super::header::Header;
+use super::kind::Kind;
 use super::label::Phrase;
 use super::lexicon::lexicon;
-use super::list;
-use super::page::{Span, text_of};
 use super::party::{self, Party, Role};
 use super::query::{self, Phrases};
-use super::schema::{Field, Form, Kind, Leaf};
-use super::table::{self, Header, Record, Wanted};
+use super::rows::count_alike;
+use super::schema::{Field, Form, Leaf};
 use super::text::{fold, name_words, tokens};
-use super::value::{Side, read};
+use super::value::Side;
 
 /// Fills one subtree.
 pub(super) struct Filler<'d> {
-    source: Source<'d>,
+    pub source: Source<'d>,
     attributions: Attributions,
     /// How many arrays of the subtree ask for items of the same leaves.
-    alike: HashMap<String, usize>,
+    pub alike: HashMap<String, usize>,
     /// The headers that answer them.
-    headers: HashMap<String, Vec<Header>>,
+    pub headers: HashMap<String, Vec<Header>>,
 }
 
 /// An enclosing object: what it is called, and its block of the page if it is a party.
 #[derive(Default, Clone)]
-struct Owner {
+pub(super) struct Owner {
     phrases: Phrases,
     /// A party is one of several on the page: what is asked of it must be its own.
     is_party: bool,
@@ -42,7 +41,7 @@ struct Owner {
 }
 
 /// The enclosing objects, the nearest last.
-type Owners = Vec<Rc<Owner>>;
+pub(super) type Owners = Vec<Rc<Owner>>;
 
 /// The value of the subtree and where each of its leaves was read.
 pub(super) fn fill(source: Source<'_>, root: &Field, context: &[String]) -> (Value, Attributions) {
@@ -150,7 +149,7 @@ impl Filler<'_> {
         if let Some(law) = self.source.law_of(leaf, &query::own(field)) {
             return Some(law);
         }
-        let mut best = self.labelled(leaf, &self.phrases(field, owners).list(), Side::Any);
+        let mut best = self.labelled(leaf, &Self::phrases(field, owners).list(), Side::Any);
         if let (Kind::Date { .. }, Some((side, phrases))) = (leaf.kind, query::range(field)) {
             best = better(best, self.labelled(leaf, &phrases.list(), side));
         }
@@ -252,7 +251,7 @@ impl Filler<'_> {
     }
 
     /// The labels of a field: its own, and its own with those of its owner.
-    fn phrases(&self, field: &Field, owners: &Owners) -> Phrases {
+    pub(super) fn phrases(field: &Field, owners: &Owners) -> Phrases {
         let own = query::own(field);
         let mut all = own.clone();
         if let Some(owner) = owners.last() {
@@ -261,233 +260,8 @@ impl Filler<'_> {
         all
     }
 
-    fn array(
-        &mut self,
-        field: &Field,
-        item: &Field,
-        most: usize,
-        at: &Pointer,
-        owners: &Owners,
-    ) -> Option<Value> {
-        let rows = match &item.form {
-            Form::Object(fields) if fields.iter().any(is_matrix) => self.tables(fields, most, at),
-            Form::Object(_) => self.rows(field, item, most, at),
-            Form::Array { item: cell, .. } if matches!(cell.form, Form::Leaf(_)) => {
-                let largest = grid::grids(&self.source)
-                    .into_iter()
-                    .max_by_key(|grid| grid.rows.len());
-                largest.map_or_else(Vec::new, |grid| self.matrix(&grid, cell, most, at))
-            }
-            Form::Leaf(leaf) => self.scalars(field, leaf, most, at, owners),
-            _ => Vec::new(),
-        };
-        (!rows.is_empty()).then_some(Value::Array(rows))
-    }
-
-    /// Every table of the document, for items that hold the rows of a table as lists of cells.
-    fn tables(&mut self, fields: &[Field], most: usize, at: &Pointer) -> Vec<Value> {
-        let mut tables = Vec::new();
-        for grid in grid::grids(&self.source).into_iter().take(most) {
-            let at = at.index(tables.len());
-            let mut map = Map::new();
-            for field in fields {
-                let at = at.join(&field.name);
-                let value = match &field.form {
-                    Form::Array { item, most } if is_matrix(field) => match &item.form {
-                        Form::Array { item: cell, .. } => {
-                            Some(Value::Array(self.matrix(&grid, cell, *most, &at)))
-                        }
-                        _ => None,
-                    },
-                    Form::Leaf(leaf)
-                        if tokens(&name_words(&field.name))
-                            .iter()
-                            .any(|token| token == "page") =>
-                    {
-                        self.page_of(&grid, leaf, &at)
-                    }
-                    _ => None,
-                };
-                if let Some(value) = value.or_else(|| field.empty()) {
-                    map.insert(field.name.clone(), value);
-                }
-            }
-            tables.push(Value::Object(map));
-        }
-        tables
-    }
-
-    /// The number of the page a table stands on; its first cell is the evidence.
-    fn page_of(&mut self, grid: &Grid, leaf: &Leaf, at: &Pointer) -> Option<Value> {
-        let value = Value::from(self.source.document.pages.get(grid.page)?.number);
-        let span = *grid.rows.iter().flatten().flatten().next()?;
-        leaf.takes(&value).then(|| {
-            let found = Found {
-                value,
-                spans: vec![span],
-                confidence: 0.9,
-                how: "the page of the table",
-            };
-            self.keep(found, at)
-        })
-    }
-
-    fn matrix(&mut self, grid: &Grid, cell: &Field, most: usize, at: &Pointer) -> Vec<Value> {
-        let Form::Leaf(leaf) = &cell.form else {
-            return Vec::new();
-        };
-        let mut rows = Vec::new();
-        for (index, row) in grid.rows.iter().take(most).enumerate() {
-            let at = at.index(index);
-            let mut cells = Vec::new();
-            for (column, spans) in row.iter().enumerate() {
-                let text = Value::String(text_of(self.source.document, spans));
-                if !leaf.takes(&text) {
-                    return Vec::new();
-                }
-                if !spans.is_empty() {
-                    let found = Found {
-                        value: text.clone(),
-                        spans: spans.clone(),
-                        confidence: 0.7,
-                        how: "in its cell of the table",
-                    };
-                    self.keep(found, &at.index(column));
-                }
-                cells.push(text);
-            }
-            rows.push(Value::Array(cells));
-        }
-        rows
-    }
-
-    /// The rows of a table, or of a list that says as much.
-    fn rows(&mut self, field: &Field, item: &Field, most: usize, at: &Pointer) -> Vec<Value> {
-        let signature = Wanted::signature(item);
-        let alike = self.alike.get(&signature).copied().unwrap_or(0);
-        let wanted = Wanted::of(item);
-        let near = (alike > 1).then(|| query::owner(field));
-        let headers = self
-            .headers
-            .entry(signature)
-            .or_insert_with(|| table::headers(&self.source, &wanted));
-        let mut records = table::records(&self.source, &wanted, headers, near.as_ref());
-        if records.is_empty() && alike <= 1 {
-            records = list::lines(&self.source, &wanted);
-        }
-        self.values(item, &wanted, records, most, at)
-    }
-
-    fn values(
-        &mut self,
-        item: &Field,
-        wanted: &Wanted<'_>,
-        records: Vec<Record>,
-        most: usize,
-        at: &Pointer,
-    ) -> Vec<Value> {
-        let mut rows = Vec::new();
-        for (index, record) in records.into_iter().take(most).enumerate() {
-            let mut found: HashMap<*const Field, Found> = HashMap::new();
-            for ((field, _), value) in wanted.leaves.iter().zip(record) {
-                if let Some(value) = value {
-                    found.insert(std::ptr::from_ref(*field), value);
-                }
-            }
-            let row = self.record(item, &mut found, "", &at.index(index));
-            rows.push(row.unwrap_or(Value::Null));
-        }
-        rows
-    }
-
-    /// The items of a list under the array's label.
-    fn scalars(
-        &mut self,
-        field: &Field,
-        leaf: &Leaf,
-        most: usize,
-        at: &Pointer,
-        owners: &Owners,
-    ) -> Vec<Value> {
-        let phrases = self.phrases(field, owners);
-        let mut rows = Vec::new();
-        if phrases
-            .weight(&tokens("parties"))
-            .is_some_and(|weight| weight >= 0.7)
-        {
-            for found in self.source.parties(leaf).into_iter().take(most) {
-                let value = self.keep(found, &at.index(rows.len()));
-                rows.push(value);
-            }
-            return rows;
-        }
-        for span in list::bullets(&self.source, &phrases) {
-            let words = self.source.words(span);
-            let read = read(leaf, &words, self.source.habits(), Side::Any);
-            if let Some(read) = read.filter(|_| rows.len() < most) {
-                let span = Span {
-                    page: span.page,
-                    first: span.first + read.first,
-                    last: span.first + read.last,
-                };
-                let found = Found {
-                    value: read.value,
-                    spans: vec![span],
-                    confidence: 0.8,
-                    how: "in the list under its label",
-                };
-                let value = self.keep(found, &at.index(rows.len()));
-                rows.push(value);
-            }
-        }
-        rows
-    }
-
-    /// Puts what a row holds into the item's shape. `owner` is what tells the row from others,
-    /// for lists that stand elsewhere under its name.
-    fn record(
-        &mut self,
-        field: &Field,
-        found: &mut HashMap<*const Field, Found>,
-        owner: &str,
-        at: &Pointer,
-    ) -> Option<Value> {
-        match &field.form {
-            Form::Object(fields) => {
-                let named = fields.iter().find_map(|child| match &child.form {
-                    Form::Leaf(leaf) if leaf.kind == Kind::Identifier => found
-                        .get(&std::ptr::from_ref(child))?
-                        .value
-                        .as_str()
-                        .map(str::to_owned),
-                    _ => None,
-                });
-                let owner = named.as_deref().unwrap_or(owner);
-                let mut map = Map::new();
-                for child in fields {
-                    let value = self.record(child, found, owner, &at.join(&child.name));
-                    if let Some(value) = value.or_else(|| child.empty()) {
-                        map.insert(child.name.clone(), value);
-                    }
-                }
-                Some(Value::Object(map))
-            }
-            Form::Leaf(_) => {
-                let found = found.remove(&std::ptr::from_ref(field))?;
-                Some(self.keep(found, at))
-            }
-            Form::Array { item, most } => {
-                let wanted = Wanted::of(item);
-                let records = list::pairs(&self.source, &wanted, owner);
-                let rows = self.values(item, &wanted, records, *most, at);
-                (!rows.is_empty()).then_some(Value::Array(rows))
-            }
-            Form::Closed => None,
-        }
-    }
-
     /// Notes where a value was read and hands it on.
-    fn keep(&mut self, found: Found, at: &Pointer) -> Value {
+    pub(super) fn keep(&mut self, found: Found, at: &Pointer) -> Value {
         let document = self.source.document;
         let quotes = found
             .spans
@@ -512,24 +286,6 @@ impl Filler<'_> {
         );
         found.value
     }
-}
-
-fn count_alike(field: &Field, alike: &mut HashMap<String, usize>) {
-    match &field.form {
-        Form::Object(fields) => fields.iter().for_each(|field| count_alike(field, alike)),
-        Form::Array { item, .. } if matches!(item.form, Form::Object(_)) => {
-            *alike.entry(Wanted::signature(item)).or_default() += 1;
-        }
-        _ => {}
-    }
-}
-
-/// Whether a field holds the rows of a table as lists of cells.
-fn is_matrix(field: &Field) -> bool {
-    let Form::Array { item, .. } = &field.form else {
-        return false;
-    };
-    matches!(&item.form, Form::Array { item, .. } if matches!(item.form, Form::Leaf(_)))
 }
 
 fn better(a: Option<Found>, b: Option<Found>) -> Option<Found> {

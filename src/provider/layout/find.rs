@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use crate::domain::document::Document;
 
+use super::kind::Kind;
 use super::label::{Label, Labels, Mark, Phrase};
 use super::page::{Cell, Sheet, Span, words};
 use super::query::is_known;
-use super::schema::{Kind, Leaf};
+use super::schema::Leaf;
 use super::text::tokens;
 use super::value::{Habits, Read, Side, read};
 
@@ -126,6 +127,15 @@ impl<'d> Source<'d> {
                 _ => 0.9,
             };
             return Some(found.scaled(place, "follows its label"));
+        }
+        // `Plaintiff,` stands behind the name it is about, not before it.
+        let trails = label.mark == Mark::Whole
+            && self
+                .words(cell.span)
+                .last()
+                .is_some_and(|word| word.ends_with(','));
+        if trails && matches!(leaf.kind, Kind::Text | Kind::Name) {
+            return None;
         }
         if let Some(above) = self.captioned(leaf, label, side) {
             return Some(above.scaled(0.9, "above its caption"));
@@ -259,6 +269,15 @@ impl<'d> Source<'d> {
             .take(reach)
         {
             if self.is_label(cell) {
+                break;
+            }
+            // `Governing law ........ 19` is a line of contents: the leader is left out of cells.
+            let led = cell.span.first > sheet.cells[index].span.last + 1;
+            let page = self
+                .words(cell.span)
+                .iter()
+                .all(|word| word.len() <= 3 && word.parse::<u32>().is_ok());
+            if led && page && matches!(leaf.kind, Kind::Text | Kind::Name | Kind::Identifier) {
                 break;
             }
             if let Some(found) = self.read(leaf, cell.span, side) {

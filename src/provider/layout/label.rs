@@ -256,15 +256,15 @@ fn readings(words: &[&str]) -> Vec<(Vec<String>, f32)> {
     };
     let text = words.join(" ");
     add(&text, 1.0);
-    if let (Some(open), Some(close)) = (text.find('('), text.rfind(')')) {
-        if open < close {
-            add(&format!("{} {}", &text[..open], &text[close + 1..]), 0.97);
-        }
+    if let (Some(open), Some(close)) = (text.find('('), text.rfind(')'))
+        && open < close
+    {
+        add(&format!("{} {}", &text[..open], &text[close + 1..]), 0.97);
     }
-    if let Some((head, _)) = text.split_once(',') {
-        if tokens(head).len() >= 2 {
-            add(head, 0.93);
-        }
+    if let Some((head, _)) = text.split_once(',')
+        && tokens(head).len() >= 2
+    {
+        add(head, 0.93);
     }
     let rate = |word: &&str| {
         let number = word.trim_matches(|c: char| !c.is_ascii_digit() && c != '%');

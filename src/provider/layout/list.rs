@@ -2,12 +2,13 @@
 //! a figure under a heading.
 
 use super::find::{Found, Source};
+use super::header::Wanted;
+use super::kind::Kind;
 use super::lexicon::lexicon;
 use super::number::Number;
 use super::page::{Cell, Span};
 use super::query::Phrases;
-use super::schema::Kind;
-use super::table::{Record, Wanted};
+use super::table::Record;
 use super::text::{fold, key, tokens};
 use super::value::{json_number, numbers, read};
 

@@ -46,7 +46,7 @@ impl Source<'_> {
                         spans: vec![span],
                         confidence: 0.62,
                         how: "the only date that stands alone",
-                    })
+                    });
                 }
             }
         }
@@ -63,7 +63,10 @@ impl Source<'_> {
                     && word.is_char_boundary(2)
                     && word[2..].starts_with(|c: char| c.is_ascii_digit())
             });
-            let Some(read) = long.then(|| super::value::iban_of(&words, true)).flatten() else {
+            let Some(read) = long
+                .then(|| super::identity::iban_of(&words, true))
+                .flatten()
+            else {
                 continue;
             };
             match &only {

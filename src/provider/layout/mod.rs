@@ -1,19 +1,27 @@
 //! The embedded extractor: reads labels, values and tables off the page. Deterministic, without
 //! a network or a key.
 
+mod address;
+mod choice;
 mod clause;
 mod date;
 mod fill;
 mod find;
 mod grid;
+mod header;
+mod identity;
+mod kind;
 mod label;
+mod letterhead;
 mod lexicon;
 mod list;
 mod lone;
+mod markdown;
 mod number;
 mod page;
 mod party;
 mod query;
+mod rows;
 mod schema;
 mod table;
 mod text;

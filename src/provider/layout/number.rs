@@ -231,9 +231,8 @@ fn decimal_sign(body: &str, habit: Option<Habit>) -> Option<char> {
             let thousands =
                 fraction.len() == 3 && (1..=3).contains(&whole.len()) && !whole.starts_with('0');
             let habitual = match habit {
-                Some(Habit::Point) => sign == '.',
                 Some(Habit::Comma) => sign == ',',
-                None => sign == '.',
+                Some(Habit::Point) | None => sign == '.',
             };
             (!thousands || habitual).then_some(sign)
         }

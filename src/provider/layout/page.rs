@@ -59,12 +59,12 @@ pub(super) struct Sheet {
     pub line: Vec<f32>,
 }
 
-struct Box4 {
-    word: usize,
-    x0: f32,
-    y0: f32,
-    x1: f32,
-    y1: f32,
+pub(super) struct Box4 {
+    pub word: usize,
+    pub x0: f32,
+    pub y0: f32,
+    pub x1: f32,
+    pub y1: f32,
 }
 
 impl Sheet {
@@ -112,78 +112,6 @@ impl Sheet {
         self.align_pipes(first_row, &columns);
     }
 
-    /// A row of a Markdown table: cells between the pipes. Returns each cell's column.
-    fn add_pipe_row(&mut self, index: usize, page: &Page, row: &[Box4]) -> Vec<usize> {
-        let (mut column, mut columns) = (0, Vec::new());
-        let mut start = 0;
-        let mut cells = Vec::new();
-        for (at, b) in row.iter().enumerate() {
-            let text = &page.words[b.word].text;
-            let leading = text.starts_with('|') || bare(text).is_empty();
-            if leading && start < at {
-                cells.push(start..at);
-                columns.push(column);
-                start = at;
-            }
-            if leading {
-                column += text.matches('|').count().max(1);
-            }
-            if bare(text).is_empty() {
-                start = at + 1;
-            } else if text.len() > 1 && text.ends_with('|') {
-                cells.push(start..at + 1);
-                columns.push(column);
-                column += 1;
-                start = at + 1;
-            }
-        }
-        if start < row.len() {
-            cells.push(start..row.len());
-            columns.push(column);
-        }
-        let first = self.cells.len();
-        for range in cells {
-            let cell = cell(index, page, Kind::Markdown, &row[range], self.rows.len());
-            self.cells.push(cell);
-        }
-        self.push_row(index, first, row);
-        columns
-    }
-
-    /// Gives the cells of Markdown tables the places they have when the table is printed: text
-    /// in a pipe table need not line up.
-    fn align_pipes(&mut self, first_row: usize, columns: &[Vec<usize>]) {
-        let mut at = 0;
-        while at < columns.len() {
-            let end = (at..columns.len())
-                .find(|row| columns[*row].is_empty())
-                .unwrap_or(columns.len());
-            let mut widths: Vec<f32> = Vec::new();
-            for row in at..end {
-                let cells = self.row(first_row + row);
-                for (cell, column) in cells.iter().zip(&columns[row]) {
-                    if widths.len() <= *column {
-                        widths.resize(*column + 1, 1.0);
-                    }
-                    widths[*column] = widths[*column].max(cell.x1 - cell.x0);
-                }
-            }
-            for row in at..end {
-                let Some(range) = self.rows.get(first_row + row).map(|row| row.first..row.end)
-                else {
-                    continue;
-                };
-                for (cell, column) in self.cells[range].iter_mut().zip(&columns[row]) {
-                    let left: f32 = widths[..*column].iter().map(|width| width + 3.0).sum();
-                    cell.x1 = left + (cell.x1 - cell.x0);
-                    cell.x0 = left;
-                    cell.boxed = true;
-                }
-            }
-            at = end.max(at + 1);
-        }
-    }
-
     fn add_row(&mut self, index: usize, page: &Page, kind: Kind, row: &[Box4], walls: &[Wall]) {
         // A bullet or the mark of a heading is no part of the text behind it.
         let bullet = row
@@ -209,7 +137,7 @@ impl Sheet {
         self.push_row(index, first, row);
     }
 
-    fn push_row(&mut self, index: usize, first: usize, row: &[Box4]) {
+    pub(super) fn push_row(&mut self, index: usize, first: usize, row: &[Box4]) {
         let edges = |side: fn(&Box4) -> f32| row.iter().map(side);
         self.rows.push(Row {
             page: index,
@@ -301,6 +229,9 @@ fn lines(page: &Page, kind: Kind) -> Vec<Vec<Box4>> {
         .collect()
 }
 
+/// Top and bottom of a line.
+type Band = (f32, f32);
+
 /// Lines at the same height side by side are one row.
 fn rows(lines: Vec<Vec<Box4>>) -> Vec<Vec<Box4>> {
     let side = |line: &[Box4], pick: fn(&Box4) -> f32, fold: fn(f32, f32) -> f32| {
@@ -312,10 +243,10 @@ fn rows(lines: Vec<Vec<Box4>>) -> Vec<Vec<Box4>> {
             side(line, |b| b.y1, f32::max),
         )
     };
-    let mut lines: Vec<((f32, f32), Vec<Box4>)> =
+    let mut lines: Vec<(Band, Vec<Box4>)> =
         lines.into_iter().map(|line| (band(&line), line)).collect();
     lines.sort_by(|a, b| (a.0.0 + a.0.1).total_cmp(&(b.0.0 + b.0.1)));
-    let mut rows: Vec<(Vec<(f32, f32)>, Vec<Box4>)> = Vec::new();
+    let mut rows: Vec<(Vec<Band>, Vec<Box4>)> = Vec::new();
     for ((y0, y1), line) in lines {
         let joined = rows.last_mut().filter(|(bands, row)| {
             let level = bands.iter().any(|(top, bottom)| {
@@ -366,7 +297,7 @@ fn belongs(page: &Page, left: &Box4, right: &Box4, printed: bool, walls: &[Wall]
             .any(|wall| wall.x >= lo && wall.x <= hi && wall.y0 <= middle && middle <= wall.y1)
 }
 
-fn cell(index: usize, page: &Page, kind: Kind, boxes: &[Box4], row: usize) -> Cell {
+pub(super) fn cell(index: usize, page: &Page, kind: Kind, boxes: &[Box4], row: usize) -> Cell {
     let side = |pick: fn(&Box4) -> f32| boxes.iter().map(pick);
     let words = &page.words[boxes[0].word..=boxes[boxes.len() - 1].word];
     let mark = boxes[0]

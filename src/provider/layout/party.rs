@@ -3,13 +3,15 @@
 
 use serde_json::Value;
 
-use super::find::{Found, Region, Source, is_label_text, is_under};
+use super::address::{Address, Part, city_line, country, is_state_next, is_street};
+use super::find::{Found, Region, Source, is_label_text};
+use super::kind::Kind;
 use super::label::{Label, Mark};
 use super::lexicon::lexicon;
 use super::page::{Cell, Span};
 use super::query::{Phrases, is_known};
-use super::schema::{Kind, Leaf};
-use super::text::{fold, pattern, tokens};
+use super::schema::Leaf;
+use super::text::{fold, tokens};
 use super::value::{Side, read};
 
 /// Which party of a paper an object or a field is about, when it is one of the two that need no
@@ -25,30 +27,12 @@ pub(super) enum Role {
 pub(super) struct Party {
     /// Where its labels are; none for a letterhead.
     pub region: Option<Region>,
-    lines: Vec<Span>,
-    address: Address,
+    pub lines: Vec<Span>,
+    pub address: Address,
     /// How sure it is that these lines are about that party.
-    sure: f32,
+    pub sure: f32,
     /// Whether the address begins with `Mr` or the like: it is the receiver's.
-    greeted: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Address {
-    /// Lines above the street.
-    name: Vec<Span>,
-    street: Option<Span>,
-    postcode: Option<Part>,
-    city: Option<Part>,
-    state: Option<Part>,
-    country: Option<Part>,
-}
-
-/// A piece of text cut out of words.
-#[derive(Debug, Clone)]
-struct Part {
-    text: String,
-    span: Span,
+    pub greeted: bool,
 }
 
 /// Lines that greet the receiver above the name.
@@ -59,18 +43,6 @@ const GREETINGS: &[&str] = &[
 
 /// Rows of a block.
 const LONGEST: usize = 16;
-
-pattern!(
-    CITY_AFTER = r"^(?:(?P<c>[A-Z]{1,3})[- ]+)?(?P<z>\d{4,5}|[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2})[ ,]+(?P<t>\p{L}[\p{L} .'’()/-]{1,40})$"
-);
-pattern!(
-    CITY_BEFORE =
-        r"^(?P<t>\p{L}[\p{L} .'’-]{1,40}?),?\s+(?P<s>[A-Z]{2})\.?,?\s+(?P<z>\d{5}(?:-\d{4})?)$"
-);
-pattern!(
-    STREET =
-        r"(?i)^(?:\d+[a-z]?\b.*\p{L}|.*\p{L}.*\s\d{1,4}\s?[a-z]?(?:[-/]\d+)?$|p\.?\s?o\.?\s?box.*)"
-);
 
 impl Source<'_> {
     /// The party under a heading, the fullest if there are several; else by its role.
@@ -181,7 +153,7 @@ impl Source<'_> {
     }
 
     /// A cell that begins with a label and a colon, or only is one.
-    fn is_labelled(&self, cell: &Cell) -> bool {
+    pub(super) fn is_labelled(&self, cell: &Cell) -> bool {
         self.words(cell.span)
             .iter()
             .take(5)
@@ -192,172 +164,15 @@ impl Source<'_> {
     }
 
     /// The heading of another part of the paper: known, alone, and without a value behind it.
-    fn heads_another(&self, cell: &Cell) -> bool {
+    pub(super) fn heads_another(&self, cell: &Cell) -> bool {
         let words = self.words(cell.span);
         let colon = words.last().is_some_and(|word| word.ends_with(':'));
         let party = lexicon().is_party(&tokens(&words.join(" ")));
         (party && (colon || words.len() <= 4)) || (cell.bold && is_known(&plain(cell)) && !colon)
     }
 
-    /// The sender without a heading: the first address of the first page.
-    pub(super) fn sender(&self) -> Option<Party> {
-        self.unheaded().into_iter().find(|party| !party.greeted)
-    }
-
-    /// The name at the head of the first page: the first line that is no title, label or figure.
-    pub(super) fn letterhead(&self, leaf: &Leaf) -> Option<Found> {
-        let sheet = &self.analysis.sheet;
-        let rows = sheet.pages.first()?.clone();
-        let title = |cell: &Cell| {
-            plain(cell)
-                .iter()
-                .any(|token| lexicon().titles.contains(&token.as_str()))
-        };
-        let cell = rows
-            .take(5)
-            .filter(|row| sheet.row(*row).len() == 1)
-            .map(|row| &sheet.row(row)[0])
-            .find(|cell| {
-                let words = self.words(cell.span);
-                let figures = words
-                    .iter()
-                    .any(|word| word.contains(|c: char| c.is_ascii_digit()));
-                (2..=8).contains(&words.len())
-                    && !figures
-                    && !title(cell)
-                    && !self.is_labelled(cell)
-                    && is_name(self, cell.span)
-            })?;
-        let read = read(leaf, &self.words(cell.span), self.habits(), Side::Any)?;
-        Some(Found {
-            value: read.value,
-            spans: vec![cell.span],
-            confidence: 0.62,
-            how: "at the head of the first page",
-        })
-    }
-
-    /// The receiver without a heading: the next address that is another one.
-    fn receiver(&self) -> Option<Party> {
-        let blocks = self.unheaded();
-        if let Some(greeted) = blocks.iter().find(|party| party.greeted) {
-            return Some(greeted.clone());
-        }
-        let mut blocks = blocks.into_iter();
-        let first = blocks.next()?;
-        let key = |party: &Party| {
-            let text = |part: &Option<Part>| part.as_ref().map(|part| fold(&part.text));
-            (text(&party.address.postcode), text(&party.address.city))
-        };
-        blocks.find(|party| key(party) != key(&first))
-    }
-
-    /// Addresses of the upper half of the first page that no heading claims, top to bottom and
-    /// left to right.
-    fn unheaded(&self) -> Vec<Party> {
-        let sheet = &self.analysis.sheet;
-        let Some(rows) = sheet.pages.first().cloned() else {
-            return Vec::new();
-        };
-        let lowest = if self.document.kind.is_printed() {
-            self.document
-                .pages
-                .first()
-                .map_or(0.0, |page| page.height * 0.55)
-        } else {
-            40.0
-        };
-        let mut found = Vec::new();
-        for row in rows.filter(|row| sheet.rows[*row].y1 <= lowest).take(120) {
-            for cell in sheet.row(row) {
-                let parts = self.parts(cell.span);
-                let ends = parts
-                    .iter()
-                    .any(|part| city_line(&self.words(*part).join(" ")).is_some());
-                if !ends || self.is_labelled(cell) {
-                    continue;
-                }
-                let mut lines = parts;
-                if lines.len() < 3 {
-                    let Some(above) = self.stack_above(cell) else {
-                        continue;
-                    };
-                    lines.splice(0..0, above);
-                }
-                lines.extend(self.stack_below(cell));
-                let mut party = Party {
-                    sure: 0.72,
-                    ..Party::default()
-                };
-                party.set_lines(self, lines);
-                if !party.address.name.is_empty() {
-                    found.push(party);
-                }
-            }
-        }
-        found
-    }
-
-    /// Lines right above a cell in its column, top first; `None` when a heading claims them.
-    fn stack_above(&self, cell: &Cell) -> Option<Vec<Span>> {
-        let sheet = &self.analysis.sheet;
-        let mut lines = Vec::new();
-        let mut row = cell.row;
-        let mut below = cell;
-        while let Some(above) = row
-            .checked_sub(1)
-            .filter(|above| sheet.rows[*above].page == cell.span.page)
-        {
-            let line = self.line(cell);
-            let next = sheet
-                .row(above)
-                .iter()
-                .find(|other| (other.x0 - below.x0).abs() < line * 0.6);
-            let Some(next) = next else {
-                // A row of other columns only does not part the lines of this one.
-                row = above;
-                if below.y0 - sheet.rows[above].y1 > line * 1.8 {
-                    break;
-                }
-                continue;
-            };
-            // An address window may set its town off by a blank line.
-            if below.y0 - next.y1 > line * if lines.is_empty() { 2.6 } else { 1.8 }
-                || lines.len() >= 6
-            {
-                break;
-            }
-            let text = fold(&self.text(next));
-            if self.is_labelled(next) || self.heads_another(next) {
-                let claimed = lexicon().is_party(&tokens(&text));
-                if claimed {
-                    return None;
-                }
-                break;
-            }
-            lines.insert(0, next.span);
-            below = next;
-            row = above;
-        }
-        Some(lines)
-    }
-
-    fn stack_below(&self, cell: &Cell) -> Vec<Span> {
-        let sheet = &self.analysis.sheet;
-        let Some(next) = sheet.below(cell.row) else {
-            return Vec::new();
-        };
-        sheet
-            .row(next)
-            .iter()
-            .filter(|other| sheet.gap_above(next) < 0.9 && is_under(cell, other, self.line(cell)))
-            .filter(|other| country(&self.text(other)).is_some())
-            .map(|other| other.span)
-            .collect()
-    }
-
     /// A line cut at its separators, and at commas where it holds a whole address.
-    fn parts(&self, span: Span) -> Vec<Span> {
+    pub(super) fn parts(&self, span: Span) -> Vec<Span> {
         let words = self.words(span);
         let signs =
             |word: &str| matches!(word, "-" | "–" | "—" | "•" | "●" | "·" | "|" | "*" | "/");
@@ -392,63 +207,8 @@ impl Source<'_> {
     }
 }
 
-/// `Concord, NH 03301` is one part.
-fn is_state_next(words: &[&str], at: usize) -> bool {
-    words.get(at + 1).is_some_and(|word| {
-        let word = word.trim_matches(|c: char| !c.is_alphanumeric());
-        lexicon().states.iter().any(|(_, short)| *short == word)
-    })
-}
-
-fn plain(cell: &Cell) -> Vec<String> {
+pub(super) fn plain(cell: &Cell) -> Vec<String> {
     cell.tokens.iter().map(|(token, _)| token.clone()).collect()
-}
-
-/// ISO code of a country a text names and nothing else.
-fn country(text: &str) -> Option<&'static str> {
-    let folded = fold(text.trim_matches(|c: char| !c.is_alphanumeric()));
-    lexicon()
-        .countries
-        .iter()
-        .find(|(name, _)| *name == folded)
-        .map(|(_, code)| *code)
-}
-
-struct CityLine {
-    country: Option<String>,
-    postcode: String,
-    city: String,
-    state: Option<String>,
-}
-
-fn city_line(text: &str) -> Option<CityLine> {
-    let text = text.trim().trim_end_matches([',', '.', ';']);
-    if text.len() > 70 {
-        return None;
-    }
-    if let Some(c) = CITY_BEFORE.captures(text) {
-        let state = c["s"].to_owned();
-        if lexicon().states.iter().any(|(_, short)| *short == state) {
-            return Some(CityLine {
-                country: None,
-                postcode: c["z"].to_owned(),
-                city: c["t"].trim().to_owned(),
-                state: Some(state),
-            });
-        }
-    }
-    let c = CITY_AFTER.captures(text)?;
-    let country = c.name("c").map(|m| m.as_str().to_owned());
-    let known = country.as_ref().is_none_or(|code| {
-        matches!(code.as_str(), "D" | "F" | "A" | "CH" | "I" | "B" | "L")
-            || lexicon().countries.iter().any(|(_, iso)| iso == code)
-    });
-    known.then(|| CityLine {
-        country,
-        postcode: c["z"].to_owned(),
-        city: c["t"].trim().to_owned(),
-        state: None,
-    })
 }
 
 impl Party {
@@ -467,7 +227,7 @@ impl Party {
             + if self.lines.is_empty() { 0.0 } else { 0.4 }
     }
 
-    fn set_lines(&mut self, source: &Source<'_>, lines: Vec<Span>) {
+    pub(super) fn set_lines(&mut self, source: &Source<'_>, lines: Vec<Span>) {
         let mut cut: Vec<Span> = lines
             .iter()
             .flat_map(|line| {
@@ -501,7 +261,7 @@ impl Party {
                 self.address.state = read.state.map(part);
                 self.address.country = read.country.map(part);
             }
-            let street = (0..at).find(|above| STREET.is_match(&text(&cut[*above])));
+            let street = (0..at).find(|above| is_street(&text(&cut[*above])));
             self.address.street = street.map(|street| cut[street]);
             self.address.name = cut[..street.unwrap_or(at)].to_vec();
             let named = cut[at + 1..]
@@ -546,7 +306,7 @@ impl Party {
                 .name
                 .iter()
                 .find_map(|span| is_name(source, *span).then(|| whole(span)).flatten()),
-            Kind::Street => self.address.street.as_ref().and_then(|span| whole(span)),
+            Kind::Street => self.address.street.as_ref().and_then(whole),
             Kind::Postcode => part(&self.address.postcode),
             Kind::City => part(&self.address.city),
             Kind::State { .. } => part(&self.address.state),
@@ -596,7 +356,7 @@ impl Party {
 }
 
 /// Whether a line can be a name: letters, and no label, number or code of something else.
-fn is_name(source: &Source<'_>, span: Span) -> bool {
+pub(super) fn is_name(source: &Source<'_>, span: Span) -> bool {
     let words = source.words(span);
     let text = words.join(" ");
     let digits = text.chars().filter(char::is_ascii_digit).count();
@@ -613,44 +373,5 @@ pub(super) fn role(name: &[String]) -> Option<Role> {
         Some(Role::Receiver)
     } else {
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_with_postcode_and_town_are_known() {
-        for (text, postcode, city) in [
-            ("DE 99199 MUSTERHAUSEN", "99199", "MUSTERHAUSEN"),
-            ("84340 Malaucène", "84340", "Malaucène"),
-            ("Denver, CO 80202", "80202", "Denver"),
-            ("GB SW1B 3BN London", "SW1B 3BN", "London"),
-            ("New York, NY 10018-1234", "10018-1234", "New York"),
-        ] {
-            let read = city_line(text).unwrap();
-            assert_eq!(
-                (read.postcode.as_str(), read.city.as_str()),
-                (postcode, city),
-                "{text}"
-            );
-        }
-        for text in ["Total 12345", "2024", "31157", "Invoice, XX 12345 more"] {
-            assert!(city_line(text).is_none(), "{text}");
-        }
-    }
-
-    #[test]
-    fn streets_carry_a_number() {
-        for text in [
-            "BAHNHOFSTRASSE 99",
-            "35 rue de la République",
-            "153 Victoria Street",
-            "PO Box 809171",
-        ] {
-            assert!(STREET.is_match(text), "{text}");
-        }
-        assert!(!STREET.is_match("Max Mustermann"));
     }
 }

@@ -146,9 +146,8 @@ fn a_schema_bomb_and_a_wide_table_end_soon() {
             break;
         }
     }
-    let row = (0..40)
-        .map(|column| format!("c{column}  "))
-        .collect::<String>();
+    let row: Vec<String> = (0..40).map(|column| format!("c{column}")).collect();
+    let row = row.join("  ");
     let text = vec![row; 400].join("\n");
     let began = std::time::Instant::now();
     assert!(extract(&document(&text, Kind::Text), &plan(schema), 0).is_some());
@@ -211,13 +210,12 @@ const WORDS: &[&str] = &[
 ];
 
 fn text() -> impl Strategy<Value = String> {
-    let line =
-        prop::collection::vec((prop::sample::select(WORDS), 1usize..6), 0..8).prop_map(|words| {
-            words
-                .into_iter()
-                .map(|(word, gap)| format!("{word}{}", " ".repeat(gap)))
-                .collect::<String>()
-        });
+    let word = (prop::sample::select(WORDS), 1usize..6);
+    let line = prop::collection::vec(word, 0..8).prop_map(|words| {
+        words.into_iter().fold(String::new(), |line, (word, gap)| {
+            line + word + &" ".repeat(gap)
+        })
+    });
     prop::collection::vec(line, 0..14).prop_map(|lines| lines.join("\n"))
 }
 
@@ -280,7 +278,7 @@ fn schema() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_quote_proves_and_every_attributed_leaf_is_there(text in text(), schema in schema(), markdown in any::<bool>()) {
