@@ -1,6 +1,6 @@
 //! Immutable files by key, in a local folder: the engine's `Blobs`.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -92,25 +92,24 @@ fn place(key: &str) -> Result<object_store::path::Path, StoreError> {
 }
 
 fn create(root: &Path) -> io::Result<()> {
-    if root.is_dir() {
-        return Ok(());
+    if !root.is_dir() {
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(root)?;
     }
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(root)?;
-    // The folder itself must outlive a power cut as well as its files.
-    #[cfg(unix)]
-    if let Some(around) = root.canonicalize()?.parent() {
-        File::open(around)?.sync_all()?;
+    // Folders must outlive a power cut as well as the files in them.
+    match root.canonicalize()?.parent() {
+        Some(around) => flush(around),
+        None => Ok(()),
     }
-    Ok(())
 }
 
+/// Removes half-written files, and flushes the folders that a crash may have left unflushed.
 fn sweep(root: PathBuf) -> io::Result<()> {
     let mut folders = vec![root];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder)? {
+        for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
@@ -118,7 +117,16 @@ fn sweep(root: PathBuf) -> io::Result<()> {
                 fs::remove_file(entry.path())?;
             }
         }
+        flush(&folder)?;
     }
+    Ok(())
+}
+
+/// Only Unix opens folders as files; elsewhere the file system is trusted.
+#[cfg_attr(not(unix), allow(unused_variables))]
+fn flush(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::File::open(folder)?.sync_all()?;
     Ok(())
 }
 

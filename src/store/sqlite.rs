@@ -54,8 +54,7 @@ struct Terms {
 
 /// Jobs and catalog in one SQLite file. Dropping it writes what was accepted and ends its threads.
 pub struct Sqlite {
-    // Dropped in this order: the last connection to close must be the one that may write, since
-    // it empties the write-ahead log.
+    // Dropped in this order: once nobody reads any more, the writer can empty the write-ahead log.
     readers: Readers,
     writer: Writer,
     terms: Arc<Terms>,

@@ -90,6 +90,8 @@ pub async fn the_end_of_a_job_gives_its_slot_back(bed: Bed) {
         .await;
     bed.try_commit(ended_by_its_caller, &caller(&scope), vec![cancelled()])
         .await;
+    bed.commit(ended_by_its_caller, &caller(&scope), vec![])
+        .await;
 
     bed.store_job(one(5)).await;
     let created = bed.store.create(one(6)).await.unwrap();
