@@ -217,8 +217,8 @@ pub struct Embedded {
 
 impl Embedded {
     /// Stops the jobs where they are; what they committed stays.
-    pub fn stop(self) {
-        self.engine.stop();
+    pub async fn stop(self) {
+        self.engine.stop().await;
     }
 }
 
@@ -253,12 +253,12 @@ impl App {
     /// folder back.
     pub async fn stop(self) {
         // Jobs first: requests of the last moment are then refused, and not half begun.
-        self.embedded.engine.stop();
+        self.embedded.engine.stop().await;
         if timeout(GRACE, self.handle.stop(true)).await.is_err() {
             warn!("app.stop: connections were still open and are cut");
         }
         self.running.abort();
-        self.embedded.stop();
+        drop(self.embedded);
         info!("app.stopped");
     }
 }

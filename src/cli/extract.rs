@@ -79,7 +79,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         result = extract(&embedded.engine, request) => result,
         () = signals.next() => Err(Failure::of(Exit::Interrupted, "Interrupted.")),
     };
-    embedded.stop();
+    embedded.stop().await;
     let result = outcome?;
     write(&args, &result)?;
     Ok(verdict(&result))

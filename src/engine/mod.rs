@@ -50,7 +50,7 @@ use metrics::Metrics;
 use plans::{Planned, Plans};
 use ports::{
     Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, LogPage, Model,
-    Provider, Reader, StoreError,
+    Provider, Reader, Release, StoreError,
 };
 
 /// How much the engine takes on.
@@ -158,12 +158,28 @@ impl Engine {
         Self { inner }
     }
 
-    /// Stops claiming, ends streams after their last whole frame, and stops the runs of this
-    /// process where they are. What they committed stays; the next owner goes on from there.
-    pub fn stop(&self) {
-        self.inner.draining.send_replace(true);
-        for entry in &self.inner.running {
-            entry.value().1.abort();
+    /// Stops claiming, ends streams after their last whole frame, stops the runs of this process
+    /// where they are and gives their leases back. What they committed stays; the next owner goes
+    /// on from there.
+    pub async fn stop(&self) {
+        let inner = &self.inner;
+        inner.draining.send_replace(true);
+        let before_now = Time(inner.clock.now().0 - 1);
+        let runs: Vec<_> = inner
+            .running
+            .iter()
+            .map(|run| (*run.key(), run.value().0))
+            .collect();
+        for (job, epoch) in runs {
+            if let Some((_, (_, run))) = inner.running.remove(&job) {
+                run.abort();
+            }
+            let release = inner
+                .jobs
+                .release(job, epoch, before_now, Release::HandedOver);
+            if let Err(cause) = release.await {
+                error!(%job, %cause, "engine.stop: a lease could not be given back");
+            }
         }
     }
 

@@ -70,6 +70,15 @@ pub struct Claimed {
     pub crashes: u32,
 }
 
+/// Why a lease is given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// The owner stops in good order. The next claim does not count as a crash.
+    HandedOver,
+    /// The owner could not go on. The next claim counts as a crash.
+    Broken,
+}
+
 /// Who writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guard {
@@ -173,9 +182,15 @@ pub trait Jobs: Send + Sync {
     /// Extends every lease of `owner`.
     fn renew(&self, owner: &str, lease_until: Time) -> Answered<'_, ()>;
 
-    /// Gives a lease back before it runs out, so that another owner may claim the job from
-    /// `claimable_at` on. Nothing happens when the epoch has moved on.
-    fn release(&self, job: JobId, epoch: u64, claimable_at: Time) -> Answered<'_, ()>;
+    /// Gives a lease back before it runs out: another owner may claim the job once `held_until`
+    /// has passed. Nothing happens when the epoch has moved on.
+    fn release(
+        &self,
+        job: JobId,
+        epoch: u64,
+        held_until: Time,
+        release: Release,
+    ) -> Answered<'_, ()>;
 
     /// Appends events and changes the job row in one transaction. Gives back the slot of the
     /// scope when the log ends.

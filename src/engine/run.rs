@@ -16,7 +16,7 @@ use super::call::Run;
 use super::journal::{Halt, Journal};
 use super::metrics::label;
 use super::plans::Planned;
-use super::ports::Claimed;
+use super::ports::{Claimed, Release};
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::Reason;
@@ -43,7 +43,11 @@ pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed) {
         info!("job.left: cancelled, taken over, or its log cannot be written");
         // Were the lease kept, our own heartbeat would hold the job for ever.
         let later = engine.clock.now().plus_millis(RELEASED_FOR_MS);
-        if let Err(cause) = engine.jobs.release(job, claimed.epoch, later).await {
+        if let Err(cause) = engine
+            .jobs
+            .release(job, claimed.epoch, later, Release::Broken)
+            .await
+        {
             error!(%cause, "job.release: the lease could not be given back");
         }
     }

@@ -57,6 +57,8 @@ conformance! {
         a_claim_moves_the_epoch_and_not_the_status,
         a_lease_that_ran_out_is_taken_over_and_counted,
         a_renewed_lease_is_not_taken_over,
+        a_lease_that_was_handed_over_is_no_crash_and_a_broken_one_is,
+        only_the_owner_of_the_epoch_gives_a_lease_back,
         an_owner_is_fenced_once_another_has_claimed,
         an_owner_is_fenced_once_the_caller_has_written,
         an_ended_job_is_never_claimed,

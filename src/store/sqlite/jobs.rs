@@ -13,7 +13,7 @@ use crate::domain::plan::Plan;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, LogPage, NewJob,
-    Snapshot, StoreError,
+    Release, Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -45,15 +45,15 @@ impl Jobs for Sqlite {
         .boxed()
     }
 
-    fn release(&self, job: JobId, epoch: u64, claimable_at: Time) -> Answered<'_, ()> {
+    fn release(
+        &self,
+        job: JobId,
+        epoch: u64,
+        held_until: Time,
+        release: Release,
+    ) -> Answered<'_, ()> {
         self.write(move |connection, _| {
-            connection
-                .prepare_cached(
-                    "UPDATE jobs SET owner = '', lease_ms = ?3 \
-                     WHERE id = ?1 AND epoch = ?2 AND ended_ms IS NULL",
-                )?
-                .execute(params![job.0.as_bytes(), epoch as i64, claimable_at.0])?;
-            Ok(Change::Keep(()))
+            leases::give_back(connection, job, epoch, held_until, release).map(Change::Keep)
         })
         .boxed()
     }

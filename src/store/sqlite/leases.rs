@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::{self, JobRow};
 use crate::domain::id::{JobId, Scope};
 use crate::domain::time::Time;
-use crate::engine::ports::{Claimed, StoreError};
+use crate::engine::ports::{Claimed, Release, StoreError};
 
 /// Gives up to `limit` waiting jobs to `owner`, also those whose lease ran out before `now`.
 pub fn claim(
@@ -85,6 +85,30 @@ pub fn renew(connection: &Connection, owner: &str, lease_until: Time) -> Result<
     connection
         .prepare_cached("UPDATE jobs INDEXED BY jobs_leased SET lease_ms = ?2 WHERE owner = ?1")?
         .execute(params![owner, lease_until.0])?;
+    Ok(())
+}
+
+/// Gives a lease back: nobody has the job, and nobody may claim it until then.
+pub fn give_back(
+    connection: &Connection,
+    job: JobId,
+    epoch: u64,
+    held_until: Time,
+    release: Release,
+) -> Result<(), StoreError> {
+    // The next claim of a job that had begun adds a crash; one that was handed over had none.
+    connection
+        .prepare_cached(
+            "UPDATE jobs SET owner = '', lease_ms = ?3, \
+             crashes = crashes - (?4 AND status <> 'pending') \
+             WHERE id = ?1 AND epoch = ?2 AND ended_ms IS NULL AND owner IS NOT NULL",
+        )?
+        .execute(params![
+            job.0.as_bytes(),
+            epoch as i64,
+            held_until.0,
+            release == Release::HandedOver
+        ])?;
     Ok(())
 }
 

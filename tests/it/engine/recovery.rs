@@ -110,3 +110,37 @@ async fn finished_jobs_and_their_streams_are_there_after_a_restart() {
     assert_eq!(app.follow(&job, None).await.rest().await, before);
     assert_eq!(app.results(&job).await.body, results);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_outlives_more_restarts_than_crashes_are_forgiven() {
+    let scripted = Scripted::gated();
+    let mut app = TestApp::start()
+        .provider(Arc::new(Server(scripted.clone())))
+        .run()
+        .await;
+    let body = app
+        .job_body(wide_schema(6), json!({"max_num_concurrent_requests": 1}))
+        .await;
+    let job = app.submit(&body).await;
+    let mut cursor = None;
+    for _ in 0..5 {
+        scripted.pass(1);
+        let mut stream = app.follow(&job, cursor.as_deref()).await;
+        cursor = stream
+            .until("subtree_result")
+            .await
+            .pop()
+            .map(|frame| frame.id);
+        drop(stream);
+        app = app
+            .reopen()
+            .await
+            .provider(Arc::new(Server(scripted.clone())))
+            .run()
+            .await;
+    }
+    scripted.pass(100);
+    let frames = app.follow(&job, None).await.rest().await;
+    assert_lawful(&frames);
+    assert_eq!(frames.last().unwrap().payload()["subtrees_succeeded"], 6);
+}

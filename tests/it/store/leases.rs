@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rivulet::domain::event::Kind;
 use rivulet::domain::id::{JobId, Scope};
 use rivulet::domain::job::Status;
-use rivulet::engine::ports::{Claimed, Commit, Committed, Guard};
+use rivulet::engine::ports::{Claimed, Commit, Committed, Guard, Release};
 
 use super::bed::{Bed, MINUTE, START, begin, caller, cancelled, result, scope, settled};
 
@@ -146,6 +146,40 @@ pub async fn a_renewed_lease_is_not_taken_over(bed: Bed) {
     assert_eq!(ids(&bed.claim("third", 10).await), ids(&others));
     bed.clock.set(until.plus_millis(1));
     assert_eq!(ids(&bed.claim("third", 10).await), ids(&mine));
+}
+
+pub async fn a_lease_that_was_handed_over_is_no_crash_and_a_broken_one_is(bed: Bed) {
+    let scope = scope();
+    let (job, Guard::Lease { epoch }) = bed.begun(&scope, 1).await else {
+        panic!()
+    };
+    let held_until = START.plus_millis(10);
+    let release = |epoch, why| bed.store.release(job, epoch, held_until, why);
+    release(epoch, Release::HandedOver).await.unwrap();
+    bed.clock.set(held_until);
+    assert!(
+        bed.claim("other", 10).await.is_empty(),
+        "it is held for a while"
+    );
+    bed.clock.set(held_until.plus_millis(1));
+    let claimed = bed.claim("other", 10).await;
+    assert_eq!((claimed.len(), claimed[0].crashes), (1, 0));
+    release(claimed[0].epoch, Release::Broken).await.unwrap();
+    let claimed = bed.claim("third", 10).await;
+    assert_eq!((claimed.len(), claimed[0].crashes), (1, 1));
+}
+
+pub async fn only_the_owner_of_the_epoch_gives_a_lease_back(bed: Bed) {
+    let scope = scope();
+    let (job, Guard::Lease { epoch }) = bed.begun(&scope, 1).await else {
+        panic!()
+    };
+    let late = bed
+        .store
+        .release(job, epoch + 1, START, Release::HandedOver);
+    late.await.unwrap();
+    bed.clock.set(START.plus_millis(1));
+    assert!(bed.claim("other", 10).await.is_empty());
 }
 
 pub async fn an_owner_is_fenced_once_another_has_claimed(bed: Bed) {

@@ -12,7 +12,7 @@ use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, LogPage, NewJob,
-    Snapshot, StoreError,
+    Release, Snapshot, StoreError,
 };
 
 /// A store that answers late, or not at all while it is `away`.
@@ -76,8 +76,14 @@ impl Jobs for Wrapped {
         self.write(self.inner.renew(owner, lease_until))
     }
 
-    fn release(&self, job: JobId, epoch: u64, claimable_at: Time) -> Answered<'_, ()> {
-        self.write(self.inner.release(job, epoch, claimable_at))
+    fn release(
+        &self,
+        job: JobId,
+        epoch: u64,
+        held_until: Time,
+        release: Release,
+    ) -> Answered<'_, ()> {
+        self.write(self.inner.release(job, epoch, held_until, release))
     }
 
     fn commit(&self, commit: Commit) -> Answered<'_, Committed> {
