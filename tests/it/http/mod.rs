@@ -1,5 +1,9 @@
 mod bombs;
 mod documents;
+mod jobs;
+mod openapi;
+mod results;
 mod schemas;
 mod stream;
 mod uploads;
+mod vocabulary;
