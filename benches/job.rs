@@ -95,8 +95,7 @@ async fn serve_rivulet(data: &str) {
         .collect();
     let settings = Settings::load(Sources {
         flags,
-        variables: Vec::new(),
-        config: None,
+        ..Sources::default()
     })
     .unwrap();
     let app = App::builder(settings)

@@ -26,8 +26,8 @@ use crate::settings::{Settings, table};
 use crate::store::{Sqlite, SqliteOptions};
 use folder::DataFolder;
 
-/// How long requests that are being answered may take at the end.
-const GRACE: Duration = Duration::from_secs(3);
+/// Longer than the web server gives its connections.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a start failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +48,8 @@ pub enum Error {
     #[error("The data in `{folder}` cannot be opened: {cause}")]
     Store { folder: String, cause: StoreError },
     #[error(
-        "`{name}` is not a model of this server. Set default_model (--{}, {}) to one of: {known}.",
-        table::flag("default_model"),
-        table::variable("default_model")
+        "`{name}` is not a model of this server. Set default_model (variable {}) to one of: {known}.",
+        table::variable(table::DEFAULT_MODEL.name)
     )]
     Model { name: String, known: String },
     #[error("The web server failed: {0}")]

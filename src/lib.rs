@@ -12,11 +12,12 @@
 //! | [`settings`] | everything an operator can set |
 //! | [`telemetry`] | logs |
 //! | [`app`] | the composition root: puts the parts together |
+//! | [`cli`] | the commands |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod app;
 pub mod blob;
-
+pub mod cli;
 pub mod document;
 pub mod domain;
 pub mod engine;

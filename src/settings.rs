@@ -143,6 +143,7 @@ mod tests {
                 .collect(),
             variables: variables.iter().map(pairs).collect(),
             config,
+            ..Sources::default()
         };
         Settings::load(sources).map_err(|error| error.to_string())
     }
@@ -178,6 +179,39 @@ mod tests {
             ),
             (3, 4, 5)
         );
+    }
+
+    #[test]
+    fn a_command_can_put_its_own_default_below_and_its_own_value_above() {
+        let loaded = |variables: Vec<(String, String)>| {
+            let sources = Sources {
+                variables,
+                ..Sources::default()
+            };
+            let sources = sources.by_default("log", "warn").with("max_reads", 9);
+            let settings = Settings::load(sources).unwrap();
+            (settings.log.filter, settings.limits.max_reads)
+        };
+        assert_eq!(loaded(vec![]), ("warn".to_owned(), 9));
+        let variables = [("RIVULET_LOG", "debug"), ("RIVULET_MAX_READS", "3")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(loaded(variables.to_vec()), ("debug".to_owned(), 9));
+    }
+
+    #[test]
+    fn variables_that_only_look_like_settings_are_pointed_out() {
+        let names = [
+            "RIVULET_MAX_READ",
+            "RIVULET_MAX_READS",
+            "RIVULET_CONFIG",
+            "HOME",
+        ];
+        let variables = names.map(|name| (name.to_owned(), String::new())).to_vec();
+        let sources = Sources {
+            variables,
+            ..Sources::default()
+        };
+        assert_eq!(sources.strangers(), ["RIVULET_MAX_READ"]);
     }
 
     #[test]

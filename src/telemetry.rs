@@ -9,8 +9,9 @@ use crate::settings::{Log, LogFormat};
 
 /// Sends logs of this process to stderr. Only the first call has an effect.
 pub fn start(log: &Log) {
-    // The filter was read once when the settings were checked.
-    let filter = EnvFilter::builder().parse_lossy(&log.filter);
+    // The web server's own lines on its threads are for those who name it. The filter was read
+    // once when the settings were checked.
+    let filter = EnvFilter::builder().parse_lossy(format!("actix_server=warn,{}", log.filter));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);

@@ -1,5 +1,6 @@
 //! What is drawn on a PDF page: characters with their places, rulings, pictures.
 
+use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -30,6 +31,8 @@ pub struct Character {
     pub clipped: bool,
     /// Number of the string it was drawn with.
     pub run: u32,
+    /// Number of the clip it was drawn in; generators of tables clip each cell by itself.
+    pub cell: u32,
 }
 
 /// Everything one page draws that reading needs.
@@ -69,6 +72,12 @@ impl Budget {
             deadline,
         }
     }
+
+    fn look_at_the_clock(&self) {
+        if Instant::now() > self.deadline {
+            resume_unwind(Box::new(Exceeded::Time));
+        }
+    }
 }
 
 /// Collects the content of one page.
@@ -76,7 +85,9 @@ pub struct Collector<'b> {
     budget: &'b Budget,
     bold: &'b BoldGlyphs,
     page: Rect,
-    clips: Vec<Rect>,
+    /// The clips in force, innermost last, each with its number.
+    clips: Vec<(Rect, u32)>,
+    numbers: HashMap<[i32; 4], u32>,
     visible: Vec<Character>,
     hidden: Vec<Character>,
     rules: Rulings,
@@ -94,11 +105,13 @@ const MAX_CHARS_PER_GLYPH: usize = 32;
 
 impl<'b> Collector<'b> {
     pub fn new(budget: &'b Budget, bold: &'b BoldGlyphs, page: Rect) -> Self {
+        budget.look_at_the_clock();
         Self {
             budget,
             bold,
             page,
-            clips: vec![page],
+            clips: vec![(page, 0)],
+            numbers: HashMap::new(),
             visible: Vec::new(),
             hidden: Vec::new(),
             rules: Rulings::default(),
@@ -127,14 +140,14 @@ impl<'b> Collector<'b> {
     }
 
     fn clip(&self) -> Rect {
-        self.clips.last().copied().unwrap_or(self.page)
+        self.clips.last().map_or(self.page, |(clip, _)| *clip)
     }
 
     /// Every callback passes here, so that no content stream can run on for ever.
     fn tick(&mut self) {
         self.calls = self.calls.wrapping_add(1);
-        if self.calls.is_multiple_of(CALLS_PER_LOOK) && Instant::now() > self.budget.deadline {
-            resume_unwind(Box::new(Exceeded::Time));
+        if self.calls.is_multiple_of(CALLS_PER_LOOK) {
+            self.budget.look_at_the_clock();
         }
     }
 
@@ -149,15 +162,14 @@ impl<'b> Collector<'b> {
     }
 
     fn place(&mut self, glyph: &Placed, text: &str, hidden: bool) {
-        let clip = self.clip();
+        let (clip, cell) = self.clips.last().copied().unwrap_or((self.page, 0));
         let letters = || text.chars().flat_map(plain).take(MAX_CHARS_PER_GLYPH);
-        let step = glyph.advance / letters().count() as f64;
+        let count = letters().count();
+        self.count_glyphs(count.saturating_sub(1));
+        let step = glyph.advance / count as f64;
         for (at, char) in letters().enumerate() {
             let origin = glyph.origin + step * at as f64;
             let centre = origin + step * 0.5 + glyph.up * 0.3;
-            if !self.page.contains(centre) {
-                continue;
-            }
             let character = Character {
                 char,
                 origin,
@@ -166,6 +178,7 @@ impl<'b> Collector<'b> {
                 bold: glyph.bold,
                 clipped: !clip.contains(centre),
                 run: self.runs,
+                cell,
             };
             if hidden {
                 self.hidden.push(character);
@@ -314,7 +327,10 @@ impl<'a> Device<'a> for Collector<'_> {
 
     fn push_clip_rect(&mut self, rect: &Rect) {
         let clip = self.clip().intersect(*rect);
-        self.clips.push(clip);
+        let edges = [clip.x0, clip.y0, clip.x1, clip.y1].map(|edge| edge.round() as i32);
+        let next = self.numbers.len() as u32 + 1;
+        let number = *self.numbers.entry(edges).or_insert(next);
+        self.clips.push((clip, number));
     }
 
     fn push_transparency_group(&mut self, _: f32, _: Option<SoftMask<'a>>, _: BlendMode) {}

@@ -1,9 +1,10 @@
 //! Words to lines, lines to reading order.
 
-use super::words::{Piece, glue};
+use super::words::{Piece, Walls, glue};
 
-/// Baselines within this part of the font size are one line.
-const SAME_LINE: f64 = 0.3;
+/// Baselines within this part of the font size are one line; within the larger part they are if
+/// the words stand beside each other, as labels and values of other fonts do.
+const SAME_LINE: (f64, f64) = (0.3, 0.42);
 
 /// One visual row of the page.
 struct Row {
@@ -12,13 +13,39 @@ struct Row {
     pieces: Vec<Piece>,
 }
 
+impl Row {
+    fn new(piece: Piece) -> Self {
+        Self {
+            baseline: piece.baseline,
+            size: piece.size,
+            pieces: vec![piece],
+        }
+    }
+
+    fn takes(&self, piece: &Piece) -> bool {
+        /// Longer rows are not looked through.
+        const MOST: usize = 512;
+        let off = (piece.baseline - self.baseline).abs() / self.size.min(piece.size);
+        let beside = |other: &Piece| piece.start >= other.end || piece.end <= other.start;
+        off < SAME_LINE.0
+            || (off < SAME_LINE.1 && self.pieces.len() < MOST && self.pieces.iter().all(beside))
+    }
+
+    fn add(&mut self, piece: Piece) {
+        if piece.size > self.size {
+            (self.baseline, self.size) = (piece.baseline, piece.size);
+        }
+        self.pieces.push(piece);
+    }
+}
+
 /// Pieces as lines in the order they are read. A row of a form or table stays one line; only
 /// columns of running text are read one after the other.
-pub fn in_reading_order(pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
+pub fn in_reading_order(pieces: Vec<Piece>, walls: &Walls) -> Vec<Vec<Piece>> {
     let rows = with_raised(rows(pieces));
     let lines = rows.into_iter().map(|mut row| {
         row.pieces.sort_by(|a, b| a.start.total_cmp(&b.start));
-        glue(row.pieces)
+        glue(row.pieces, walls)
     });
     by_columns(lines.collect(), 3)
 }
@@ -29,19 +56,8 @@ fn rows(mut pieces: Vec<Piece>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for piece in pieces {
         match rows.last_mut() {
-            Some(row)
-                if (piece.baseline - row.baseline).abs() < SAME_LINE * row.size.min(piece.size) =>
-            {
-                if piece.size > row.size {
-                    (row.baseline, row.size) = (piece.baseline, piece.size);
-                }
-                row.pieces.push(piece);
-            }
-            _ => rows.push(Row {
-                baseline: piece.baseline,
-                size: piece.size,
-                pieces: vec![piece],
-            }),
+            Some(row) if row.takes(&piece) => row.add(piece),
+            _ => rows.push(Row::new(piece)),
         }
     }
     rows
@@ -78,7 +94,7 @@ fn stands_in(small: &Row, row: &Row) -> bool {
             };
             let touches = |word: &Piece| {
                 let gap = (mark.start - word.end).max(word.start - mark.end);
-                gap < 0.5 * row.size
+                gap < 2.0 * row.size
             };
             !row.pieces.iter().any(overlaps) && row.pieces.iter().any(touches)
         })
@@ -141,7 +157,6 @@ fn gutters(lines: &[Line]) -> Vec<f64> {
         bins.push((count, first - 0.5));
         at += count;
     }
-    // What stands left of the leftmost column is no gutter.
     bins.retain(|(count, _)| *count >= COLUMN_LINES / 2);
     bins.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     bins.truncate(MOST);

@@ -10,18 +10,31 @@ use std::time::{Duration, Instant};
 use hayro_interpret::{
     Context, InterpreterCache, InterpreterSettings, TransformExt, interpret_page,
 };
+use hayro_syntax::object::dict::keys;
+use hayro_syntax::object::{Array, Dict, Stream};
 use hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 
 use super::bold::BoldGlyphs;
 use super::content::{Budget, Collector, Content, Exceeded};
-use super::words;
+use super::{rulings, words};
 use crate::domain::document::Page;
 use crate::domain::error::{Code, Error};
 
-const MAX_PAGES: usize = 2_000;
-const MAX_GLYPHS: usize = 20_000_000;
-const MAX_GLYPHS_PER_PAGE: usize = 1_000_000;
-const MAX_SECONDS: u64 = 60;
+/// What one document may cost.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    pages: usize,
+    glyphs: usize,
+    page_glyphs: usize,
+    time: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    pages: 2_000,
+    glyphs: 20_000_000,
+    page_glyphs: 1_000_000,
+    time: Duration::from_mins(1),
+};
 /// Parsing recurses into nested objects and forms; the usual 2 MiB of a thread are too few.
 const STACK_BYTES: usize = 32 << 20;
 /// A thread more pays only from about this many pages on.
@@ -29,14 +42,18 @@ const PAGES_PER_THREAD: usize = 4;
 
 /// The pages of a PDF file.
 pub fn read(bytes: &[u8]) -> Result<Vec<Page>, Error> {
-    let deadline = Instant::now() + Duration::from_secs(MAX_SECONDS);
+    read_within(bytes, LIMITS)
+}
+
+fn read_within(bytes: &[u8], limits: Limits) -> Result<Vec<Page>, Error> {
+    let deadline = Instant::now() + limits.time;
     let data = bytes.to_vec();
     let outcome = thread::scope(|scope| {
         thread::Builder::new()
             .stack_size(STACK_BYTES)
             .spawn_scoped(scope, || {
                 let pdf = guard(|| Pdf::new(data).map_err(load_error))??;
-                read_pages(&pdf, deadline)
+                read_pages(&pdf, limits, deadline)
             })
             .map_err(|_| Error::internal())?
             .join()
@@ -52,29 +69,35 @@ struct PageRead {
     unmapped: bool,
 }
 
-fn read_pages(pdf: &Pdf, deadline: Instant) -> Result<Vec<PageRead>, Error> {
+fn read_pages(pdf: &Pdf, limits: Limits, deadline: Instant) -> Result<Vec<PageRead>, Error> {
     let count = guard(|| pdf.pages().len())?;
     if count == 0 {
-        return Err(Error::new(
-            Code::DocumentEmpty,
-            "The PDF has no pages. Upload a file with at least one page.",
-        ));
+        return Err(if guard(|| counts_pages(pdf))? {
+            corrupt("its page tree")
+        } else {
+            Error::new(
+                Code::DocumentEmpty,
+                "The PDF has no pages. Upload a file with at least one page.",
+            )
+        });
     }
-    if count > MAX_PAGES {
+    if count > limits.pages {
         return Err(Error::new(
             Code::DocumentTooComplex,
             format!(
-                "The PDF has {count} pages, the limit is {MAX_PAGES}. Split it into smaller files."
+                "The PDF has {count} pages, the limit is {}. Split it into smaller files.",
+                limits.pages
             ),
         ));
     }
     let cores = available_parallelism().map_or(1, usize::from);
     let work = Work {
         pdf,
+        limits,
         next: AtomicUsize::new(0),
         failed: AtomicBool::new(false),
-        budget: Budget::new(MAX_GLYPHS, MAX_GLYPHS_PER_PAGE, deadline),
-        done: Mutex::new(Vec::with_capacity(count)),
+        budget: Budget::new(limits.glyphs, limits.page_glyphs, deadline),
+        done: Mutex::new((0..count).map(|_| None).collect()),
     };
     let extra = cores.min(count.div_ceil(PAGES_PER_THREAD)) - 1;
     let first_error = thread::scope(|scope| {
@@ -93,18 +116,18 @@ fn read_pages(pdf: &Pdf, deadline: Instant) -> Result<Vec<PageRead>, Error> {
         result
     });
     first_error?;
-    let mut pages = work.done.into_inner().unwrap_or_default();
-    pages.sort_by_key(|read| read.page.number);
-    Ok(pages)
+    let pages = work.done.into_inner().unwrap_or_default();
+    Ok(pages.into_iter().flatten().collect())
 }
 
 /// The pages still to read, shared by the threads that take them one at a time.
 struct Work<'a> {
     pdf: &'a Pdf,
+    limits: Limits,
     next: AtomicUsize,
     failed: AtomicBool,
     budget: Budget,
-    done: Mutex<Vec<PageRead>>,
+    done: Mutex<Vec<Option<PageRead>>>,
 }
 
 impl Work<'_> {
@@ -120,7 +143,7 @@ impl Work<'_> {
             match self.page(index, &cache, &mut bold) {
                 Ok(page) => {
                     if let Ok(mut done) = self.done.lock() {
-                        done.push(page);
+                        done[index] = Some(page);
                     }
                 }
                 Err(error) => {
@@ -141,6 +164,9 @@ impl Work<'_> {
         let number = index as u32 + 1;
         let caught = catch_unwind(AssertUnwindSafe(|| {
             let page = &self.pdf.pages()[index];
+            if has_lost_content(page) {
+                return None;
+            }
             let (width, height) = page.render_dimensions();
             let bounds = hayro_interpret::kurbo::Rect::new(0.0, 0.0, width.into(), height.into());
             let mut context = Context::new(
@@ -153,12 +179,41 @@ impl Work<'_> {
             bold.learn(page, cache);
             let mut collector = Collector::new(&self.budget, bold, bounds);
             interpret_page(page, &mut context, &mut collector);
-            to_page(number, width, height, collector.finish())
+            Some(to_page(number, width, height, collector.finish()))
         }));
-        caught.map_err(|panic| match panic.downcast_ref::<Exceeded>() {
-            Some(exceeded) => too_complex(number, *exceeded),
-            None => corrupt(&format!("page {number}")),
-        })
+        match caught {
+            Ok(read) => read.ok_or_else(|| corrupt(&format!("the content of page {number}"))),
+            Err(panic) => Err(match panic.downcast_ref::<Exceeded>() {
+                Some(exceeded) => too_complex(number, *exceeded, self.limits),
+                None => corrupt(&format!("page {number}")),
+            }),
+        }
+    }
+}
+
+/// Whether the page tree claims pages.
+fn counts_pages(pdf: &Pdf) -> bool {
+    let catalog = pdf.xref().get::<Dict<'_>>(pdf.xref().root_id());
+    let tree = catalog.and_then(|catalog| catalog.get::<Dict<'_>>(keys::PAGES));
+    let count = tree.and_then(|tree| tree.get::<i32>(keys::COUNT));
+    count.is_some_and(|count| count > 0)
+}
+
+/// Whether a page names content that is not there or cannot be decoded. Read as a blank page it
+/// would lose values without a word.
+fn has_lost_content(page: &hayro_syntax::page::Page<'_>) -> bool {
+    let dict = page.raw();
+    let is_lost = |part: &Stream<'_>| match part.decoded_data() {
+        Ok(decoded) => decoded.is_empty() && !part.raw_data().is_empty(),
+        Err(_) => true,
+    };
+    if let Some(stream) = dict.get::<Stream<'_>>(keys::CONTENTS) {
+        is_lost(&stream)
+    } else if let Some(parts) = dict.get::<Array<'_>>(keys::CONTENTS) {
+        let found = parts.iter::<Stream<'_>>().filter(|part| !is_lost(part));
+        parts.raw_iter().count() != found.count()
+    } else {
+        dict.get_ref(keys::CONTENTS).is_some()
     }
 }
 
@@ -169,10 +224,13 @@ fn to_page(number: u32, width: f32, height: f32, content: Content) -> PageRead {
         pictures,
         unmapped,
     } = content;
-    let lines = words::assemble(glyphs, width, height);
-    let rules = rules.into_rules(width, height);
+    let rulings = rules.into_lines();
+    let lines = words::assemble(glyphs, &rulings, width, height);
+    let rules = rulings
+        .iter()
+        .map(|line| rulings::rule(line, width, height));
     PageRead {
-        page: Page::from_lines(number, width, height, lines, rules),
+        page: Page::from_lines(number, width, height, lines, rules.collect()),
         pictures,
         unmapped,
     }
@@ -208,10 +266,12 @@ fn into_pages(read: Vec<PageRead>) -> Result<Vec<Page>, Error> {
     } else {
         Error::new(
             Code::DocumentEmpty,
-            format!(
-                "All {} pages of the PDF are blank. Upload a file with content.",
-                read.len()
-            ),
+            match read.len() {
+                1 => "The only page of the PDF is blank. Upload a file with content.".to_owned(),
+                count => {
+                    format!("All {count} pages of the PDF are blank. Upload a file with content.")
+                }
+            },
         )
     })
 }
@@ -280,16 +340,25 @@ fn corrupt(what: &str) -> Error {
     )
 }
 
-fn too_complex(number: u32, exceeded: Exceeded) -> Error {
+fn too_complex(number: u32, exceeded: Exceeded, limits: Limits) -> Error {
     let limit = match exceeded {
-        Exceeded::Glyphs => format!("the PDF draws more than {MAX_GLYPHS} characters"),
+        Exceeded::Glyphs => format!("the PDF draws more than {} characters", limits.glyphs),
         Exceeded::PageGlyphs => {
-            format!("page {number} draws more than {MAX_GLYPHS_PER_PAGE} characters")
+            format!(
+                "page {number} draws more than {} characters",
+                limits.page_glyphs
+            )
         }
-        Exceeded::Time => format!("reading it took longer than {MAX_SECONDS} seconds"),
+        Exceeded::Time => format!(
+            "reading it took longer than {} seconds",
+            limits.time.as_secs()
+        ),
     };
     Error::new(
         Code::DocumentTooComplex,
         format!("The document is over a limit: {limit}. Split it into smaller files."),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,33 +126,36 @@ impl Rulings {
         }
     }
 
-    /// Whole lines, as fractions of the page, from top to bottom and from left to right.
-    pub fn into_rules(self, width: f32, height: f32) -> Vec<Rule> {
-        let (width, height) = (f64::from(width), f64::from(height));
-        let fraction = |at: f64, of: f64| (at / of).clamp(0.0, 1.0) as f32;
-        let (mut across, down): (Vec<_>, Vec<_>) = self
+    /// Whole lines, from top to bottom and from left to right, in points.
+    pub fn into_lines(self) -> Vec<Rect> {
+        let (mut lines, down): (Vec<_>, Vec<_>) = self
             .lines
             .into_iter()
             .partition(|line| line.width() >= line.height());
         // A dot is as wide as high; by itself it says nothing about its line's direction.
-        let dots = across
+        let dots = lines
             .iter()
             .filter(|line| line.width() < 2.0 * line.height());
         let down = down.into_iter().chain(dots.copied()).map(turned).collect();
-        across = joined(across);
-        across.extend(joined(down).into_iter().map(turned));
-        across.retain(|line| line.width().max(line.height()) >= SHORTEST);
-        across.truncate(MAX_RULES);
-        across.sort_by(|a, b| a.y0.total_cmp(&b.y0).then(a.x0.total_cmp(&b.x0)));
-        let rules = across.into_iter().map(|line| Rule {
-            bbox: [
-                fraction(line.x0, width),
-                fraction(line.y0, height),
-                fraction(line.x1, width),
-                fraction(line.y1, height),
-            ],
-        });
-        rules.collect()
+        lines = joined(lines);
+        lines.extend(joined(down).into_iter().map(turned));
+        lines.retain(|line| line.width().max(line.height()) >= SHORTEST);
+        lines.truncate(MAX_RULES);
+        lines.sort_by(|a, b| a.y0.total_cmp(&b.y0).then(a.x0.total_cmp(&b.x0)));
+        lines
+    }
+}
+
+/// A line as a fraction box.
+pub fn rule(line: &Rect, width: f32, height: f32) -> Rule {
+    let fraction = |at: f64, of: f32| (at / f64::from(of)).clamp(0.0, 1.0) as f32;
+    Rule {
+        bbox: [
+            fraction(line.x0, width),
+            fraction(line.y0, height),
+            fraction(line.x1, width),
+            fraction(line.y1, height),
+        ],
     }
 }
 

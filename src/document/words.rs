@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use hayro_interpret::kurbo::Rect;
+
 use super::content::Character;
 use super::lines;
 use crate::domain::document::{Bbox, Word};
@@ -15,11 +17,17 @@ const SAME_RUN: (f64, f64) = (-0.3, 0.1);
 /// The same for strings drawn apart, where only the place says that they belong together;
 /// neighbouring cells may touch or overlap.
 const SAME_SIZE: (f64, f64) = (-0.2, 0.1);
-const OTHER_SIZE: (f64, f64) = (-0.05, 0.05);
+/// The same for strings of another size or another clip: most are cells of their own.
+const ELSEWHERE: (f64, f64) = (-0.05, 0.05);
 
 /// The lines of a page, each a list of words from left to right, in reading order. Boxes are
-/// fractions of the page; offsets are not set.
-pub fn assemble(characters: Vec<Character>, width: f32, height: f32) -> Vec<Vec<Word>> {
+/// fractions of the page; offsets are not set. No word crosses one of the `rulings`.
+pub fn assemble(
+    characters: Vec<Character>,
+    rulings: &[Rect],
+    width: f32,
+    height: f32,
+) -> Vec<Vec<Word>> {
     let mut directions: BTreeMap<i32, Vec<Character>> = BTreeMap::new();
     for character in without_duplicates(characters) {
         directions
@@ -33,8 +41,9 @@ pub fn assemble(characters: Vec<Character>, width: f32, height: f32) -> Vec<Vec<
     let mut page = Vec::new();
     for (angle, group) in groups {
         let frame = Frame::new(angle, f64::from(width), f64::from(height));
-        let pieces = closed_up(pieces(&group, &frame));
-        for row in lines::in_reading_order(pieces) {
+        let walls = Walls::new(rulings, &frame);
+        let pieces = closed_up(pieces(&group, &frame, &walls));
+        for row in lines::in_reading_order(pieces, &walls) {
             let words = row.into_iter().filter(Piece::is_readable);
             page.push(words.map(|piece| piece.word(&frame)).collect());
         }
@@ -102,6 +111,40 @@ impl Frame {
     }
 }
 
+/// Rulings square to the baseline, as `(u, v0, v1)` in frame space, from left to right.
+pub struct Walls(Vec<(f64, f64, f64)>);
+
+impl Walls {
+    fn new(rulings: &[Rect], frame: &Frame) -> Self {
+        let ends = |line: &Rect| {
+            let (u0, v0) = frame.turn(line.x0, line.y0);
+            let (u1, v1) = frame.turn(line.x1, line.y1);
+            ((u1 - u0).abs() < (v1 - v0).abs())
+                .then(|| (f64::midpoint(u0, u1), v0.min(v1), v0.max(v1)))
+        };
+        let mut walls: Vec<_> = rulings.iter().filter_map(ends).collect();
+        walls.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self(walls)
+    }
+
+    /// Whether a ruling stands where `left` ends and `right` begins: the text of a cell may run
+    /// over the ruling, but the next cell's begins behind it.
+    fn part(&self, left: &Piece, right: &Piece) -> bool {
+        /// No table has more rulings in one place; looking at all would let a page be slow.
+        const MOST: usize = 256;
+        let from = left.end.min(right.start) - 0.15 * left.size;
+        let to = right.start + 0.03 * right.size;
+        let middle = right.baseline - 0.3 * right.size;
+        let first = self.0.partition_point(|wall| wall.0 < from);
+        let near = self.0[first..].iter().take(MOST);
+        let mut between = near.take_while(|wall| wall.0 <= to);
+        // Rulings also run through words that stand across two cells.
+        let is_low = |char: Option<char>| char.is_some_and(char::is_lowercase);
+        let inside = is_low(left.text.chars().next_back()) && is_low(right.text.chars().next());
+        !inside && between.any(|(_, top, bottom)| (*top..=*bottom).contains(&middle))
+    }
+}
+
 /// A word in the making, in frame space.
 #[derive(Debug, Clone)]
 pub struct Piece {
@@ -116,6 +159,7 @@ pub struct Piece {
     closed_after: bool,
     /// The string it was drawn with last.
     run: u32,
+    cell: u32,
     /// Every character is cut off by a clip.
     clipped: bool,
 }
@@ -132,6 +176,7 @@ impl Piece {
             closed_before: after_space,
             closed_after: false,
             run: character.run,
+            cell: character.cell,
             clipped: character.clipped,
         }
     }
@@ -154,21 +199,22 @@ impl Piece {
     }
 
     /// Whether `next` begins where this one ends, so that both are one word.
-    fn goes_on_with(&self, next: &Self) -> bool {
+    fn goes_on_with(&self, next: &Self, walls: &Walls) -> bool {
         let larger = next.size.max(self.size);
         let gap = (next.start - self.end) / larger;
         let (back, ahead) = if next.run == self.run {
             SAME_RUN
-        } else if next.size.min(self.size) > 0.95 * larger {
+        } else if next.size.min(self.size) > 0.95 * larger && next.cell == self.cell {
             SAME_SIZE
         } else {
-            OTHER_SIZE
+            ELSEWHERE
         };
         !self.closed_after
             && !next.closed_before
             && (next.baseline - self.baseline).abs() < 0.15 * larger
             && gap > back
             && gap < ahead
+            && (next.run == self.run || !walls.part(self, next))
     }
 
     fn append(&mut self, next: &Self) {
@@ -183,9 +229,9 @@ impl Piece {
 }
 
 /// Words in the order they were drawn: inside a word that order is the best witness there is.
-fn pieces(characters: &[Character], frame: &Frame) -> Vec<Piece> {
+fn pieces(characters: &[Character], frame: &Frame, walls: &Walls) -> Vec<Piece> {
     let mut done: Vec<Piece> = Vec::new();
-    let mut space = true;
+    let mut space = false;
     for character in characters {
         if character.char == ' ' {
             if let Some(last) = done.last_mut() {
@@ -198,7 +244,7 @@ fn pieces(characters: &[Character], frame: &Frame) -> Vec<Piece> {
         let next = Piece::new(character, start, baseline, space);
         space = false;
         match done.last_mut() {
-            Some(last) if last.goes_on_with(&next) => last.append(&next),
+            Some(last) if last.goes_on_with(&next, walls) => last.append(&next),
             _ => done.push(next),
         }
     }
@@ -207,11 +253,11 @@ fn pieces(characters: &[Character], frame: &Frame) -> Vec<Piece> {
 }
 
 /// Joins pieces of one line that were drawn apart but make one word.
-pub fn glue(row: Vec<Piece>) -> Vec<Piece> {
+pub fn glue(row: Vec<Piece>, walls: &Walls) -> Vec<Piece> {
     let mut words: Vec<Piece> = Vec::with_capacity(row.len());
     for piece in row {
         match words.last_mut() {
-            Some(last) if last.goes_on_with(&piece) => last.append(&piece),
+            Some(last) if last.goes_on_with(&piece, walls) => last.append(&piece),
             _ => words.push(piece),
         }
     }

@@ -78,19 +78,16 @@ pub fn prove(document: &Document, attributions: &mut Attributions) {
             let matched = compare(there, &quote.text);
             (matched != Match::None).then(|| (matched, place(document, page, start, end)))
         });
-        match found {
-            Some((matched, bbox)) => {
-                quote.matched = matched;
-                quote.verified = true;
-                quote.bbox = bbox;
-            }
-            None => {
-                quote.matched = Match::None;
-                quote.verified = false;
-                quote.bbox = None;
-                quote.start = None;
-                quote.end = None;
-            }
+        if let Some((matched, bbox)) = found {
+            quote.matched = matched;
+            quote.verified = true;
+            quote.bbox = bbox;
+        } else {
+            quote.matched = Match::None;
+            quote.verified = false;
+            quote.bbox = None;
+            quote.start = None;
+            quote.end = None;
         }
     }
 }

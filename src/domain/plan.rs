@@ -54,7 +54,7 @@ pub struct Subtree {
     pub schema: Value,
     /// Leaf fields, at least 1; a row of an array counts once.
     pub total_fields: u32,
-    /// Titles and descriptions of the objects around it, outermost first.
+    /// Title and description of each object around it, outermost first; empty where it has none.
     pub context: Vec<String>,
 }
 
@@ -206,7 +206,7 @@ impl<'a> Cutter<'a> {
     /// `node` is the property as written, `object` the object schema it comes to.
     fn divide(&mut self, node: &'a Value, object: &'a Value, mut level: Level<'a>) {
         level.around.push(object);
-        level.context.extend(caption(node, object));
+        level.context.push(caption(node, object));
         let own: Vec<&str> = self
             .shapes
             .properties(object)
@@ -316,16 +316,16 @@ fn is_required(owner: &Value, key: &str) -> bool {
 }
 
 /// Title and description of an object, as one line for the subtrees inside it.
-fn caption(node: &Value, object: &Value) -> Option<String> {
+fn caption(node: &Value, object: &Value) -> String {
     let say = |name: &str| {
         node.get(name)
             .or_else(|| object.get(name))
             .and_then(Value::as_str)
     };
     match (say("title"), say("description")) {
-        (Some(title), Some(description)) => Some(format!("{title}: {description}")),
-        (Some(text), None) | (None, Some(text)) => Some(text.to_owned()),
-        (None, None) => Some(String::new()),
+        (Some(title), Some(description)) => format!("{title}: {description}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => String::new(),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-use super::Inner;
 use super::ports::StoredEvent;
+use super::{Inner, no_job, stored};
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{JobId, Scope};
 
@@ -113,6 +113,10 @@ impl Follower {
                 ),
             ));
         }
+        if page.terminal {
+            let view = stored(engine.jobs.view(&scope, job).await)?.ok_or_else(|| no_job(job))?;
+            engine.refuse_expired(&view, Code::EventsExpired)?;
+        }
         if page.terminal && cursor == page.last_sequence {
             return Ok(Follow::Ended);
         }
@@ -131,8 +135,8 @@ impl Follower {
         self.job
     }
 
-    /// The next events, as soon as there are any; `None` after the end of the log. May be dropped
-    /// while it waits without losing an event.
+    /// The next events, as soon as there are any; `None` after the end of the log, and when the
+    /// engine stops. May be dropped while it waits without losing an event.
     pub async fn next(&mut self) -> Option<Result<Vec<StoredEvent>, Error>> {
         while !self.ended {
             if let Some(receiver) = &mut self.registration.receiver {
@@ -164,9 +168,14 @@ impl Follower {
     }
 
     async fn wait(&mut self) {
-        if let Some(receiver) = &mut self.registration.receiver {
-            // Either way the log is read again; an error cannot be, since the sender outlives us.
-            let _ = tokio::time::timeout(POLL, receiver.changed()).await;
+        let Some(receiver) = &mut self.registration.receiver else {
+            return;
+        };
+        tokio::select! {
+            // An error cannot be: the sender outlives us. Either way the log is read again.
+            _ = receiver.changed() => {}
+            () = tokio::time::sleep(POLL) => {}
+            () = self.engine.drained() => self.ended = true,
         }
     }
 }

@@ -27,10 +27,10 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use tokio::sync::{Notify, RwLock, Semaphore};
+use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tracing::error;
 use uuid::Uuid;
@@ -107,7 +107,8 @@ struct Inner {
     work: Notify,
     reading: Semaphore,
     blob_gate: RwLock<()>,
-    draining: AtomicBool,
+    /// Set once, when the engine stops; everything that waits watches it.
+    draining: watch::Sender<bool>,
     /// Running mean of how long a subtree takes within its job, microseconds; 0 before the first.
     pace: AtomicU64,
 }
@@ -149,7 +150,7 @@ impl Engine {
             running: DashMap::new(),
             work: Notify::new(),
             blob_gate: RwLock::new(()),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             pace: AtomicU64::new(0),
         });
         tokio::spawn(worker::work(Arc::clone(&inner)));
@@ -157,11 +158,10 @@ impl Engine {
         Self { inner }
     }
 
-    /// Stops claiming, and stops the runs of this process where they are. What they committed
-    /// stays; the next owner goes on from there.
+    /// Stops claiming, ends streams after their last whole frame, and stops the runs of this
+    /// process where they are. What they committed stays; the next owner goes on from there.
     pub fn stop(&self) {
-        self.inner.draining.store(true, Ordering::Relaxed);
-        self.inner.work.notify_waiters();
+        self.inner.draining.send_replace(true);
         for entry in &self.inner.running {
             entry.value().1.abort();
         }
@@ -257,6 +257,12 @@ impl Engine {
                 }
                 self.inner.live.announce(job, view.sequence);
                 self.inner.work.notify_one();
+                let cancelled = metrics::label("outcome", "cancelled");
+                self.inner
+                    .metrics
+                    .jobs_ended
+                    .get_or_create(&cancelled)
+                    .inc();
                 Ok(*view)
             }
             Committed::Missing => Err(no_job(job)),
@@ -295,7 +301,17 @@ impl Engine {
 
 impl Inner {
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
+    }
+
+    /// Waits until the engine stops.
+    async fn drained(&self) {
+        // An error cannot be: the sender lives in what we borrow.
+        let _ = self
+            .draining
+            .subscribe()
+            .wait_for(|draining| *draining)
+            .await;
     }
 
     async fn log_page(

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use tracing::error;
 
 use super::ports::{Outcome, Snapshot};
-use super::{Engine, no_job, stored};
+use super::{Engine, Inner, no_job, stored};
 use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{Aside, Envelope, Event, SubtreeResult, Validation};
 use crate::domain::evidence::Attributions;
@@ -54,6 +54,8 @@ impl Engine {
     ) -> Result<JobResult, Error> {
         let snapshot = stored(self.inner.jobs.snapshot(scope, job).await)?;
         let snapshot = snapshot.ok_or_else(|| no_job(job))?;
+        self.inner
+            .refuse_expired(&snapshot.view, Code::ResultExpired)?;
         if wanted == Wanted::Final && !snapshot.view.status.is_terminal() {
             return Err(Error::new(
                 Code::ResultNotReady,
@@ -64,6 +66,22 @@ impl Engine {
             ));
         }
         JobResult::of(snapshot)
+    }
+}
+
+impl Inner {
+    /// Refuses what was promised only for a time.
+    pub(super) fn refuse_expired(&self, view: &JobView, code: Code) -> Result<(), Error> {
+        match view.expires_at {
+            Some(expired) if expired <= self.clock.now() => Err(Error::new(
+                code,
+                format!(
+                    "Job {} was kept until {expired}. Run it again for a new result.",
+                    view.id
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -80,7 +98,10 @@ impl JobResult {
             }),
             view: snapshot.view,
         };
-        for outcome in &snapshot.outcomes {
+        // In the order of the plan, so that the result reads the same however the calls ended.
+        let mut outcomes = snapshot.outcomes;
+        outcomes.sort_by_key(|outcome| outcome.ordinal);
+        for outcome in &outcomes {
             result.add(outcome).map_err(|cause| {
                 error!(job = %result.view.id, %cause, "result.unreadable: a stored outcome cannot be read");
                 Error::internal()

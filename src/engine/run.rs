@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span};
@@ -33,23 +34,37 @@ pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed) {
     let job = claimed.view.id;
     let span = info_span!("job", %job);
     async {
-        engine.metrics.jobs_running.inc();
+        let _counted = Counted::new(&engine.metrics.jobs_running);
         let journal = Journal::start(Arc::clone(&engine), job, claimed.epoch);
-        match drive(&engine, &claimed, &journal).await {
-            Ok(()) => info!("job.ended"),
-            Err(Halt) => {
-                info!("job.left: cancelled, taken over, or its log cannot be written");
-                // Were the lease kept, our own heartbeat would hold the job for ever.
-                let later = engine.clock.now().plus_millis(RELEASED_FOR_MS);
-                if let Err(cause) = engine.jobs.release(job, claimed.epoch, later).await {
-                    error!(%cause, "job.release: the lease could not be given back");
-                }
-            }
+        if drive(&engine, &claimed, &journal).await.is_ok() {
+            info!("job.ended");
+            return;
         }
-        engine.metrics.jobs_running.dec();
+        info!("job.left: cancelled, taken over, or its log cannot be written");
+        // Were the lease kept, our own heartbeat would hold the job for ever.
+        let later = engine.clock.now().plus_millis(RELEASED_FOR_MS);
+        if let Err(cause) = engine.jobs.release(job, claimed.epoch, later).await {
+            error!(%cause, "job.release: the lease could not be given back");
+        }
     }
     .instrument(span)
     .await;
+}
+
+/// Counts a run for as long as it lives; a run that is cancelled is dropped where it is.
+struct Counted<'a>(&'a Gauge);
+
+impl<'a> Counted<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {

@@ -31,7 +31,11 @@ pub(super) async fn work(engine: Arc<Inner>) {
             claim(&engine, free.min(BATCH)).await
         };
         if claimed == 0 {
-            let _ = tokio::time::timeout(POLL, hint).await;
+            tokio::select! {
+                () = hint => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = engine.drained() => {}
+            }
         }
     }
 }
@@ -80,8 +84,11 @@ fn start(engine: &Arc<Inner>, claimed: super::ports::Claimed) {
 pub(super) async fn beat(engine: Arc<Inner>) {
     let mut beats = tokio::time::interval(BEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while !engine.is_draining() {
-        beats.tick().await;
+    loop {
+        tokio::select! {
+            _ = beats.tick() => {}
+            () = engine.drained() => break,
+        }
         if engine.running.is_empty() {
             continue;
         }

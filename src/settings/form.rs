@@ -48,7 +48,7 @@ impl Form for Folder {
     type Value = PathBuf;
 
     fn read(&self, text: &str) -> Option<PathBuf> {
-        Some(PathBuf::from(text))
+        (!text.is_empty()).then(|| PathBuf::from(text))
     }
 
     fn allowed(&self) -> String {
@@ -67,7 +67,7 @@ impl Form for Name {
     type Value = String;
 
     fn read(&self, text: &str) -> Option<String> {
-        Some(text.to_owned())
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     fn allowed(&self) -> String {
@@ -294,6 +294,12 @@ mod tests {
             time.allowed().split(',').next(),
             Some("a time from 0 to 18446744073709551615s")
         );
+    }
+
+    #[test]
+    fn no_name_and_no_folder_is_empty() {
+        assert!(Folder.read("").is_none() && Name("a name").read("").is_none());
+        assert_eq!(Folder.read("a b"), Some(PathBuf::from("a b")));
     }
 
     #[test]

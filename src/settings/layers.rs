@@ -24,6 +24,8 @@ pub struct Sources {
     pub variables: Vec<(String, String)>,
     /// The TOML file, when a flag names one.
     pub config: Option<PathBuf>,
+    /// What goes in the place of the table's defaults.
+    pub defaults: BTreeMap<&'static str, String>,
 }
 
 impl Sources {
@@ -40,6 +42,20 @@ impl Sources {
             variables: std::env::vars_os().filter_map(text).collect(),
             ..Self::default()
         }
+    }
+
+    /// A value that goes before all others.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.flags.insert(name, value.to_string());
+        self
+    }
+
+    /// A value for when nobody gives one.
+    #[must_use]
+    pub fn by_default(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.defaults.insert(name, value.to_string());
+        self
     }
 
     /// Variables that look like settings and are none: spelling mistakes, perhaps.
@@ -120,6 +136,7 @@ impl Provider for Layer {
     }
 }
 
+const DEFAULTS: &str = "defaults";
 const FILE: &str = "file";
 const ENVIRONMENT: &str = "environment";
 const FLAGS: &str = "flags";
@@ -152,12 +169,16 @@ impl Layers {
                 ))
             })
             .collect();
-        let in_flags = sources
-            .flags
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
-            .collect();
+        let given = |values: &BTreeMap<&'static str, String>| {
+            let pair =
+                |(name, value): (&&str, &String)| ((*name).to_owned(), value.as_str().into());
+            values.iter().map(pair).collect()
+        };
         let figment = Figment::new()
+            .merge(Layer {
+                name: DEFAULTS,
+                values: given(&sources.defaults),
+            })
             .merge(Layer {
                 name: FILE,
                 values: in_file,
@@ -168,7 +189,7 @@ impl Layers {
             })
             .merge(Layer {
                 name: FLAGS,
-                values: in_flags,
+                values: given(&sources.flags),
             });
         Ok(Self { figment, file })
     }

@@ -4,9 +4,12 @@
 
 mod catalog;
 mod jobs;
+mod leases;
+mod log;
 mod page;
 mod readers;
 mod rows;
+mod wal;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -71,11 +74,7 @@ impl Sqlite {
         })?;
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         migrate(&mut connection, path)?;
-        connection.execute(
-            "UPDATE jobs INDEXED BY jobs_active SET owner = NULL, lease_ms = 0 \
-             WHERE ended_ms IS NULL AND owner IS NOT NULL",
-            (),
-        )?;
+        leases::clear(&connection)?;
         let readers = (0..options.readers.max(1))
             .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
             .collect::<Result<Vec<_>, _>>()?;
@@ -151,8 +150,9 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     // Reach beyond the cache of the drive on macOS; without effect elsewhere.
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
-    connection.pragma_update(None, "wal_autocheckpoint", 1_000)?;
-    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // The writer does it itself, when nobody waits for it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
     let pending = MIGRATIONS.iter().skip(version as usize);
     if pending.len() > 0 {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

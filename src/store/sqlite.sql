@@ -1,15 +1,16 @@
 -- Version 1. Times are milliseconds since 1970; ids are the 16 bytes of a UUID, whose order is
 -- the order of creation.
 
--- Who has jobs. `active_jobs` counts those that have not ended; `served` is the number of the
--- claim that last took one of them: a counter, because clocks are set back.
+-- Who has jobs. `active_jobs` counts those that have not ended. `served` is the place in line: the
+-- number of the claim that last took a job of the scope, or a negative number in order of arrival
+-- when there was none yet. A counter, because clocks are set back.
 CREATE TABLE tenants (
     scope       TEXT PRIMARY KEY,
     active_jobs INTEGER NOT NULL DEFAULT 0 CHECK (active_jobs >= 0),
-    served      INTEGER NOT NULL DEFAULT 0
+    served      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX tenants_by_turn ON tenants (served);
+CREATE UNIQUE INDEX tenants_by_turn ON tenants (served);
 CREATE INDEX tenants_in_line ON tenants (served) WHERE active_jobs > 0;
 
 CREATE TABLE documents (
@@ -59,15 +60,17 @@ CREATE TABLE jobs (
     state           TEXT NOT NULL,
     document_id     BLOB NOT NULL,
     document_sha256 TEXT NOT NULL,
-    -- The lease: free when `owner` is null or `lease_ms` has passed.
+    -- The lease: null when nobody works on the job, and always when it has ended.
     owner           TEXT,
-    lease_ms        INTEGER NOT NULL DEFAULT 0,
+    lease_ms        INTEGER,
     epoch           INTEGER NOT NULL DEFAULT 0,
     crashes         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX jobs_by_scope ON jobs (scope, id, status);
-CREATE INDEX jobs_active ON jobs (scope, created_ms, id) WHERE ended_ms IS NULL;
+CREATE INDEX jobs_waiting ON jobs (scope, created_ms, id)
+    WHERE ended_ms IS NULL AND owner IS NULL;
+CREATE INDEX jobs_leased ON jobs (lease_ms) WHERE owner IS NOT NULL;
 CREATE INDEX jobs_active_by_document ON jobs (document_id) WHERE ended_ms IS NULL;
 CREATE INDEX jobs_active_by_sha256 ON jobs (document_sha256) WHERE ended_ms IS NULL;
 

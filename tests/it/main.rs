@@ -3,9 +3,12 @@
 
 mod architecture;
 mod blob;
+mod cli;
 mod engine;
 mod http;
 mod licences;
 mod plan;
+mod readme;
+mod stop;
 mod store;
 mod support;

@@ -45,7 +45,8 @@ const MEMBERS: [&str; 4] = ["name", "description", "schema_definition", "metadat
 /// The members of a create or update body that were sent.
 struct SchemaRequest {
     name: Option<String>,
-    description: Option<Option<String>>,
+    /// Null is a value here: it takes the description away.
+    description: Option<Value>,
     definition: Option<Value>,
     metadata: Option<Value>,
 }
@@ -60,10 +61,10 @@ impl TryFrom<Value> for SchemaRequest {
         let request = Self {
             name: take_text(&mut members, "name")?,
             description: match members.shift_remove("description") {
-                None => None,
-                Some(Value::Null) => Some(None),
-                Some(Value::String(text)) => Some(Some(text)),
-                Some(_) => return Err(wrong("/description", "Expected text or null.")),
+                Some(value) if !(value.is_null() || value.is_string()) => {
+                    return Err(wrong("/description", "Expected text or null."));
+                }
+                sent => sent,
             },
             definition: members.shift_remove("schema_definition"),
             metadata: members
@@ -81,7 +82,11 @@ impl SchemaRequest {
             name: self
                 .name
                 .ok_or_else(|| wrong("/name", "A schema needs a name."))?,
-            description: self.description.flatten(),
+            description: self
+                .description
+                .as_ref()
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             definition: self
                 .definition
                 .ok_or_else(|| wrong("/schema_definition", "The JSON Schema is missing."))?,
@@ -93,7 +98,10 @@ impl SchemaRequest {
     fn update(self, before: StoredSchema) -> SchemaDraft {
         SchemaDraft {
             name: self.name.unwrap_or(before.name),
-            description: self.description.unwrap_or(before.description),
+            description: match self.description {
+                Some(sent) => sent.as_str().map(str::to_owned),
+                None => before.description,
+            },
             definition: self.definition.unwrap_or(before.definition),
             metadata: self.metadata.unwrap_or(before.metadata),
         }

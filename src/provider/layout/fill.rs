@@ -9,14 +9,15 @@ use crate::domain::evidence::{Attribution, Attributions, quote_words};
 use crate::domain::pointer::Pointer;
 
 use super::find::{Found, Source};
+use super::grid::{self, Grid};
 use super::label::Phrase;
 use super::lexicon::lexicon;
 use super::list;
-use super::page::Span;
+use super::page::{Span, text_of};
 use super::party::{self, Party, Role};
 use super::query::{self, Phrases};
 use super::schema::{Field, Form, Kind, Leaf};
-use super::table::{self, Record, Wanted};
+use super::table::{self, Header, Record, Wanted};
 use super::text::{fold, name_words, tokens};
 use super::value::{Side, read};
 
@@ -24,6 +25,10 @@ use super::value::{Side, read};
 pub(super) struct Filler<'d> {
     source: Source<'d>,
     attributions: Attributions,
+    /// How many arrays of the subtree ask for items of the same leaves.
+    alike: HashMap<String, usize>,
+    /// The headers that answer them.
+    headers: HashMap<String, Vec<Header>>,
 }
 
 /// An enclosing object: what it is called, and its block of the page if it is a party.
@@ -44,7 +49,10 @@ pub(super) fn fill(source: Source<'_>, root: &Field, context: &[String]) -> (Val
     let mut filler = Filler {
         source,
         attributions: Attributions::new(),
+        alike: HashMap::new(),
+        headers: HashMap::new(),
     };
+    count_alike(root, &mut filler.alike);
     let mut owners = Owners::new();
     for text in context {
         let mut phrases = Phrases::default();
@@ -139,6 +147,9 @@ impl Filler<'_> {
         if let Some(owner) = owners.last().filter(|owner| owner.is_party) {
             return self.of_party(field, leaf, owner);
         }
+        if let Some(law) = self.source.law_of(leaf, &query::own(field)) {
+            return Some(law);
+        }
         let mut best = self.labelled(leaf, &self.phrases(field, owners).list(), Side::Any);
         if let (Kind::Date { .. }, Some((side, phrases))) = (leaf.kind, query::range(field)) {
             best = better(best, self.labelled(leaf, &phrases.list(), side));
@@ -152,12 +163,17 @@ impl Filler<'_> {
     /// What some fields are known by where no label names them.
     fn without_label(&self, field: &Field, leaf: &Leaf) -> Option<Found> {
         let about = field.description.as_deref().map(fold).unwrap_or_default();
+        let said = self.source.said(leaf, &query::own(field));
+        if said.is_some() {
+            return said;
+        }
         match leaf.kind {
             Kind::Date { .. } => self.dated_number(field, leaf).or_else(|| {
                 query::own(field).weight(&tokens("invoice date"))?;
                 self.source.only_date(leaf)
             }),
             Kind::Currency => self.source.only_currency(leaf),
+            Kind::Iban => self.source.only_iban(leaf),
             Kind::Name | Kind::Text if about.contains("top of") => self.source.letterhead(leaf),
             _ => None,
         }
@@ -254,18 +270,109 @@ impl Filler<'_> {
         owners: &Owners,
     ) -> Option<Value> {
         let rows = match &item.form {
-            Form::Object(_) => self.rows(item, most, at),
+            Form::Object(fields) if fields.iter().any(is_matrix) => self.tables(fields, most, at),
+            Form::Object(_) => self.rows(field, item, most, at),
+            Form::Array { item: cell, .. } if matches!(cell.form, Form::Leaf(_)) => {
+                let largest = grid::grids(&self.source)
+                    .into_iter()
+                    .max_by_key(|grid| grid.rows.len());
+                largest.map_or_else(Vec::new, |grid| self.matrix(&grid, cell, most, at))
+            }
             Form::Leaf(leaf) => self.scalars(field, leaf, most, at, owners),
             _ => Vec::new(),
         };
         (!rows.is_empty()).then_some(Value::Array(rows))
     }
 
+    /// Every table of the document, for items that hold the rows of a table as lists of cells.
+    fn tables(&mut self, fields: &[Field], most: usize, at: &Pointer) -> Vec<Value> {
+        let mut tables = Vec::new();
+        for grid in grid::grids(&self.source).into_iter().take(most) {
+            let at = at.index(tables.len());
+            let mut map = Map::new();
+            for field in fields {
+                let at = at.join(&field.name);
+                let value = match &field.form {
+                    Form::Array { item, most } if is_matrix(field) => match &item.form {
+                        Form::Array { item: cell, .. } => {
+                            Some(Value::Array(self.matrix(&grid, cell, *most, &at)))
+                        }
+                        _ => None,
+                    },
+                    Form::Leaf(leaf)
+                        if tokens(&name_words(&field.name))
+                            .iter()
+                            .any(|token| token == "page") =>
+                    {
+                        self.page_of(&grid, leaf, &at)
+                    }
+                    _ => None,
+                };
+                if let Some(value) = value.or_else(|| field.empty()) {
+                    map.insert(field.name.clone(), value);
+                }
+            }
+            tables.push(Value::Object(map));
+        }
+        tables
+    }
+
+    /// The number of the page a table stands on; its first cell is the evidence.
+    fn page_of(&mut self, grid: &Grid, leaf: &Leaf, at: &Pointer) -> Option<Value> {
+        let value = Value::from(self.source.document.pages.get(grid.page)?.number);
+        let span = *grid.rows.iter().flatten().flatten().next()?;
+        leaf.takes(&value).then(|| {
+            let found = Found {
+                value,
+                spans: vec![span],
+                confidence: 0.9,
+                how: "the page of the table",
+            };
+            self.keep(found, at)
+        })
+    }
+
+    fn matrix(&mut self, grid: &Grid, cell: &Field, most: usize, at: &Pointer) -> Vec<Value> {
+        let Form::Leaf(leaf) = &cell.form else {
+            return Vec::new();
+        };
+        let mut rows = Vec::new();
+        for (index, row) in grid.rows.iter().take(most).enumerate() {
+            let at = at.index(index);
+            let mut cells = Vec::new();
+            for (column, spans) in row.iter().enumerate() {
+                let text = Value::String(text_of(self.source.document, spans));
+                if !leaf.takes(&text) {
+                    return Vec::new();
+                }
+                if !spans.is_empty() {
+                    let found = Found {
+                        value: text.clone(),
+                        spans: spans.clone(),
+                        confidence: 0.7,
+                        how: "in its cell of the table",
+                    };
+                    self.keep(found, &at.index(column));
+                }
+                cells.push(text);
+            }
+            rows.push(Value::Array(cells));
+        }
+        rows
+    }
+
     /// The rows of a table, or of a list that says as much.
-    fn rows(&mut self, item: &Field, most: usize, at: &Pointer) -> Vec<Value> {
+    fn rows(&mut self, field: &Field, item: &Field, most: usize, at: &Pointer) -> Vec<Value> {
+        let signature = Wanted::signature(item);
+        let alike = self.alike.get(&signature).copied().unwrap_or(0);
         let wanted = Wanted::of(item);
-        let mut records = table::records(&self.source, &wanted);
-        if records.is_empty() {
+        let near = (alike > 1).then(|| query::owner(field));
+        let headers = self
+            .headers
+            .entry(signature)
+            .or_insert_with(|| table::headers(&self.source, &wanted));
+        let mut records = table::records(&self.source, &wanted, headers, near.as_ref());
+        if records.is_empty() && alike <= 1 {
             records = list::lines(&self.source, &wanted);
         }
         self.values(item, &wanted, records, most, at)
@@ -304,6 +411,16 @@ impl Filler<'_> {
     ) -> Vec<Value> {
         let phrases = self.phrases(field, owners);
         let mut rows = Vec::new();
+        if phrases
+            .weight(&tokens("parties"))
+            .is_some_and(|weight| weight >= 0.7)
+        {
+            for found in self.source.parties(leaf).into_iter().take(most) {
+                let value = self.keep(found, &at.index(rows.len()));
+                rows.push(value);
+            }
+            return rows;
+        }
         for span in list::bullets(&self.source, &phrases) {
             let words = self.source.words(span);
             let read = read(leaf, &words, self.source.habits(), Side::Any);
@@ -395,6 +512,24 @@ impl Filler<'_> {
         );
         found.value
     }
+}
+
+fn count_alike(field: &Field, alike: &mut HashMap<String, usize>) {
+    match &field.form {
+        Form::Object(fields) => fields.iter().for_each(|field| count_alike(field, alike)),
+        Form::Array { item, .. } if matches!(item.form, Form::Object(_)) => {
+            *alike.entry(Wanted::signature(item)).or_default() += 1;
+        }
+        _ => {}
+    }
+}
+
+/// Whether a field holds the rows of a table as lists of cells.
+fn is_matrix(field: &Field) -> bool {
+    let Form::Array { item, .. } = &field.form else {
+        return false;
+    };
+    matches!(&item.form, Form::Array { item, .. } if matches!(item.form, Form::Leaf(_)))
 }
 
 fn better(a: Option<Found>, b: Option<Found>) -> Option<Found> {

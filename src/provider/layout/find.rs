@@ -1,5 +1,7 @@
 //! Scalars: the value that stands beside, behind or below a field's label.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::domain::document::Document;
@@ -8,6 +10,7 @@ use super::label::{Label, Labels, Mark, Phrase};
 use super::page::{Cell, Sheet, Span, words};
 use super::query::is_known;
 use super::schema::{Kind, Leaf};
+use super::text::tokens;
 use super::value::{Habits, Read, Side, read};
 
 /// A document with everything that is known of it before a field is asked for.
@@ -15,6 +18,8 @@ use super::value::{Habits, Read, Side, read};
 pub(super) struct Analysis {
     pub sheet: Sheet,
     pub labels: Labels,
+    /// Rows of each word.
+    pub words: HashMap<String, Vec<u32>>,
 }
 
 /// A document and its analysis.
@@ -122,6 +127,9 @@ impl<'d> Source<'d> {
             };
             return Some(found.scaled(place, "follows its label"));
         }
+        if let Some(above) = self.captioned(leaf, label, side) {
+            return Some(above.scaled(0.9, "above its caption"));
+        }
         let heading = label.mark == Mark::Whole && self.heads_columns(cell);
         let right = self.right(leaf, label.cell, side);
         let below = self.below(leaf, cell, side);
@@ -159,6 +167,36 @@ impl<'d> Source<'d> {
             confidence: read.fit,
             how: "",
         })
+    }
+
+    /// The value above a label in brackets, as forms caption their blanks: `(Exact name of
+    /// registrant)`.
+    fn captioned(&self, leaf: &Leaf, label: &Label, side: Side) -> Option<Found> {
+        let sheet = &self.analysis.sheet;
+        let cell = &sheet.cells[label.cell];
+        let words = self.words(cell.span);
+        let caption = words.first()?.starts_with('(') && words.last()?.ends_with(')');
+        if !caption || label.mark != Mark::Whole {
+            return None;
+        }
+        let mut row = cell.row;
+        for _ in 0..2 {
+            let above = row
+                .checked_sub(1)
+                .filter(|above| sheet.rows[*above].page == cell.span.page)?;
+            if sheet.gap_above(row) > 2.1 {
+                return None;
+            }
+            let value = sheet
+                .row(above)
+                .iter()
+                .find(|other| is_under(cell, other, self.line(cell)));
+            if let Some(value) = value {
+                return self.read(leaf, value.span, side);
+            }
+            row = above;
+        }
+        None
     }
 
     /// Whether a label is one of a line of headings with their values below: its neighbour is no
@@ -235,28 +273,7 @@ impl<'d> Source<'d> {
 
     /// Whether a cell is a label and no value.
     pub(super) fn is_label(&self, cell: &Cell) -> bool {
-        let words = self.words(cell.span);
-        let colon = words
-            .iter()
-            .take(6)
-            .any(|word| word.ends_with(':') && !word.starts_with("http"));
-        let tokens: Vec<String> = cell.tokens.iter().map(|(token, _)| token.clone()).collect();
-        let names = tokens.iter().any(|token| {
-            matches!(
-                token.as_str(),
-                "date" | "number" | "code" | "type" | "id" | "reference"
-            )
-        });
-        let figures = words
-            .iter()
-            .any(|word| word.contains(|c: char| c.is_ascii_digit()));
-        let counted = words.len() > 1
-            && words[0].ends_with('.')
-            && words[0]
-                .trim_end_matches('.')
-                .parse::<u32>()
-                .is_ok_and(|count| count < 100);
-        colon || counted || (tokens.len() <= 4 && (is_known(&tokens) || (names && !figures)))
+        is_label_text(&self.words(cell.span))
     }
 
     /// The value in the first row below that has something under the label.
@@ -295,7 +312,9 @@ impl<'d> Source<'d> {
     /// A cell, or for some sentences its whole paragraph.
     fn read_block(&self, leaf: &Leaf, cell: &Cell, side: Side) -> Option<Found> {
         if leaf.kind != Kind::Narrative {
-            return self.read(leaf, cell.span, side);
+            // A sentence below a label is the text that goes on, not a value.
+            let sentence = cell.span.last - cell.span.first >= 8 && leaf.kind == Kind::Text;
+            return self.read(leaf, cell.span, side).filter(|_| !sentence);
         }
         let sheet = &self.analysis.sheet;
         let mut spans = vec![cell.span];
@@ -358,6 +377,40 @@ impl<'d> Source<'d> {
     }
 }
 
+/// Whether words read as a label: a colon near their beginning, a number of a form's box, a known
+/// label, or a few words that name some number or date and give none.
+pub(super) fn is_label_text(words: &[&str]) -> bool {
+    let colon = words
+        .iter()
+        .take(6)
+        .any(|word| word.len() > 1 && word.ends_with(':') && !word.starts_with("http"));
+    let counted = words.len() > 1
+        && words[0].ends_with('.')
+        && words[0]
+            .trim_end_matches('.')
+            .parse::<u32>()
+            .is_ok_and(|count| count < 100);
+    if colon || counted {
+        return true;
+    }
+    let tokens: Vec<String> = words.iter().take(7).flat_map(|word| tokens(word)).collect();
+    let figures = words
+        .iter()
+        .any(|word| word.contains(|c: char| c.is_ascii_digit()));
+    // `No` alone is an answer; only with a point is it a number.
+    let named = words.iter().filter(|word| !word.eq_ignore_ascii_case("no"));
+    let names = named
+        .take(7)
+        .flat_map(|word| super::text::tokens(word))
+        .any(|token| {
+            matches!(
+                token.as_str(),
+                "date" | "number" | "code" | "type" | "id" | "reference"
+            )
+        });
+    tokens.len() <= 6 && (is_known(&tokens) || (names && !figures))
+}
+
 /// Whether a cell stands under another: their sides meet.
 pub(super) fn is_under(above: &Cell, cell: &Cell, line: f32) -> bool {
     let shared = above.x1.min(cell.x1) - above.x0.max(cell.x0);
@@ -374,9 +427,10 @@ fn follows(kind: Kind, found: &Found) -> bool {
         | Kind::Street
         | Kind::City
         | Kind::Address
-        | Kind::Choice
         | Kind::State { .. }
         | Kind::Country { .. } => false,
+        // A choice is told by the schema, but only as what comes right behind the label.
+        Kind::Choice => found.confidence >= 0.79,
         Kind::Identifier => found.value.as_str().is_some_and(|text| {
             text.split(' ')
                 .next()

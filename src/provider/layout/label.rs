@@ -244,7 +244,7 @@ fn is_separator(word: &str) -> bool {
 fn readings(words: &[&str]) -> Vec<(Vec<String>, f32)> {
     let mut all: Vec<(Vec<String>, f32)> = Vec::new();
     let mut add = |text: &str, weight: f32| {
-        let mut tokens = self::tokens(text);
+        let mut tokens = tokens(text);
         tokens.sort_unstable();
         tokens.dedup();
         if !tokens.is_empty()
@@ -265,6 +265,18 @@ fn readings(words: &[&str]) -> Vec<(Vec<String>, f32)> {
         if tokens(head).len() >= 2 {
             add(head, 0.93);
         }
+    }
+    let rate = |word: &&str| {
+        let number = word.trim_matches(|c: char| !c.is_ascii_digit() && c != '%');
+        !number.is_empty()
+            && number
+                .chars()
+                .all(|c| matches!(c, '0'..='9' | '.' | ',' | '%'))
+    };
+    if words.iter().any(|word| word.contains('%')) && words.len() > 1 {
+        // `VAT 19%` labels the amount, whatever the rate.
+        let plain: Vec<&str> = words.iter().copied().filter(|word| !rate(word)).collect();
+        add(&plain.join(" "), 0.97);
     }
     let skip = enumerators(words);
     if skip > 0 && skip < words.len() {

@@ -53,6 +53,41 @@ impl Source<'_> {
         only
     }
 
+    /// The one account number whose check digits are right.
+    pub(super) fn only_iban(&self, leaf: &Leaf) -> Option<Found> {
+        let mut only: Option<Found> = None;
+        for cell in &self.analysis.sheet.cells {
+            let words = self.words(cell.span);
+            let long = words.iter().any(|word| {
+                word.len() >= 4
+                    && word.is_char_boundary(2)
+                    && word[2..].starts_with(|c: char| c.is_ascii_digit())
+            });
+            let Some(read) = long.then(|| super::value::iban_of(&words, true)).flatten() else {
+                continue;
+            };
+            match &only {
+                Some(known) if known.value == read.value => {}
+                Some(_) => return None,
+                None if leaf.takes(&read.value) => {
+                    let span = Span {
+                        page: cell.span.page,
+                        first: cell.span.first + read.first,
+                        last: cell.span.first + read.last,
+                    };
+                    only = Some(Found {
+                        value: read.value,
+                        spans: vec![span],
+                        confidence: 0.85,
+                        how: "the only account number, proven by its check digits",
+                    });
+                }
+                None => {}
+            }
+        }
+        only
+    }
+
     /// The currency of the document's amounts, when they have but one.
     pub(super) fn only_currency(&self, leaf: &Leaf) -> Option<Found> {
         let mut seen: HashMap<&'static str, (usize, Span)> = HashMap::new();

@@ -1,9 +1,11 @@
 //! The embedded extractor: reads labels, values and tables off the page. Deterministic, without
 //! a network or a key.
 
+mod clause;
 mod date;
 mod fill;
 mod find;
+mod grid;
 mod label;
 mod lexicon;
 mod list;
@@ -17,6 +19,10 @@ mod table;
 mod text;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -129,7 +135,20 @@ fn analysis(kept: &Mutex<LruCache<String, Arc<Analysis>>>, document: &Document) 
 fn analyse(document: &Document) -> Analysis {
     let sheet = Sheet::of(document);
     let labels = Labels::of(document, &sheet);
-    Analysis { sheet, labels }
+    let mut words: HashMap<String, Vec<u32>> = HashMap::new();
+    for cell in &sheet.cells {
+        for (token, _) in &cell.tokens {
+            let rows = words.entry(token.clone()).or_default();
+            if rows.last() != Some(&(cell.row as u32)) {
+                rows.push(cell.row as u32);
+            }
+        }
+    }
+    Analysis {
+        sheet,
+        labels,
+        words,
+    }
 }
 
 /// The value of subtree `index` of the plan, with where each leaf was read; attribution keys are

@@ -92,31 +92,11 @@ impl Sheet {
     }
 
     fn add_page(&mut self, index: usize, page: &Page, kind: Kind) {
-        let mut boxes: Vec<Box4> = page
-            .words
-            .iter()
-            .enumerate()
-            .filter(|(_, w)| is_pipe(kind, &w.text) || !bare(&w.text).is_empty())
-            .map(|(word, w)| Box4 {
-                word,
-                x0: w.bbox[0] * page.width,
-                y0: w.bbox[1] * page.height,
-                x1: w.bbox[2] * page.width,
-                y1: w.bbox[3] * page.height,
-            })
-            .filter(|b| [b.x0, b.y0, b.x1, b.y1].iter().all(|side| side.is_finite()))
-            .collect();
-        let line = median(boxes.iter().map(|b| b.y1 - b.y0)).max(0.1);
+        let lines = lines(page, kind);
+        let line = median(lines.iter().flatten().map(|b| b.y1 - b.y0)).max(0.1);
         self.line.push(line);
         let walls = walls(page, line);
-        boxes.sort_by(|a, b| (a.y0 + a.y1).total_cmp(&(b.y0 + b.y1)));
-        let mut rows: Vec<Vec<Box4>> = Vec::new();
-        for b in boxes {
-            match rows.last_mut() {
-                Some(row) if shares_row(row, &b) => row.push(b),
-                _ => rows.push(vec![b]),
-            }
-        }
+        let rows = rows(lines);
         let first_row = self.rows.len();
         let mut columns: Vec<Vec<usize>> = Vec::new();
         for mut row in rows {
@@ -208,7 +188,8 @@ impl Sheet {
         // A bullet or the mark of a heading is no part of the text behind it.
         let bullet = row
             .first()
-            .is_some_and(|first| BULLETS.contains(&page.words[first.word].text.as_str()));
+            .map(|first| page.words[first.word].text.as_str())
+            .is_some_and(|text| BULLETS.contains(&text) || (kind == Kind::Markdown && text == "#"));
         let row = if bullet && row.len() > 1 {
             &row[1..]
         } else {
@@ -266,7 +247,7 @@ impl Sheet {
     }
 }
 
-const BULLETS: &[&str] = &["#", "-", "*", "•", ">", "–", "·", "+", "▪", "●"];
+const BULLETS: &[&str] = &["-", "*", "•", ">", "–", "·", "+", "▪", "●"];
 
 /// A vertical ruling.
 struct Wall {
@@ -295,13 +276,66 @@ fn median(values: impl Iterator<Item = f32>) -> f32 {
     values.get(values.len() / 2).copied().unwrap_or(1.0)
 }
 
-/// Whether a word stands at the height of the row: its middle within the row's last word, or the
-/// other way round.
-fn shares_row(row: &[Box4], b: &Box4) -> bool {
-    row.first().is_some_and(|first| {
-        let overlap = first.y1.min(b.y1) - first.y0.max(b.y0);
-        overlap > 0.5 * (first.y1 - first.y0).min(b.y1 - b.y0)
-    })
+/// The words of each line of the reader, with their places in the page's unit.
+fn lines(page: &Page, kind: Kind) -> Vec<Vec<Box4>> {
+    let place = |word: usize| {
+        let w = page.words.get(word)?;
+        let b = Box4 {
+            word,
+            x0: w.bbox[0] * page.width,
+            y0: w.bbox[1] * page.height,
+            x1: w.bbox[2] * page.width,
+            y1: w.bbox[3] * page.height,
+        };
+        let told = is_pipe(kind, &w.text) || !bare(&w.text).is_empty();
+        (told && [b.x0, b.y0, b.x1, b.y1].iter().all(|side| side.is_finite())).then_some(b)
+    };
+    page.lines
+        .iter()
+        .map(|range| {
+            (range.start as usize..range.end as usize)
+                .filter_map(place)
+                .collect()
+        })
+        .filter(|line: &Vec<Box4>| !line.is_empty())
+        .collect()
+}
+
+/// Lines at the same height side by side are one row.
+fn rows(lines: Vec<Vec<Box4>>) -> Vec<Vec<Box4>> {
+    let side = |line: &[Box4], pick: fn(&Box4) -> f32, fold: fn(f32, f32) -> f32| {
+        line.iter().map(pick).reduce(fold).unwrap_or(0.0)
+    };
+    let band = |line: &[Box4]| {
+        (
+            side(line, |b| b.y0, f32::min),
+            side(line, |b| b.y1, f32::max),
+        )
+    };
+    let mut lines: Vec<((f32, f32), Vec<Box4>)> =
+        lines.into_iter().map(|line| (band(&line), line)).collect();
+    lines.sort_by(|a, b| (a.0.0 + a.0.1).total_cmp(&(b.0.0 + b.0.1)));
+    let mut rows: Vec<(Vec<(f32, f32)>, Vec<Box4>)> = Vec::new();
+    for ((y0, y1), line) in lines {
+        let joined = rows.last_mut().filter(|(bands, row)| {
+            let level = bands.iter().any(|(top, bottom)| {
+                bottom.min(y1) - top.max(y0) > 0.5 * (bottom - top).min(y1 - y0)
+            });
+            // Side by side: what stands above or below is another row, however close.
+            level
+                && row
+                    .iter()
+                    .all(|a| line.iter().all(|b| a.x1.min(b.x1) - a.x0.max(b.x0) <= 0.1))
+        });
+        match joined {
+            Some((bands, row)) => {
+                bands.push((y0, y1));
+                row.extend(line);
+            }
+            None => rows.push((vec![(y0, y1)], line)),
+        }
+    }
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 /// Whether two neighbours of a row are words of one phrase.

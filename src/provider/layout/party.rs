@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::find::{Found, Region, Source, is_under};
+use super::find::{Found, Region, Source, is_label_text, is_under};
 use super::label::{Label, Mark};
 use super::lexicon::lexicon;
 use super::page::{Cell, Span};
@@ -29,6 +29,8 @@ pub(super) struct Party {
     address: Address,
     /// How sure it is that these lines are about that party.
     sure: f32,
+    /// Whether the address begins with `Mr` or the like: it is the receiver's.
+    greeted: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -49,6 +51,12 @@ struct Part {
     span: Span,
 }
 
+/// Lines that greet the receiver above the name.
+const GREETINGS: &[&str] = &[
+    "herr", "herrn", "frau", "firma", "mr", "mr.", "mrs", "mrs.", "ms", "ms.", "monsieur",
+    "madame", "m.", "mme",
+];
+
 /// Rows of a block.
 const LONGEST: usize = 16;
 
@@ -61,7 +69,7 @@ pattern!(
 );
 pattern!(
     STREET =
-        r"(?i)^(?:\d+[a-z]?\b.*\p{L}|.*\p{L}.*\s\d+\s?[a-z]?(?:[-/]\d+)?$|p\.?\s?o\.?\s?box.*)"
+        r"(?i)^(?:\d+[a-z]?\b.*\p{L}|.*\p{L}.*\s\d{1,4}\s?[a-z]?(?:[-/]\d+)?$|p\.?\s?o\.?\s?box.*)"
 );
 
 impl Source<'_> {
@@ -106,9 +114,17 @@ impl Source<'_> {
         let mut region = Region {
             first_row: cell.row,
             last_row: cell.row,
-            x0: cell.x0 - line,
+            x0: if cell.heading {
+                f32::MIN
+            } else {
+                cell.x0 - line
+            },
             x1,
         };
+        if cell.boxed && sheet.row(cell.row).len() >= 3 {
+            // The heading of a column, not of a block.
+            return None;
+        }
         let mut lines = Vec::new();
         if label.value_end > label.last {
             lines.push(Span {
@@ -185,7 +201,7 @@ impl Source<'_> {
 
     /// The sender without a heading: the first address of the first page.
     pub(super) fn sender(&self) -> Option<Party> {
-        self.unheaded().into_iter().next()
+        self.unheaded().into_iter().find(|party| !party.greeted)
     }
 
     /// The name at the head of the first page: the first line that is no title, label or figure.
@@ -223,7 +239,11 @@ impl Source<'_> {
 
     /// The receiver without a heading: the next address that is another one.
     fn receiver(&self) -> Option<Party> {
-        let mut blocks = self.unheaded().into_iter();
+        let blocks = self.unheaded();
+        if let Some(greeted) = blocks.iter().find(|party| party.greeted) {
+            return Some(greeted.clone());
+        }
+        let mut blocks = blocks.into_iter();
         let first = blocks.next()?;
         let key = |party: &Party| {
             let text = |part: &Option<Part>| part.as_ref().map(|part| fold(&part.text));
@@ -301,7 +321,10 @@ impl Source<'_> {
                 }
                 continue;
             };
-            if below.y0 - next.y1 > line * 1.8 || lines.len() >= 6 {
+            // An address window may set its town off by a blank line.
+            if below.y0 - next.y1 > line * if lines.is_empty() { 2.6 } else { 1.8 }
+                || lines.len() >= 6
+            {
                 break;
             }
             let text = fold(&self.text(next));
@@ -445,7 +468,7 @@ impl Party {
     }
 
     fn set_lines(&mut self, source: &Source<'_>, lines: Vec<Span>) {
-        let cut: Vec<Span> = lines
+        let mut cut: Vec<Span> = lines
             .iter()
             .flat_map(|line| {
                 let parts = source.parts(*line);
@@ -456,6 +479,12 @@ impl Party {
             })
             .collect();
         let text = |span: &Span| source.words(*span).join(" ");
+        let greeting = cut.iter().position(|span| {
+            let line = fold(&text(span));
+            GREETINGS.iter().any(|greeting| line == *greeting)
+        });
+        self.greeted = greeting.is_some();
+        let cut: Vec<Span> = cut.split_off(greeting.map_or(0, |at| at + 1));
         let postcode = |at: usize| city_line(&text(&cut[at])).map_or(0, |read| read.postcode.len());
         let city = (0..cut.len()).find(|at| postcode(*at) > 0).map(|first| {
             // `1242 chemin X - 84340 Y`: a street number reads as a short postcode.
@@ -572,11 +601,7 @@ fn is_name(source: &Source<'_>, span: Span) -> bool {
     let text = words.join(" ");
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-    letters >= 2
-        && digits * 2 <= letters
-        && !words.iter().any(|word| word.ends_with(':'))
-        && !text.contains('@')
-        && !is_known(&tokens(&text))
+    letters >= 2 && digits * 2 <= letters && !text.contains('@') && !is_label_text(&words)
 }
 
 /// Which of the two plain roles the words are of.

@@ -1,6 +1,6 @@
 //! Tables: a header row whose cells are called like the properties, and the rows below it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::find::{Found, Source};
 use super::lexicon::lexicon;
@@ -24,7 +24,7 @@ struct Column {
 
 /// A header found: its rows and columns.
 #[derive(Debug, Clone)]
-struct Header {
+pub(super) struct Header {
     first_row: usize,
     last_row: usize,
     columns: Vec<Column>,
@@ -34,7 +34,8 @@ struct Header {
 /// What an array's items are asked for: the leaves of the item, nested objects included.
 pub(super) struct Wanted<'f> {
     pub leaves: Vec<(&'f Field, &'f Leaf)>,
-    phrases: Vec<Phrases>,
+    /// Leaves by the key of each heading they may have, the best first.
+    headings: HashMap<String, Vec<(usize, f32)>>,
     words: HashSet<String>,
 }
 
@@ -49,33 +50,50 @@ impl<'f> Wanted<'f> {
     pub(super) fn of(item: &'f Field) -> Self {
         let mut leaves = Vec::new();
         collect(item, &mut leaves);
-        let phrases: Vec<Phrases> = leaves.iter().map(|(field, _)| column(field)).collect();
-        let words = phrases
-            .iter()
-            .flat_map(|phrases| phrases.list().into_iter().flat_map(|phrase| phrase.tokens))
-            .collect();
+        let mut headings: HashMap<String, Vec<(usize, f32)>> = HashMap::new();
+        let mut words = HashSet::new();
+        for (leaf, (field, _)) in leaves.iter().enumerate() {
+            for phrase in column(field).list() {
+                headings
+                    .entry(key(&phrase.tokens))
+                    .or_default()
+                    .push((leaf, phrase.weight));
+                words.extend(phrase.tokens);
+            }
+        }
+        for offers in headings.values_mut() {
+            offers.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        }
         Self {
             leaves,
-            phrases,
+            headings,
             words,
         }
     }
 
-    /// What the words are worth as a heading of a leaf.
-    pub(super) fn weight(&self, leaf: usize, header: &[String]) -> Option<f32> {
-        self.phrases.get(leaf)?.weight(header)
+    /// The same for all items that ask for the same.
+    pub(super) fn signature(item: &Field) -> String {
+        let mut leaves = Vec::new();
+        collect(item, &mut leaves);
+        leaves
+            .iter()
+            .map(|(field, _)| field.name.as_str())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
-    /// The property a header text names best.
-    fn best(&self, header: &[String]) -> Vec<(usize, f32)> {
-        let mut all: Vec<(usize, f32)> = self
-            .phrases
-            .iter()
-            .enumerate()
-            .filter_map(|(leaf, phrases)| Some((leaf, phrases.weight(header)?)))
-            .collect();
-        all.sort_by(|a, b| b.1.total_cmp(&a.1));
-        all
+    /// What the words are worth as a heading of a leaf.
+    pub(super) fn weight(&self, leaf: usize, header: &[String]) -> Option<f32> {
+        let offers = self.best(header).iter();
+        offers
+            .filter(|(at, _)| *at == leaf)
+            .map(|(_, weight)| *weight)
+            .next()
+    }
+
+    /// The leaves a header text names, the best first.
+    fn best(&self, header: &[String]) -> &[(usize, f32)] {
+        self.headings.get(&key(header)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -88,8 +106,29 @@ fn collect<'f>(field: &'f Field, leaves: &mut Vec<(&'f Field, &'f Leaf)>) {
 }
 
 /// Every record of the tables whose headers answer the item best.
-pub(super) fn records(source: &Source<'_>, wanted: &Wanted<'_>) -> Vec<Record> {
-    let headers = headers(source, wanted);
+///
+/// `near`: what must be said right above or in the header, where the item alone does not tell
+/// whose table it is.
+pub(super) fn records(
+    source: &Source<'_>,
+    wanted: &Wanted<'_>,
+    headers: &[Header],
+    near: Option<&Phrases>,
+) -> Vec<Record> {
+    let mut headers: Vec<&Header> = headers.iter().collect();
+    if let Some(phrases) = near {
+        let labels = &source.analysis.labels;
+        let rows: Vec<usize> = labels
+            .find(&phrases.list())
+            .into_iter()
+            .filter(|hit| hit.score >= 0.85)
+            .map(|hit| source.analysis.sheet.cells[labels.list[hit.label].cell].row)
+            .collect();
+        headers.retain(|header| {
+            rows.iter()
+                .any(|row| *row <= header.last_row && row + 4 >= header.first_row)
+        });
+    }
     let Some(best) = headers.iter().map(|header| header.score).reduce(f32::max) else {
         return Vec::new();
     };
@@ -125,20 +164,23 @@ fn shape_of(header: &Header) -> String {
         .join("|")
 }
 
-/// All rows that read as a header of the item.
-fn headers(source: &Source<'_>, wanted: &Wanted<'_>) -> Vec<Header> {
-    let sheet = &source.analysis.sheet;
+/// All rows that read as a header of the item, top to bottom.
+pub(super) fn headers(source: &Source<'_>, wanted: &Wanted<'_>) -> Vec<Header> {
     let least = if wanted.leaves.len() == 1 { 1 } else { 2 };
-    let mut found: Vec<Header> = Vec::new();
-    for row in 0..sheet.rows.len() {
-        let promising = sheet.row(row).iter().any(|cell| {
-            cell.tokens
-                .iter()
-                .any(|(token, _)| wanted.words.contains(token))
-        });
-        if !promising {
-            continue;
+    let mut said: BTreeMap<usize, usize> = BTreeMap::new();
+    for word in &wanted.words {
+        for row in source.analysis.words.get(word).into_iter().flatten() {
+            *said.entry(*row as usize).or_default() += 1;
         }
+    }
+    // Headings may be spread over rows below one another.
+    let near = |row: usize| {
+        (row..row + 3)
+            .filter_map(|row| said.get(&row))
+            .sum::<usize>()
+    };
+    let mut found: Vec<Header> = Vec::new();
+    for row in said.keys().copied().filter(|row| near(*row) >= least) {
         let mut best: Option<Header> = None;
         for height in 1..=4 {
             let Some(header) = header(source, wanted, row, height) else {
@@ -207,8 +249,8 @@ fn header(source: &Source<'_>, wanted: &Wanted<'_>, row: usize, height: usize) -
         offers.extend(
             wanted
                 .best(tokens)
-                .into_iter()
-                .map(|(leaf, weight)| (weight, at, leaf)),
+                .iter()
+                .map(|(leaf, weight)| (*weight, at, *leaf)),
         );
     }
     offers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));

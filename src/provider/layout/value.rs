@@ -190,14 +190,23 @@ fn number_of(leaf: &Leaf, words: &[&str], habits: Habits) -> Option<Read> {
         return None;
     }
     let value = json_number(number, leaf)?;
-    // Money shows itself by its currency or cents; a bare count is of something else more often.
-    let money = leaf.kind != Kind::Money || number.currency.is_some() || number.decimals == 2;
+    // Money shows itself by its currency or cents; a bare count is of something else more often,
+    // and where the document prints cents it always is.
+    let money = leaf.kind != Kind::Money || number.currency.is_some() || number.decimals >= 2;
+    if !money && habits.habit.is_some() && number.value.abs() < 1000.0 && number.value != 0.0 {
+        return None;
+    }
     let place = if *first == 0 { 1.0 } else { 0.85 };
     Some(Read {
         value,
         first: *first,
         last: *last,
-        fit: place * if money { 1.0 } else { 0.7 },
+        fit: place
+            * match (leaf.kind, money, number.currency) {
+                (Kind::Money, true, None) => 0.93,
+                (_, true, _) => 1.0,
+                _ => 0.7,
+            },
     })
 }
 
@@ -504,12 +513,15 @@ fn identifier_of(words: &[&str]) -> Option<Read> {
     let dates = !date::find(&words[start..end], Order::DayFirst).is_empty()
         && end - start == 1
         && letters == 0;
-    (digits > 0 && digits * 4 >= letters && closed.len() <= 48 && !dates).then_some(Read {
-        value: Value::String(closed),
-        first: start,
-        last: end - 1,
-        fit: if end - start == 1 { 1.0 } else { 0.9 },
-    })
+    let amount = number::parse(&closed, None).is_some_and(|number| number.decimals == 2);
+    (digits > 0 && !amount && digits * 4 >= letters && closed.len() <= 48 && !dates).then_some(
+        Read {
+            value: Value::String(closed),
+            first: start,
+            last: end - 1,
+            fit: if end - start == 1 { 1.0 } else { 0.97 },
+        },
+    )
 }
 
 fn name_of(words: &[&str]) -> Option<Read> {

@@ -5,16 +5,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::page::Listing;
 use super::rows::{self, JobRow, VIEW, has};
-use super::{Change, Sqlite, Terms};
-use crate::domain::event::Envelope;
+use super::{Change, Sqlite, Terms, leases, log};
 use crate::domain::id::{JobId, Scope};
-use crate::domain::job::{JobView, Ordinal, Status};
+use crate::domain::job::{JobView, Status};
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, LogPage, NewJob,
-    Outcome, Snapshot, StoreError, StoredEvent,
+    Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -33,13 +32,7 @@ impl Jobs for Sqlite {
     ) -> Answered<'_, Vec<Claimed>> {
         let owner = owner.to_owned();
         self.write(move |connection, _| {
-            let mut claimed = Vec::new();
-            while claimed.len() < limit as usize
-                && let Some(job) = next_claimable(connection, now)?
-            {
-                claimed.push(take(connection, job, &owner, lease_until.max(now))?);
-            }
-            Ok(Change::Keep(claimed))
+            leases::claim(connection, &owner, now, lease_until, limit).map(Change::Keep)
         })
         .boxed()
     }
@@ -47,13 +40,7 @@ impl Jobs for Sqlite {
     fn renew(&self, owner: &str, lease_until: Time) -> Answered<'_, ()> {
         let owner = owner.to_owned();
         self.write(move |connection, _| {
-            connection
-                .prepare_cached(
-                    "UPDATE jobs INDEXED BY jobs_active SET lease_ms = ?2 \
-                     WHERE ended_ms IS NULL AND owner = ?1",
-                )?
-                .execute(params![owner, lease_until.0])?;
-            Ok(Change::Keep(()))
+            leases::renew(connection, &owner, lease_until).map(Change::Keep)
         })
         .boxed()
     }
@@ -98,12 +85,12 @@ impl Jobs for Sqlite {
     ) -> Answered<'_, Option<LogPage>> {
         let scope = scope.clone();
         self.read(move |connection| {
-            let Some((last_sequence, terminal)) = end_of_log(connection, &scope, job)? else {
+            let Some((last_sequence, terminal)) = log::end(connection, &scope, job)? else {
                 return Ok(None);
             };
             // Also keeps numbers that SQLite cannot hold out of the statement.
             let events = if after < last_sequence {
-                read_log(connection, job, after, limit, max_bytes)?
+                log::read(connection, job, after, limit, max_bytes)?
             } else {
                 Vec::new()
             };
@@ -122,7 +109,7 @@ impl Jobs for Sqlite {
             let Some(view) = view(connection, &scope, job)? else {
                 return Ok(None);
             };
-            let outcomes = outcomes(connection, job)?;
+            let outcomes = log::outcomes(connection, job)?;
             Ok(Some(Snapshot { view, outcomes }))
         })
         .boxed()
@@ -162,8 +149,11 @@ fn create(
         return Ok(Change::Undo(Created::DocumentGone));
     }
     connection
-        .prepare_cached("INSERT OR IGNORE INTO tenants (scope) VALUES (?1)")?
-        .execute([scope])?;
+        .prepare_cached(
+            "INSERT INTO tenants (scope, served) SELECT ?1, 1 + coalesce(max(served), ?2) \
+             FROM tenants WHERE served < 0 ON CONFLICT (scope) DO NOTHING",
+        )?
+        .execute(params![scope, i64::MIN])?;
     let counted = connection
         .prepare_cached(
             "UPDATE tenants SET active_jobs = active_jobs + 1 WHERE scope = ?1 AND active_jobs < ?2",
@@ -172,55 +162,18 @@ fn create(
     if counted == 0 {
         return Ok(Change::Undo(Created::TooManyActive));
     }
-    connection
-        .prepare_cached("INSERT OR IGNORE INTO plans (key, plan) VALUES (?1, ?2)")?
-        .execute(params![spec.plan, serde_json::to_string(&*new.plan)?])?;
+    if !has(
+        connection,
+        "SELECT 1 FROM plans WHERE key = ?1",
+        [&spec.plan],
+    )? {
+        connection
+            .prepare_cached("INSERT INTO plans (key, plan) VALUES (?1, ?2)")?
+            .execute(params![spec.plan, serde_json::to_string(&*new.plan)?])?;
+    }
     rows::insert(connection, &new.scope, &new.view)?;
-    write_event(connection, terms, &new.start, None)?;
+    log::write(connection, terms, &new.start, None)?;
     Ok(Change::Keep(Created::Stored))
-}
-
-/// The oldest free job of the scope that was served longest ago.
-fn next_claimable(connection: &Connection, now: Time) -> Result<Option<JobId>, StoreError> {
-    let job = connection
-        .prepare_cached(
-            "SELECT jobs.id FROM tenants INDEXED BY tenants_in_line CROSS JOIN jobs ON jobs.scope = tenants.scope \
-             WHERE tenants.active_jobs > 0 AND jobs.ended_ms IS NULL \
-             AND (jobs.owner IS NULL OR jobs.lease_ms < ?1) \
-             ORDER BY tenants.served, jobs.created_ms, jobs.id LIMIT 1",
-        )?
-        .query_row([now.0], |row| rows::uuid(row, 0))
-        .optional()?;
-    Ok(job.map(JobId))
-}
-
-fn take(
-    connection: &Connection,
-    job: JobId,
-    owner: &str,
-    lease_until: Time,
-) -> Result<Claimed, StoreError> {
-    // A job that had begun was lost by its owner.
-    connection
-        .prepare_cached(
-            "UPDATE jobs SET owner = ?2, lease_ms = ?3, epoch = epoch + 1, \
-             crashes = crashes + (status <> 'pending') WHERE id = ?1",
-        )?
-        .execute(params![job.0.as_bytes(), owner, lease_until.0])?;
-    connection
-        .prepare_cached(
-            "UPDATE tenants SET served = 1 + (SELECT max(served) FROM tenants) \
-             WHERE scope = (SELECT scope FROM jobs WHERE id = ?1)",
-        )?
-        .execute([job.0.as_bytes()])?;
-    let row = JobRow::load(connection, job)?
-        .ok_or_else(|| StoreError::Failed(format!("job {job} has no specification")))?;
-    Ok(Claimed {
-        scope: row.scope,
-        view: row.view,
-        epoch: row.epoch,
-        crashes: row.crashes,
-    })
 }
 
 fn append(
@@ -246,18 +199,18 @@ fn append(
             return Ok(Change::Undo(Committed::Missing));
         }
         Guard::Lease { .. } => {}
-        Guard::Caller { .. } => fence(connection, commit.job)?,
+        Guard::Caller { .. } => leases::fence(connection, commit.job)?,
     }
     let now = terms.clock.now();
     for draft in commit.drafts {
         let ordinal = draft.ordinal();
         if let Some(ordinal) = ordinal
-            && !settle(connection, &view, ordinal)?
+            && !log::settle(connection, &view, ordinal)?
         {
             continue;
         }
         match view.admit(draft, now, terms.retention_ms) {
-            Ok(envelope) => write_event(connection, terms, &envelope, ordinal)?,
+            Ok(envelope) => log::write(connection, terms, &envelope, ordinal)?,
             Err(refusal) => {
                 let status = before;
                 return Ok(Change::Undo(Committed::Refused { refusal, status }));
@@ -266,73 +219,11 @@ fn append(
     }
     rows::update(connection, &view, before)?;
     if view.status.is_terminal() && !before.is_terminal() {
-        release(connection, &scope, commit.job)?;
+        leases::release(connection, &scope, commit.job)?;
     }
     Ok(Change::Keep(Committed::Stored {
         view: Box::new(view),
     }))
-}
-
-/// Shuts the owner of the lease out.
-fn fence(connection: &Connection, job: JobId) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "UPDATE jobs SET owner = NULL, lease_ms = 0, epoch = epoch + 1 WHERE id = ?1",
-        )?
-        .execute([job.0.as_bytes()])?;
-    Ok(())
-}
-
-/// Lets go of an ended job: of its lease and of its scope's slot.
-fn release(connection: &Connection, scope: &Scope, job: JobId) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("UPDATE jobs SET owner = NULL, lease_ms = 0 WHERE id = ?1")?
-        .execute([job.0.as_bytes()])?;
-    connection
-        .prepare_cached("UPDATE tenants SET active_jobs = active_jobs - 1 WHERE scope = ?1")?
-        .execute([scope.as_str()])?;
-    Ok(())
-}
-
-/// Whether the next event of `view` is the first outcome of its ordinal.
-fn settle(connection: &Connection, view: &JobView, ordinal: Ordinal) -> Result<bool, StoreError> {
-    let settled = connection
-        .prepare_cached(
-            "INSERT INTO outcomes (job_id, ordinal, sequence) VALUES (?1, ?2, ?3) \
-             ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![
-            view.id.0.as_bytes(),
-            ordinal,
-            view.sequence as i64 + 1
-        ])?;
-    Ok(settled == 1)
-}
-
-fn write_event(
-    connection: &Connection,
-    terms: &Terms,
-    envelope: &Envelope,
-    ordinal: Option<Ordinal>,
-) -> Result<(), StoreError> {
-    let encoded = envelope.encode(terms.max_event_bytes)?;
-    let job = envelope.job.0.as_bytes();
-    connection
-        .prepare_cached(
-            "INSERT INTO events (job_id, sequence, kind, payload) VALUES (?1, ?2, ?3, ?4)",
-        )?
-        .execute(params![
-            job,
-            envelope.sequence as i64,
-            envelope.event.kind().name(),
-            encoded.payload,
-        ])?;
-    if let Some(aside) = encoded.aside {
-        connection
-            .prepare_cached("UPDATE outcomes SET aside = ?3 WHERE job_id = ?1 AND ordinal = ?2")?
-            .execute(params![job, ordinal, serde_json::to_string(&aside)?])?;
-    }
-    Ok(())
 }
 
 fn view(connection: &Connection, scope: &Scope, job: JobId) -> Result<Option<JobView>, StoreError> {
@@ -367,71 +258,12 @@ fn list(
     .page(connection, &query.page)
 }
 
-/// Number of the last event, and whether it is the end.
-fn end_of_log(
-    connection: &Connection,
-    scope: &Scope,
-    job: JobId,
-) -> Result<Option<(u64, bool)>, StoreError> {
-    let end = connection
-        .prepare_cached(
-            "SELECT sequence, ended_ms IS NOT NULL FROM jobs WHERE id = ?1 AND scope = ?2",
-        )?
-        .query_row(params![job.0.as_bytes(), scope.as_str()], |row| {
-            Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
-        })
-        .optional()?;
-    Ok(end)
-}
-
-/// Events after `after`: at most `limit`, and no more than `max_bytes` unless the first is larger.
-fn read_log(
-    connection: &Connection,
-    job: JobId,
-    after: u64,
-    limit: u32,
-    max_bytes: usize,
-) -> Result<Vec<StoredEvent>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT sequence, kind, payload FROM events WHERE job_id = ?1 AND sequence > ?2 \
-         ORDER BY sequence LIMIT ?3",
-    )?;
-    let mut rows = statement.query(params![job.0.as_bytes(), after as i64, limit])?;
-    let (mut events, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        let event = rows::event(row, 0)?;
-        bytes += event.payload.len();
-        if bytes > max_bytes && !events.is_empty() {
-            break;
-        }
-        events.push(event);
-    }
-    Ok(events)
-}
-
-fn outcomes(connection: &Connection, job: JobId) -> Result<Vec<Outcome>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT ordinal, aside, sequence, kind, payload FROM outcomes \
-         JOIN events USING (job_id, sequence) WHERE job_id = ?1 ORDER BY sequence",
-    )?;
-    let mut rows = statement.query([job.0.as_bytes()])?;
-    let mut outcomes = Vec::new();
-    while let Some(row) = rows.next()? {
-        outcomes.push(Outcome {
-            ordinal: row.get(0)?,
-            aside: row.get::<_, Option<String>>(1)?.map(Into::into),
-            event: rows::event(row, 2)?,
-        });
-    }
-    Ok(outcomes)
-}
-
 fn delete(
     connection: &Connection,
     scope: &Scope,
     job: JobId,
 ) -> Result<Change<Deleted>, StoreError> {
-    let Some((_, has_ended)) = end_of_log(connection, scope, job)? else {
+    let Some((_, has_ended)) = log::end(connection, scope, job)? else {
         return Ok(Change::Undo(Deleted::Missing));
     };
     if !has_ended {

@@ -1,2 +1,3 @@
 mod jobs;
 mod recovery;
+mod retention;

@@ -153,10 +153,14 @@ async fn many_followers_of_a_running_job(delay: Option<Duration>) {
     let opened = join_all((0..50).map(|_| app.follow(&job, None))).await;
     let reading = opened.into_iter().map(|stream| tokio::spawn(stream.rest()));
     let reading: Vec<_> = reading.collect();
-    for _ in 0..20 {
-        scripted.pass(10);
-        tokio::task::yield_now().await;
+    // One at a time, each as soon as the one before was seen: the next commit then falls into
+    // the time in which the followers look again. After that, all at once.
+    let mut leader = app.follow(&job, None).await;
+    for _ in 0..40 {
+        scripted.pass(1);
+        leader.until("subtree_result").await;
     }
+    scripted.pass(160);
     let logs: Vec<_> = join_all(reading)
         .await
         .into_iter()

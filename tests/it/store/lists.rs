@@ -47,7 +47,7 @@ async fn walk<T, F: Future<Output = ListPage<T>>>(
 }
 
 fn name(number: u32) -> String {
-    let kind = if number % 2 == 0 {
+    let kind = if number.is_multiple_of(2) {
         "Invoice"
     } else {
         "contract"
@@ -63,7 +63,7 @@ pub async fn jobs_page_both_ways_without_loss(bed: Bed) {
     for number in NUMBERS {
         let document = bed.document(&scope(), &name(number)).await;
         let job = bed.store_job(bed.job(&scope(), &document, 1)).await;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             invoices.insert(0, job.0);
         }
     }
@@ -80,7 +80,7 @@ pub async fn documents_page_both_ways_without_loss(bed: Bed) {
     let mut invoices = Vec::new();
     for number in NUMBERS {
         let document = bed.document(&scope(), &name(number)).await;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             invoices.insert(0, document.id.0);
         }
     }
@@ -92,7 +92,7 @@ pub async fn schemas_page_both_ways_without_loss(bed: Bed) {
     let mut invoices = Vec::new();
     for number in NUMBERS {
         let schema = bed.schema(&scope(), &name(number)).await;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             invoices.insert(0, schema.id.0);
         }
     }

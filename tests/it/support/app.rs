@@ -60,8 +60,7 @@ impl Start {
         let flags = flags.into_iter().collect();
         let sources = Sources {
             flags,
-            variables: Vec::new(),
-            config: None,
+            ..Sources::default()
         };
         let settings = Settings::load(sources).unwrap();
         let app = (self.build)(App::builder(settings)).start().unwrap();

@@ -31,9 +31,10 @@ impl Wrapped {
         })
     }
 
-    fn wrap<'a, T: Send + 'a>(&'a self, answer: Answered<'a, T>) -> Answered<'a, T> {
+    /// Done late, but sooner than a read is answered, so that reads are overtaken.
+    fn write<'a, T: Send + 'a>(&'a self, answer: Answered<'a, T>) -> Answered<'a, T> {
         async move {
-            tokio::time::sleep(self.delay).await;
+            tokio::time::sleep(self.delay / 3).await;
             if self.away.load(Ordering::SeqCst) {
                 return Err(StoreError::Unavailable("planned".into()));
             }
@@ -41,11 +42,24 @@ impl Wrapped {
         }
         .boxed()
     }
+
+    /// Done at once and answered late: what arrives may be out of date.
+    fn read<'a, T: Send + 'a>(&'a self, answer: Answered<'a, T>) -> Answered<'a, T> {
+        async move {
+            if self.away.load(Ordering::SeqCst) {
+                return Err(StoreError::Unavailable("planned".into()));
+            }
+            let answer = answer.await;
+            tokio::time::sleep(self.delay).await;
+            answer
+        }
+        .boxed()
+    }
 }
 
 impl Jobs for Wrapped {
     fn create(&self, new: NewJob) -> Answered<'_, Created> {
-        self.wrap(self.inner.create(new))
+        self.write(self.inner.create(new))
     }
 
     fn claim(
@@ -55,27 +69,27 @@ impl Jobs for Wrapped {
         lease_until: Time,
         limit: u32,
     ) -> Answered<'_, Vec<Claimed>> {
-        self.wrap(self.inner.claim(owner, now, lease_until, limit))
+        self.write(self.inner.claim(owner, now, lease_until, limit))
     }
 
     fn renew(&self, owner: &str, lease_until: Time) -> Answered<'_, ()> {
-        self.wrap(self.inner.renew(owner, lease_until))
+        self.write(self.inner.renew(owner, lease_until))
     }
 
     fn release(&self, job: JobId, epoch: u64, claimable_at: Time) -> Answered<'_, ()> {
-        self.wrap(self.inner.release(job, epoch, claimable_at))
+        self.write(self.inner.release(job, epoch, claimable_at))
     }
 
     fn commit(&self, commit: Commit) -> Answered<'_, Committed> {
-        self.wrap(self.inner.commit(commit))
+        self.write(self.inner.commit(commit))
     }
 
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>> {
-        self.wrap(self.inner.view(scope, job))
+        self.read(self.inner.view(scope, job))
     }
 
     fn list(&self, scope: &Scope, query: JobQuery) -> Answered<'_, ListPage<JobView>> {
-        self.wrap(self.inner.list(scope, query))
+        self.read(self.inner.list(scope, query))
     }
 
     fn events(
@@ -86,18 +100,18 @@ impl Jobs for Wrapped {
         limit: u32,
         max_bytes: usize,
     ) -> Answered<'_, Option<LogPage>> {
-        self.wrap(self.inner.events(scope, job, after, limit, max_bytes))
+        self.read(self.inner.events(scope, job, after, limit, max_bytes))
     }
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
-        self.wrap(self.inner.snapshot(scope, job))
+        self.read(self.inner.snapshot(scope, job))
     }
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {
-        self.wrap(self.inner.plan(key))
+        self.read(self.inner.plan(key))
     }
 
     fn delete(&self, scope: &Scope, job: JobId) -> Answered<'_, Deleted> {
-        self.wrap(self.inner.delete(scope, job))
+        self.write(self.inner.delete(scope, job))
     }
 }

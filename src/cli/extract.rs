@@ -1,0 +1,213 @@
+//! `rivulet extract`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::exit::{Exit, Failure};
+use super::narrate::Narrator;
+use super::plan::read_schema;
+use super::scratch::Scratch;
+use super::show::Show;
+use super::signals::Signals;
+use crate::app::App;
+use crate::domain::event::Envelope;
+use crate::domain::id::Scope;
+use crate::domain::job::Status;
+use crate::engine::{DocumentSource, Engine, Follow, JobRequest, JobResult, SchemaSource, Wanted};
+use crate::settings::{Settings, Sources};
+use crate::telemetry;
+
+const EXAMPLES: &str = "\
+Events go to stderr as they happen, the result goes to stdout. Settings come from the environment
+and from the file that RIVULET_CONFIG names, as for `rivulet serve`.
+
+Exit codes:
+  0    complete: every subtree has a value, and the schema allows all of them
+  1    failed: there is no result
+  2    the arguments, the settings, the schema or the document cannot be used
+  3    partial: some subtrees have no value, or one that the schema does not allow
+  130  interrupted
+
+Examples:
+  rivulet extract invoice.pdf --schema invoice.schema.json
+  rivulet extract invoice.pdf --schema invoice.schema.json --json 2>/dev/null | jq .metadata
+  cat notes.txt | rivulet extract - --schema notes.schema.json --output notes.json";
+
+/// Extract from one document, without a server
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// PDF, plain text or Markdown file; - reads stdin
+    file: PathBuf,
+    /// File with a JSON Schema of what is wanted
+    #[arg(long)]
+    schema: PathBuf,
+    /// Model to ask; the setting default_model if not given
+    #[arg(long)]
+    model: Option<String>,
+    /// What else the model should know
+    #[arg(long, value_name = "TEXT")]
+    instructions: Option<String>,
+    /// Print results, attributions and metadata as one line of JSON, not only the results
+    #[arg(long)]
+    json: bool,
+    /// Write to a file, not to stdout
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub async fn run(args: Args) -> Result<Exit, Failure> {
+    let scratch = Scratch::new("extract");
+    let sources = Sources::environment()
+        .by_default("log", "warn")
+        .with("bind", "127.0.0.1:0")
+        .with("data", scratch.path().display());
+    let settings = Settings::load(sources)?;
+    telemetry::start(&settings.log);
+    let request = JobRequest {
+        schema: SchemaSource::Inline(read_schema(&args.schema)?),
+        document: read_document(&args.file, settings.limits.max_document_bytes)?,
+        config: Some(config(&args)),
+    };
+    let mut signals = Signals::listen()?;
+    let embedded = App::builder(settings).embedded()?;
+    let outcome = tokio::select! {
+        result = extract(&embedded.engine, request) => result,
+        () = signals.next() => Err(Failure::of(Exit::Interrupted, "Interrupted.")),
+    };
+    embedded.stop();
+    let result = outcome?;
+    write(&args, &result)?;
+    Ok(verdict(&result))
+}
+
+fn config(args: &Args) -> Value {
+    json!({
+        "model": args.model,
+        "additional_instructions": args.instructions,
+        "per_key_attribution": true,
+    })
+}
+
+/// The bytes of a file or of stdin. No more is read than may be used.
+fn read_document(path: &Path, limit: u64) -> Result<DocumentSource, Failure> {
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let unusable = |what: String| {
+        Failure::of(
+            Exit::Unusable,
+            format!("The document `{}` {what}", path.display()),
+        )
+    };
+    let mut bytes = Vec::new();
+    let from: io::Result<Box<dyn Read>> = if path == Path::new("-") {
+        Ok(Box::new(io::stdin().lock()))
+    } else {
+        File::open(path).map(|file| Box::new(file) as Box<dyn Read>)
+    };
+    from.and_then(|from| from.take(limit + 1).read_to_end(&mut bytes))
+        .map_err(|cause| unusable(format!("cannot be read: {cause}")))?;
+    if bytes.len() as u64 > limit {
+        return Err(unusable(format!(
+            "has more than {limit} bytes, the limit. Set RIVULET_MAX_DOCUMENT_BYTES to raise it."
+        )));
+    }
+    Ok(DocumentSource::Inline {
+        name,
+        bytes: Bytes::from(bytes),
+    })
+}
+
+async fn extract(engine: &Engine, request: JobRequest) -> Result<JobResult, Failure> {
+    let scope = Scope::local();
+    let mut show = Show::stderr();
+    let view = engine.submit(&scope, request).await?;
+    for warning in &view.spec.warnings {
+        show.line(format_args!("note: {}", warning.message))?;
+    }
+    if let Follow::Stream(mut follower) = engine.follow(&scope, view.id, None).await? {
+        let mut narrator = Narrator::new(&mut show);
+        while let Some(events) = follower.next().await {
+            for event in events? {
+                narrator.tell(&read(&event.payload)?)?;
+            }
+        }
+    }
+    Ok(engine.result(&scope, view.id, Wanted::Final).await?)
+}
+
+fn read(payload: &[u8]) -> Result<Envelope, Failure> {
+    let text = std::str::from_utf8(payload).unwrap_or_default();
+    Envelope::decode(text)
+        .map_err(|cause| Failure::of(Exit::Failed, format!("An event cannot be read: {cause}")))
+}
+
+fn write(args: &Args, result: &JobResult) -> Result<(), Failure> {
+    let text = if args.json {
+        whole(result).to_string()
+    } else {
+        format!("{:#}", result.results)
+    };
+    match &args.output {
+        // A script must not take an empty object for a result.
+        _ if !args.json && result.view.status != Status::Completed => Ok(()),
+        None => Ok(Show::stdout().line(text)?),
+        Some(path) => std::fs::write(path, text + "\n").map_err(|cause| {
+            Failure::of(
+                Exit::Failed,
+                format!(
+                    "The result cannot be written to `{}`: {cause}",
+                    path.display()
+                ),
+            )
+        }),
+    }
+}
+
+/// The result with everything known about it, by the names of the HTTP API.
+fn whole(result: &JobResult) -> Value {
+    let view = &result.view;
+    let error = view
+        .error
+        .as_ref()
+        .filter(|_| view.status == Status::Failed);
+    json!({
+        "results": result.results,
+        "attributions": result.attributions,
+        "metadata": {
+            "status": view.status,
+            "partial": view.is_partial(),
+            "document": {"name": view.spec.document_name, "sha256": view.spec.document_sha256},
+            "model": view.spec.config.model,
+            "duration_ms": view.ended_at.map(|end| end.since(view.created_at)),
+            "total_subtrees": view.total_subtrees,
+            "subtrees_succeeded": view.subtrees_succeeded,
+            "subtrees_failed": view.subtrees_failed,
+            "failed_subtrees": result.failed,
+            "validation": result.validation,
+            "warnings": view.spec.warnings,
+            "error_type": error.map(|(fault, _)| fault),
+            "error_message": error.map(|(_, message)| message),
+            "usage_metadata": view.usage,
+        },
+    })
+}
+
+fn verdict(result: &JobResult) -> Exit {
+    let is_valid = result
+        .validation
+        .as_ref()
+        .is_none_or(|validation| validation.valid);
+    match result.view.status {
+        Status::Completed if is_valid && !result.view.is_partial() => Exit::Complete,
+        Status::Completed => Exit::Partial,
+        _ => Exit::Failed,
+    }
+}

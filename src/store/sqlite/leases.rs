@@ -1,0 +1,120 @@
+//! Who works on which job.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::rows::{self, JobRow};
+use crate::domain::id::{JobId, Scope};
+use crate::domain::time::Time;
+use crate::engine::ports::{Claimed, StoreError};
+
+/// Gives up to `limit` waiting jobs to `owner`, also those whose lease ran out before `now`.
+pub fn claim(
+    connection: &Connection,
+    owner: &str,
+    now: Time,
+    lease_until: Time,
+    limit: u32,
+) -> Result<Vec<Claimed>, StoreError> {
+    expire(connection, now)?;
+    let mut claimed = Vec::new();
+    while claimed.len() < limit as usize
+        && let Some(job) = next_waiting(connection)?
+    {
+        claimed.push(take(connection, job, owner, lease_until)?);
+    }
+    Ok(claimed)
+}
+
+/// Takes jobs away from owners whose lease ran out. They may go on writing until another has them.
+fn expire(connection: &Connection, now: Time) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE jobs INDEXED BY jobs_leased SET owner = NULL, lease_ms = NULL \
+             WHERE owner IS NOT NULL AND lease_ms < ?1",
+        )?
+        .execute([now.0])?;
+    Ok(())
+}
+
+/// The oldest waiting job of the scope that was served longest ago.
+fn next_waiting(connection: &Connection) -> Result<Option<JobId>, StoreError> {
+    let job = connection
+        .prepare_cached(
+            "SELECT (SELECT id FROM jobs INDEXED BY jobs_waiting \
+             WHERE jobs.scope = tenants.scope AND ended_ms IS NULL AND owner IS NULL \
+             ORDER BY created_ms, id LIMIT 1) AS job \
+             FROM tenants INDEXED BY tenants_in_line \
+             WHERE active_jobs > 0 AND job IS NOT NULL ORDER BY served LIMIT 1",
+        )?
+        .query_row((), |row| rows::uuid(row, 0))
+        .optional()?;
+    Ok(job.map(JobId))
+}
+
+fn take(
+    connection: &Connection,
+    job: JobId,
+    owner: &str,
+    lease_until: Time,
+) -> Result<Claimed, StoreError> {
+    // A job that had begun was lost by its owner.
+    connection
+        .prepare_cached(
+            "UPDATE jobs SET owner = ?2, lease_ms = ?3, epoch = epoch + 1, \
+             crashes = crashes + (status <> 'pending') WHERE id = ?1",
+        )?
+        .execute(params![job.0.as_bytes(), owner, lease_until.0])?;
+    connection
+        .prepare_cached(
+            "UPDATE tenants SET served = 1 + (SELECT max(0, max(served)) FROM tenants) \
+             WHERE scope = (SELECT scope FROM jobs WHERE id = ?1)",
+        )?
+        .execute([job.0.as_bytes()])?;
+    let row = JobRow::load(connection, job)?
+        .ok_or_else(|| StoreError::Failed(format!("job {job} has no specification")))?;
+    Ok(Claimed {
+        scope: row.scope,
+        view: row.view,
+        epoch: row.epoch,
+        crashes: row.crashes,
+    })
+}
+
+/// Extends every lease of `owner`.
+pub fn renew(connection: &Connection, owner: &str, lease_until: Time) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE jobs INDEXED BY jobs_leased SET lease_ms = ?2 WHERE owner = ?1")?
+        .execute(params![owner, lease_until.0])?;
+    Ok(())
+}
+
+/// Takes every lease away.
+pub fn clear(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute(
+        "UPDATE jobs INDEXED BY jobs_leased SET owner = NULL, lease_ms = NULL \
+         WHERE owner IS NOT NULL",
+        (),
+    )?;
+    Ok(())
+}
+
+/// Shuts the owner of the lease out.
+pub fn fence(connection: &Connection, job: JobId) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE jobs SET owner = NULL, lease_ms = NULL, epoch = epoch + 1 WHERE id = ?1",
+        )?
+        .execute([job.0.as_bytes()])?;
+    Ok(())
+}
+
+/// Lets go of an ended job: of its lease and of its scope's slot.
+pub fn release(connection: &Connection, scope: &Scope, job: JobId) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE jobs SET owner = NULL, lease_ms = NULL WHERE id = ?1")?
+        .execute([job.0.as_bytes()])?;
+    connection
+        .prepare_cached("UPDATE tenants SET active_jobs = active_jobs - 1 WHERE scope = ?1")?
+        .execute([scope.as_str()])?;
+    Ok(())
+}

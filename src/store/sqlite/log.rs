@@ -1,0 +1,113 @@
+//! The events of a job.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Terms, rows};
+use crate::domain::event::Envelope;
+use crate::domain::id::{JobId, Scope};
+use crate::domain::job::{JobView, Ordinal};
+use crate::engine::ports::{Outcome, StoreError, StoredEvent};
+
+/// Whether the next event of `view` is the first outcome of its ordinal.
+pub fn settle(
+    connection: &Connection,
+    view: &JobView,
+    ordinal: Ordinal,
+) -> Result<bool, StoreError> {
+    let settled = connection
+        .prepare_cached(
+            "INSERT INTO outcomes (job_id, ordinal, sequence) VALUES (?1, ?2, ?3) \
+             ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            view.id.0.as_bytes(),
+            ordinal,
+            view.sequence as i64 + 1
+        ])?;
+    Ok(settled == 1)
+}
+
+pub fn write(
+    connection: &Connection,
+    terms: &Terms,
+    envelope: &Envelope,
+    ordinal: Option<Ordinal>,
+) -> Result<(), StoreError> {
+    let encoded = envelope.encode(terms.max_event_bytes)?;
+    let job = envelope.job.0.as_bytes();
+    connection
+        .prepare_cached(
+            "INSERT INTO events (job_id, sequence, kind, payload) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            job,
+            envelope.sequence as i64,
+            envelope.event.kind().name(),
+            encoded.payload,
+        ])?;
+    if let Some(aside) = encoded.aside {
+        connection
+            .prepare_cached("UPDATE outcomes SET aside = ?3 WHERE job_id = ?1 AND ordinal = ?2")?
+            .execute(params![job, ordinal, serde_json::to_string(&aside)?])?;
+    }
+    Ok(())
+}
+
+/// Number of the last event, and whether it is the end.
+pub fn end(
+    connection: &Connection,
+    scope: &Scope,
+    job: JobId,
+) -> Result<Option<(u64, bool)>, StoreError> {
+    let end = connection
+        .prepare_cached(
+            "SELECT sequence, ended_ms IS NOT NULL FROM jobs WHERE id = ?1 AND scope = ?2",
+        )?
+        .query_row(params![job.0.as_bytes(), scope.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
+        })
+        .optional()?;
+    Ok(end)
+}
+
+/// Events after `after`: at most `limit`, and no more than `max_bytes` unless the first is larger.
+pub fn read(
+    connection: &Connection,
+    job: JobId,
+    after: u64,
+    limit: u32,
+    max_bytes: usize,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT sequence, kind, payload FROM events WHERE job_id = ?1 AND sequence > ?2 \
+         ORDER BY sequence LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![job.0.as_bytes(), after as i64, limit])?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let event = rows::event(row, 0)?;
+        bytes += event.payload.len();
+        if bytes > max_bytes && !events.is_empty() {
+            break;
+        }
+        events.push(event);
+    }
+    Ok(events)
+}
+
+pub fn outcomes(connection: &Connection, job: JobId) -> Result<Vec<Outcome>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT ordinal, aside, sequence, kind, payload FROM outcomes \
+         JOIN events USING (job_id, sequence) WHERE job_id = ?1 ORDER BY sequence",
+    )?;
+    let mut rows = statement.query([job.0.as_bytes()])?;
+    let mut outcomes = Vec::new();
+    while let Some(row) = rows.next()? {
+        outcomes.push(Outcome {
+            ordinal: row.get(0)?,
+            aside: row.get::<_, Option<String>>(1)?.map(Into::into),
+            event: rows::event(row, 2)?,
+        });
+    }
+    Ok(outcomes)
+}
