@@ -1,4 +1,5 @@
 mod bombs;
+mod console;
 mod documents;
 mod jobs;
 mod openapi;
