@@ -1,6 +1,7 @@
 mod bombs;
 mod console;
 mod documents;
+mod door;
 mod jobs;
 mod openapi;
 mod results;
