@@ -10,17 +10,10 @@ use crate::support::app::file;
 use crate::support::openapi::{DOCUMENT, codes};
 
 /// Codes that nothing is refused with yet, and why their names are taken all the same.
-const RESERVED_CODES: [(&str, &str); 3] = [
-    (
-        "forbidden_origin",
-        "callers have no keys yet, so no origin is told from another",
-    ),
-    ("events_expired", "a log is kept until its job is deleted"),
-    (
-        "result_expired",
-        "a result is kept until its job is deleted",
-    ),
-];
+const RESERVED_CODES: [(&str, &str); 1] = [(
+    "forbidden_origin",
+    "callers have no keys yet, so no origin is told from another",
+)];
 
 /// Events that are published and that nothing sends yet.
 const UNSENT_EVENTS: [(&str, &str); 2] = [
