@@ -1,5 +1,11 @@
 mod bombs;
+mod console;
 mod documents;
+mod door;
+mod jobs;
+mod openapi;
+mod results;
 mod schemas;
 mod stream;
 mod uploads;
+mod vocabulary;

@@ -1,6 +1,7 @@
 //! The test kit: the real server with parts that can be scripted, and a client of it.
 
 pub mod app;
+pub mod browser;
 pub mod clock;
 pub mod openapi;
 pub mod pdf;

@@ -32,7 +32,7 @@ pub struct Stream {
     pub headers: reqwest::header::HeaderMap,
     chunks:
         std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
-    buffer: String,
+    buffer: Vec<u8>,
     /// Comment and `retry:` lines, in order.
     pub beside: Vec<String>,
 }
@@ -43,46 +43,64 @@ impl Stream {
             response_status: response.status().as_u16(),
             headers: response.headers().clone(),
             chunks: Box::pin(response.bytes_stream()),
-            buffer: String::new(),
+            buffer: Vec::new(),
             beside: Vec::new(),
         }
     }
 
-    /// Reads more; false at a clean end. Panics when the connection is cut inside the body.
-    async fn more(&mut self) -> bool {
-        match self.chunks.next().await {
-            Some(chunk) => {
-                self.buffer
-                    .push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
-                true
-            }
-            None => false,
-        }
+    /// Reads more; false at a clean end, an error when the connection is cut inside the body.
+    async fn more(&mut self) -> reqwest::Result<bool> {
+        let Some(chunk) = self.chunks.next().await else {
+            return Ok(false);
+        };
+        self.buffer.extend_from_slice(&chunk?);
+        Ok(true)
+    }
+
+    /// A whole frame that has come already.
+    fn ready(&mut self) -> Option<Frame> {
+        let at = self.buffer.windows(2).position(|pair| pair == b"\n\n")?;
+        let bytes: Vec<u8> = self.buffer.drain(..at + 2).collect();
+        Some(self.frame(std::str::from_utf8(&bytes).unwrap()))
     }
 
     /// The next frame; `None` at the end of the stream. Every payload is held against its schema.
     pub async fn next(&mut self) -> Option<Frame> {
         loop {
-            if let Some(at) = self.buffer.find("\n\n") {
-                let text: String = self.buffer.drain(..at + 2).collect();
-                return Some(self.frame(&text));
+            if let Some(frame) = self.ready() {
+                return Some(frame);
             }
-            if !self.more().await {
-                assert!(
-                    self.buffer.is_empty(),
-                    "cut inside a frame: {:?}",
-                    self.buffer
-                );
+            if !self.more().await.unwrap() {
+                let rest = String::from_utf8_lossy(&self.buffer);
+                assert!(rest.is_empty(), "cut inside a frame: {rest:?}");
                 return None;
+            }
+        }
+    }
+
+    /// Whole frames up to the end of the stream, or to where the connection is cut; `see` is
+    /// shown each as it comes.
+    pub async fn until_cut(mut self, mut see: impl FnMut(&Frame)) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        loop {
+            while let Some(frame) = self.ready() {
+                see(&frame);
+                frames.push(frame);
+            }
+            if !self.more().await.unwrap_or(false) {
+                return frames;
             }
         }
     }
 
     /// Waits for a comment line.
     pub async fn comment(&mut self, text: &str) {
-        while !self.buffer.contains(text) && !self.beside.iter().any(|line| line == text.trim_end())
+        let line = text.trim_end();
+        while !self.beside.iter().any(|beside| beside == line)
+            && !String::from_utf8_lossy(&self.buffer).contains(text)
         {
-            assert!(self.more().await, "the stream ended without {text:?}");
+            let more = self.more().await.unwrap();
+            assert!(more, "the stream ended without {text:?}");
         }
     }
 

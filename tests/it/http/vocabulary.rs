@@ -1,0 +1,262 @@
+//! Words: the codes, events and fields of the source, the published schemas and the prose agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rivulet::domain::error::{Code, Fault};
+use rivulet::domain::event::Kind;
+use serde_json::Value;
+
+use crate::support::app::file;
+use crate::support::openapi::{DOCUMENT, codes};
+
+/// Codes that nothing is refused with yet, and why their names are taken all the same.
+const RESERVED_CODES: [(&str, &str); 1] = [(
+    "forbidden_origin",
+    "callers have no keys yet, so no origin is told from another",
+)];
+
+/// Events that are published and that nothing sends yet.
+const UNSENT_EVENTS: [(&str, &str); 2] = [
+    (
+        "agentic_array_progress",
+        "no model here reads an array in several steps",
+    ),
+    ("ping", "a heartbeat that some clients can ask for later"),
+];
+
+/// Fields of events that nothing sends yet; the prose names them as taken.
+const UNSENT_FIELDS: [&str; 4] = [
+    "record_index",
+    "record_count",
+    "withheld",
+    "results_withheld",
+];
+
+fn text(path: &str) -> String {
+    String::from_utf8(file(path)).unwrap()
+}
+
+fn json(path: &str) -> Value {
+    serde_json::from_slice(&file(path)).unwrap()
+}
+
+fn is_reserved(code: Code) -> bool {
+    RESERVED_CODES.iter().any(|(name, _)| *name == code.name())
+}
+
+/// The cells of every table row between two headings of the prose, backticks kept.
+fn rows(prose: &str, from: &str, to: &str) -> Vec<Vec<String>> {
+    let (_, rest) = prose
+        .split_once(from)
+        .unwrap_or_else(|| panic!("no heading {from}"));
+    let part = rest.split(to).next().unwrap();
+    let rows = part.lines().filter(|line| line.starts_with("| "));
+    rows.map(|line| {
+        line.trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect()
+    })
+    .collect()
+}
+
+/// Words between backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_code_is_published_where_it_is_met_or_reserved() {
+    let mut published = BTreeMap::new();
+    let anywhere = DOCUMENT["x-codes-anywhere"].as_array().unwrap();
+    for name in anywhere {
+        let code = Code::ALL.iter().find(|code| *name == code.name());
+        published.insert(
+            name.as_str().unwrap(),
+            code.expect("a code of the source").status(),
+        );
+    }
+    for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values().filter(|o| o.is_object()) {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let names = codes(response);
+                assert_eq!(
+                    names.is_empty(),
+                    status < &"400".to_owned(),
+                    "{path} {status}"
+                );
+                let described = response["description"].as_str().unwrap();
+                for name in names {
+                    assert!(
+                        described.contains(&format!("`{name}`")),
+                        "{path} {status}: {name}"
+                    );
+                    published.insert(name, status.parse().unwrap());
+                }
+            }
+        }
+    }
+    let known = Code::ALL.iter().filter(|code| !is_reserved(**code));
+    let known: BTreeMap<_, _> = known.map(|code| (code.name(), code.status())).collect();
+    assert_eq!(published, known);
+}
+
+#[test]
+fn reserved_codes_are_used_nowhere_and_all_others_somewhere() {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut source = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && !path.ends_with("domain/error.rs")
+            {
+                source.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let words: BTreeSet<_> = source.split(|c: char| !c.is_alphanumeric()).collect();
+    for code in Code::ALL {
+        let is_used = words.contains(format!("{code:?}").as_str());
+        assert_eq!(is_used, !is_reserved(*code), "{}", code.name());
+    }
+}
+
+#[test]
+fn the_prose_lists_every_code_with_its_status() {
+    let prose = text("STREAMING-DESIGN.md");
+    let rows = rows(&prose, "### Before a stream begins", "### Within a stream");
+    let listed: BTreeMap<_, _> = rows
+        .iter()
+        .filter_map(|row| Some((quoted(&row[1]).next()?, row[0].parse::<u16>().ok()?)))
+        .collect();
+    let known = Code::ALL.iter().filter(|code| !is_reserved(**code));
+    let known: BTreeMap<_, _> = known.map(|code| (code.name(), code.status())).collect();
+    assert_eq!(listed, known);
+    let examples = json("schemas/api/problem.json")["properties"]["code"]["examples"].clone();
+    let all: Vec<_> = Code::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(examples, serde_json::json!(all));
+}
+
+#[test]
+fn the_prose_lists_every_fault_and_whether_it_is_tried_again() {
+    let prose = text("STREAMING-DESIGN.md");
+    let rows = rows(&prose, "### Within a stream", "## 9.");
+    let listed: BTreeMap<_, _> = rows
+        .iter()
+        .skip(1)
+        .filter_map(|row| Some((quoted(&row[0]).next()?, row[2] == "yes")))
+        .collect();
+    let known = Fault::ALL
+        .iter()
+        .map(|fault| (fault.name(), fault.is_retryable()));
+    assert_eq!(listed, known.collect());
+    let common = json("schemas/events/common.json");
+    let mut published = BTreeSet::new();
+    for word in common["$defs"]["error_type"]["examples"]
+        .as_array()
+        .unwrap()
+    {
+        published.insert(word.as_str().unwrap());
+    }
+    assert_eq!(
+        published,
+        Fault::ALL.iter().map(|fault| fault.name()).collect()
+    );
+}
+
+#[test]
+fn events_and_their_fields_are_the_same_in_source_schemas_and_prose() {
+    let prose = text("STREAMING-DESIGN.md");
+    let chapter = prose
+        .split("## 4. Events")
+        .nth(1)
+        .unwrap()
+        .split("## 5. Order")
+        .next()
+        .unwrap();
+    let described: BTreeSet<_> = chapter
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
+    let unsent = UNSENT_EVENTS.map(|(name, _)| name);
+    let sent: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    assert!(unsent.iter().all(|name| !sent.contains(name)));
+    let mut expected = sent.clone();
+    expected.insert("agentic_array_progress");
+    assert_eq!(described, expected, "`ping` is no event of the log");
+
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/events");
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    let files: BTreeSet<_> = files
+        .map(|name| name.to_str().unwrap().replace(".json", ""))
+        .collect();
+    let others = ["common".to_owned(), "event".to_owned()];
+    let expected = sent.iter().chain(&unsent).map(|name| (*name).to_owned());
+    assert_eq!(files, expected.chain(others).collect());
+
+    let envelope = ["type", "job_id", "sequence_number", "time"];
+    for name in described {
+        let schema = json(&format!("schemas/events/{name}.json"));
+        let published: BTreeSet<_> = schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let from = format!("### {name}\n");
+        let rows = rows(chapter, &from, "\n### ");
+        let mut told: BTreeSet<_> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
+        told.extend(envelope);
+        told.extend(
+            UNSENT_FIELDS
+                .into_iter()
+                .filter(|field| published.contains(field)),
+        );
+        assert_eq!(told, published, "{name}");
+        let required: BTreeSet<_> = schema["required"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|r| r.as_str().unwrap())
+            .collect();
+        for row in &rows {
+            let must = row.get(2).is_some_and(|cell| cell == "yes");
+            for field in quoted(&row[0]) {
+                assert_eq!(required.contains(field), must, "{name}: {field}");
+            }
+        }
+    }
+    let taken = chapter.to_owned() + prose.split("## 12. Versions").nth(1).unwrap();
+    assert!(
+        UNSENT_FIELDS
+            .iter()
+            .all(|field| taken.contains(&format!("`{field}`")))
+    );
+}
+
+#[test]
+fn every_schema_in_the_repository_is_served_in_the_document() {
+    let source = text("src/http/ops.rs");
+    for folder in ["api", "events"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("schemas")
+            .join(folder);
+        for entry in std::fs::read_dir(path).unwrap() {
+            let name = entry
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .replace(".json", "");
+            assert!(
+                source.contains(&format!("\"{name}\"")),
+                "schemas/{folder}/{name}.json"
+            );
+        }
+    }
+}
