@@ -43,8 +43,8 @@ pub(super) struct Owner {
 /// The enclosing objects, the nearest last.
 pub(super) type Owners = Vec<Rc<Owner>>;
 
-/// The value of the subtree and where each of its leaves was read.
-pub(super) fn fill(source: Source<'_>, root: &Field, context: &[String]) -> (Value, Attributions) {
+/// The value of the schema and where each of its leaves was read.
+pub(super) fn fill(source: Source<'_>, root: &Field) -> (Value, Attributions) {
     let mut filler = Filler {
         source,
         attributions: Attributions::new(),
@@ -52,18 +52,8 @@ pub(super) fn fill(source: Source<'_>, root: &Field, context: &[String]) -> (Val
         headers: HashMap::new(),
     };
     count_alike(root, &mut filler.alike);
-    let mut owners = Owners::new();
-    for text in context {
-        let mut phrases = Phrases::default();
-        phrases.add_ring(&tokens(text), 0.9);
-        let owner = Owner {
-            phrases,
-            ..Owner::default()
-        };
-        owners.push(Rc::new(owner));
-    }
     let value = filler
-        .field(root, &Pointer::root(), &owners)
+        .field(root, &Pointer::root(), &Owners::new())
         .or_else(|| root.empty())
         .unwrap_or(Value::Null);
     (value, filler.attributions)
