@@ -3,6 +3,7 @@
 
 mod address;
 mod choice;
+mod claim;
 mod clause;
 mod date;
 mod fill;
