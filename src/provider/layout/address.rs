@@ -32,8 +32,7 @@ pattern!(
 );
 
 pattern!(
-    STREET =
-        r"(?i)^(?:\d+[a-z]?\b.*\p{L}|.*\p{L}.*\s\d{1,4}\s?[a-z]?(?:[-/]\d+)?$|p\.?\s?o\.?\s?box.*)"
+    STREET = r"(?i)^(?:\d{1,5}[a-z]?\b.*\p{L}|.*\p{L}.*\s\d{1,4}\s?[a-z]?(?:[-/]\d+)?$|p\.?\s?o\.?\s?box.*)"
 );
 
 /// `Concord, NH 03301` is one part.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::domain::evidence::{Attribution, Attributions, quote_words};
 use crate::domain::pointer::Pointer;
 
+use super::claim::{self, Claim, Right};
 use super::find::{Found, Source};
 use super::header::Header;
 use super::kind::Kind;
@@ -24,6 +25,9 @@ use super::value::Side;
 pub(super) struct Filler<'d> {
     pub source: Source<'d>,
     attributions: Attributions,
+    /// What the fields of parties were given.
+    claims: Vec<Claim>,
+    parties: usize,
     /// How many arrays of the subtree ask for items of the same leaves.
     pub alike: HashMap<String, usize>,
     /// The headers that answer them.
@@ -33,6 +37,7 @@ pub(super) struct Filler<'d> {
 /// An enclosing object: what it is called, and its block of the page if it is a party.
 #[derive(Default, Clone)]
 pub(super) struct Owner {
+    number: usize,
     phrases: Phrases,
     /// A party is one of several on the page: what is asked of it must be its own.
     is_party: bool,
@@ -43,30 +48,55 @@ pub(super) struct Owner {
 /// The enclosing objects, the nearest last.
 pub(super) type Owners = Vec<Rc<Owner>>;
 
-/// The value of the subtree and where each of its leaves was read.
-pub(super) fn fill(source: Source<'_>, root: &Field, context: &[String]) -> (Value, Attributions) {
+/// The value of the schema and where each of its leaves was read.
+pub(super) fn fill(source: Source<'_>, root: &Field) -> (Value, Attributions) {
     let mut filler = Filler {
         source,
         attributions: Attributions::new(),
+        claims: Vec::new(),
+        parties: 0,
         alike: HashMap::new(),
         headers: HashMap::new(),
     };
     count_alike(root, &mut filler.alike);
-    let mut owners = Owners::new();
-    for text in context {
-        let mut phrases = Phrases::default();
-        phrases.add_ring(&tokens(text), 0.9);
-        let owner = Owner {
-            phrases,
-            ..Owner::default()
-        };
-        owners.push(Rc::new(owner));
-    }
-    let value = filler
-        .field(root, &Pointer::root(), &owners)
+    let mut value = filler
+        .field(root, &Pointer::root(), &Owners::new())
         .or_else(|| root.empty())
         .unwrap_or(Value::Null);
+    for at in claim::lost(&filler.claims) {
+        filler.attributions.remove(at);
+        take_back(&mut value, root, at);
+    }
     (value, filler.attributions)
+}
+
+/// Empties a field that was filled.
+fn take_back(value: &mut Value, root: &Field, at: &str) {
+    let Some(pointer) = Pointer::parse(at) else {
+        return;
+    };
+    let mut field = root;
+    for token in pointer.tokens() {
+        let Form::Object(fields) = &field.form else {
+            return;
+        };
+        let Some(inner) = fields.iter().find(|field| field.name == token) else {
+            return;
+        };
+        field = inner;
+    }
+    let owner = pointer.parent().unwrap_or_else(Pointer::root);
+    let Some(Value::Object(members)) = value.pointer_mut(owner.as_str()) else {
+        return;
+    };
+    match field.empty() {
+        Some(empty) => {
+            members.insert(field.name.clone(), empty);
+        }
+        None => {
+            members.shift_remove(&field.name);
+        }
+    }
 }
 
 impl Filler<'_> {
@@ -76,7 +106,21 @@ impl Filler<'_> {
             Form::Object(fields) => self.object(field, fields, at, owners),
             Form::Array { item, most } => self.array(field, item, *most, at, owners),
             Form::Leaf(leaf) => {
-                let found = self.leaf(field, leaf, owners)?;
+                let (found, claim) = self.leaf(field, leaf, owners)?;
+                if let Some((party, right)) = claim {
+                    let named = matches!(
+                        leaf.kind,
+                        Kind::Name | Kind::VatId | Kind::Iban | Kind::Email
+                    );
+                    let text = found.value.as_str().filter(|_| named);
+                    self.claims.push(Claim {
+                        at: at.as_str().to_owned(),
+                        party,
+                        right,
+                        identity: text.map(claim::identity),
+                        spans: found.spans.clone(),
+                    });
+                }
                 Some(self.keep(found, at))
             }
             Form::Closed => None,
@@ -92,7 +136,9 @@ impl Filler<'_> {
     ) -> Option<Value> {
         let mut inner = owners.clone();
         if !field.name.is_empty() {
-            inner.push(Rc::new(self.owner(field, fields)));
+            let around = owners.last().map(Rc::as_ref);
+            let owner = self.owner(field, fields, around);
+            inner.push(Rc::new(owner));
         }
         let mut map = Map::new();
         let mut any = false;
@@ -106,8 +152,11 @@ impl Filler<'_> {
         (any || at.is_root() || !field.nullable).then_some(Value::Object(map))
     }
 
-    fn owner(&self, field: &Field, fields: &[Field]) -> Owner {
+    fn owner(&mut self, field: &Field, fields: &[Field], around: Option<&Owner>) -> Owner {
         let name = tokens(&name_words(&field.name));
+        if let Some(party) = around.filter(|owner| owner.is_party && is_plain_address(&name)) {
+            return party.clone();
+        }
         let kinds = |wanted: fn(Kind) -> bool| {
             fields
                 .iter()
@@ -134,7 +183,9 @@ impl Filler<'_> {
         } else {
             None
         };
+        self.parties += 1;
         Owner {
+            number: self.parties,
             phrases,
             is_party,
             role,
@@ -142,10 +193,22 @@ impl Filler<'_> {
         }
     }
 
-    fn leaf(&self, field: &Field, leaf: &Leaf, owners: &Owners) -> Option<Found> {
+    /// The value of a leaf, and which party has what right to it.
+    fn leaf(
+        &self,
+        field: &Field,
+        leaf: &Leaf,
+        owners: &Owners,
+    ) -> Option<(Found, Option<(usize, Right)>)> {
         if let Some(owner) = owners.last().filter(|owner| owner.is_party) {
-            return self.of_party(field, leaf, owner);
+            let (found, right) = self.of_party(field, leaf, owner)?;
+            return Some((found, Some((owner.number, right))));
         }
+        self.of_no_party(field, leaf, owners)
+            .map(|found| (found, None))
+    }
+
+    fn of_no_party(&self, field: &Field, leaf: &Leaf, owners: &Owners) -> Option<Found> {
         if let Some(law) = self.source.law_of(leaf, &query::own(field)) {
             return Some(law);
         }
@@ -180,28 +243,33 @@ impl Filler<'_> {
 
     /// A field of a party: a label in its block, its block's own lines, or a label that names
     /// both. A label elsewhere may be of another party.
-    fn of_party(&self, field: &Field, leaf: &Leaf, owner: &Owner) -> Option<Found> {
+    fn of_party(&self, field: &Field, leaf: &Leaf, owner: &Owner) -> Option<(Found, Right)> {
         let own = query::column(field);
-        let party = owner.party.as_deref();
-        let region = party.and_then(|party| party.region);
-        let inside = region.and_then(|region| {
-            self.source
-                .labelled(leaf, &own.list(), Side::Any, Some(&region))
-        });
-        inside
-            .or_else(|| party?.unlabelled(&self.source, leaf, leaf.kind))
-            .or_else(|| self.labelled(leaf, &crossed(&owner.phrases, &own).list(), Side::Any))
-            .or_else(|| {
-                // Who sends a paper prints the number of its own registration on it once.
-                let alone = owner.role == Some(Role::Sender) && leaf.kind == Kind::VatId;
-                let found = alone
-                    .then(|| self.labelled(leaf, &own.list(), Side::Any))
-                    .flatten()?;
-                Some(Found {
-                    confidence: found.confidence * 0.75,
-                    ..found
-                })
-            })
+        if let Some(party) = owner.party.as_deref() {
+            let inside = party.region.and_then(|region| {
+                self.source
+                    .labelled(leaf, &own.list(), Side::Any, Some(&region))
+            });
+            let found = inside
+                .or_else(|| party.contact(&self.source, field, leaf))
+                .or_else(|| party.unlabelled(&self.source, leaf, leaf.kind));
+            if let Some(found) = found {
+                return Some((found, party.right()));
+            }
+        }
+        if let Some(found) = self.labelled(leaf, &crossed(&owner.phrases, &own).list(), Side::Any) {
+            return Some((found, Right::Label));
+        }
+        // Who sends a paper prints the number of its own registration on it once.
+        if owner.role != Some(Role::Sender) || leaf.kind != Kind::VatId {
+            return None;
+        }
+        let found = self.labelled(leaf, &own.list(), Side::Any)?;
+        let found = Found {
+            confidence: found.confidence * 0.75,
+            ..found
+        };
+        Some((found, Right::Guess))
     }
 
     /// `Invoice No. 17 of 3 May 2024`: the date of a paper behind its number.
@@ -306,4 +374,17 @@ fn crossed(owner: &Phrases, own: &Phrases) -> Phrases {
         }
     }
     all
+}
+
+/// Whether an object in a party is called no more than its address.
+fn is_plain_address(name: &[String]) -> bool {
+    let last = |token: &String| matches!(token.as_str(), "address" | "adresse" | "anschrift");
+    let plain = |token: &String| {
+        last(token)
+            || matches!(
+                token.as_str(),
+                "postal" | "mailing" | "full" | "main" | "post"
+            )
+    };
+    name.iter().any(last) && name.iter().all(plain)
 }

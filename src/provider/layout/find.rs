@@ -23,6 +23,27 @@ pub(super) struct Analysis {
     pub words: HashMap<String, Vec<u32>>,
 }
 
+impl Analysis {
+    pub(super) fn of(document: &Document) -> Self {
+        let sheet = Sheet::of(document);
+        let labels = Labels::of(document, &sheet);
+        let mut words: HashMap<String, Vec<u32>> = HashMap::new();
+        for cell in &sheet.cells {
+            for (token, _) in &cell.tokens {
+                let rows = words.entry(token.clone()).or_default();
+                if rows.last() != Some(&(cell.row as u32)) {
+                    rows.push(cell.row as u32);
+                }
+            }
+        }
+        Self {
+            sheet,
+            labels,
+            words,
+        }
+    }
+}
+
 /// A document and its analysis.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'d> {

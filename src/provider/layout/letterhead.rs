@@ -1,33 +1,35 @@
 //! Who sends and who receives a paper whose parties no heading names.
 
 use super::address::{Part, city_line, country};
-use super::find::{Found, Source, is_under};
+use super::claim::identity;
+use super::find::{Found, Region, Source, is_under};
+use super::kind::Kind;
 use super::lexicon::lexicon;
 use super::page::{Cell, Span};
 use super::party::{Party, is_name, plain};
-use super::schema::Leaf;
-use super::text::{fold, tokens};
+use super::schema::{Field, Leaf};
+use super::text::{fold, name_words, tokens};
 use super::value::{Side, read};
 
 impl Source<'_> {
-    /// The sender without a heading: the first address of the first page.
+    /// The sender without a heading: an address in one line, as at the head of a letter, or the
+    /// first of several that are not the receiver's.
     pub(super) fn sender(&self) -> Option<Party> {
-        self.unheaded().into_iter().find(|party| !party.greeted)
+        let blocks = self.unheaded();
+        let receiver = receiver_of(&blocks);
+        let is_other = |party: &&Party| {
+            !party.greeted && receiver.is_none_or(|receiver| !party.is_as(self, receiver))
+        };
+        let mut others = blocks.iter().filter(is_other);
+        // A lone block may as well be the address window.
+        let certain = |party: &&Party| party.in_one_line || party.at_head || receiver.is_some();
+        others.find(certain).cloned()
     }
 
-    /// The receiver without a heading: the next address that is another one.
+    /// The receiver without a heading: the address that is greeted, or the one after the
+    /// sender's.
     pub(super) fn receiver(&self) -> Option<Party> {
-        let blocks = self.unheaded();
-        if let Some(greeted) = blocks.iter().find(|party| party.greeted) {
-            return Some(greeted.clone());
-        }
-        let mut blocks = blocks.into_iter();
-        let first = blocks.next()?;
-        let key = |party: &Party| {
-            let text = |part: &Option<Part>| part.as_ref().map(|part| fold(&part.text));
-            (text(&party.address.postcode), text(&party.address.city))
-        };
-        blocks.find(|party| key(party) != key(&first))
+        receiver_of(&self.unheaded()).cloned()
     }
 
     /// The name at the head of the first page: the first line that is no title, label or figure.
@@ -78,6 +80,12 @@ impl Source<'_> {
         } else {
             40.0
         };
+        let head = lowest
+            * if self.document.kind.is_printed() {
+                0.2
+            } else {
+                0.1
+            };
         let mut found = Vec::new();
         for row in rows.filter(|row| sheet.rows[*row].y1 <= lowest).take(120) {
             for cell in sheet.row(row) {
@@ -89,15 +97,26 @@ impl Source<'_> {
                     continue;
                 }
                 let mut lines = parts;
-                if lines.len() < 3 {
+                let in_one_line = lines.len() >= 3;
+                if !in_one_line {
                     let Some(above) = self.stack_above(cell) else {
                         continue;
                     };
                     lines.splice(0..0, above);
                 }
-                lines.extend(self.stack_below(cell));
+                let (below, last_row) = self.stack_below(cell);
+                lines.extend(below);
+                let first_row = self.row_of(lines[0]).unwrap_or(cell.row);
                 let mut party = Party {
                     sure: 0.72,
+                    in_one_line,
+                    at_head: sheet.rows[first_row].y1 <= head,
+                    region: Some(Region {
+                        first_row,
+                        last_row,
+                        x0: cell.x0 - self.line(cell),
+                        x1: cell.x1.max(cell.x0 + self.line(cell)),
+                    }),
                     ..Party::default()
                 };
                 party.set_lines(self, lines);
@@ -153,17 +172,107 @@ impl Source<'_> {
         Some(lines)
     }
 
-    fn stack_below(&self, cell: &Cell) -> Vec<Span> {
+    /// Lines right below the town that go on with the address or say how to reach the party,
+    /// and the last row of them.
+    fn stack_below(&self, cell: &Cell) -> (Vec<Span>, usize) {
         let sheet = &self.analysis.sheet;
-        let Some(next) = sheet.below(cell.row) else {
-            return Vec::new();
+        let (mut lines, mut last) = (Vec::new(), cell.row);
+        while let Some(next) = sheet.below(last).filter(|_| lines.len() < 6) {
+            let under = sheet
+                .row(next)
+                .iter()
+                .find(|other| is_under(cell, other, self.line(cell)));
+            let Some(under) = under.filter(|under| {
+                sheet.gap_above(next) < 0.9
+                    && (self.is_reach(under) || country(&self.text(under)).is_some())
+            }) else {
+                break;
+            };
+            lines.extend(self.parts(under.span));
+            last = next;
+        }
+        (lines, last)
+    }
+
+    /// Whether a line gives a telephone number, a mail or web address or a registration.
+    fn is_reach(&self, cell: &Cell) -> bool {
+        let words = self.words(cell.span);
+        [Kind::Email, Kind::Url, Kind::Phone, Kind::VatId]
+            .into_iter()
+            .any(|kind| super::identity::text_like(kind, &words).is_some())
+    }
+
+    fn row_of(&self, span: Span) -> Option<usize> {
+        let holds = |cell: &&Cell| {
+            cell.span.page == span.page && (cell.span.first..=cell.span.last).contains(&span.first)
         };
-        sheet
-            .row(next)
+        self.analysis
+            .sheet
+            .cells
             .iter()
-            .filter(|other| sheet.gap_above(next) < 0.9 && is_under(cell, other, self.line(cell)))
-            .filter(|other| country(&self.text(other)).is_some())
-            .map(|other| other.span)
-            .collect()
+            .find(holds)
+            .map(|cell| cell.row)
+    }
+}
+
+fn receiver_of(blocks: &[Party]) -> Option<&Party> {
+    if let Some(greeted) = blocks.iter().find(|party| party.greeted) {
+        return Some(greeted);
+    }
+    let first = blocks.first()?;
+    let key = |party: &Party| {
+        let text = |part: &Option<Part>| part.as_ref().map(|part| fold(&part.text));
+        (text(&party.address.postcode), text(&party.address.city))
+    };
+    let mut others = blocks[1..].iter().filter(|party| key(party) != key(first));
+    others.find(|party| !party.in_one_line)
+}
+
+impl Party {
+    /// Whether both are the same by name or by street and town.
+    fn is_as(&self, source: &Source<'_>, other: &Self) -> bool {
+        let text = |span: Option<&Span>| span.map(|span| identity(&source.words(*span).join(" ")));
+        let name = |party: &Self| text(party.address.name.first());
+        let place = |party: &Self| {
+            let postcode = party
+                .address
+                .postcode
+                .as_ref()
+                .map(|part| part.text.clone());
+            (text(party.address.street.as_ref()), postcode)
+        };
+        name(self) == name(other) || place(self) == place(other)
+    }
+
+    /// A person named in the block below the name of the party.
+    pub(super) fn contact(&self, source: &Source<'_>, field: &Field, leaf: &Leaf) -> Option<Found> {
+        let asked = tokens(&name_words(&field.name)).iter().any(|token| {
+            matches!(
+                token.as_str(),
+                "contact" | "attention" | "attn" | "ansprechpartner"
+            )
+        });
+        let text = matches!(leaf.kind, Kind::Text | Kind::Name);
+        let (span, _) = self
+            .address
+            .name
+            .split_last()
+            .filter(|(_, above)| asked && text && !above.is_empty())?;
+        let words = source.words(*span);
+        let person = (2..=4).contains(&words.len())
+            && words
+                .iter()
+                .all(|word| word.starts_with(char::is_uppercase))
+            && is_name(source, *span)
+            && !words
+                .iter()
+                .any(|word| lexicon().legal_forms.contains(&fold(word).as_str()));
+        let read = read(leaf, &words, source.habits(), Side::Any).filter(|_| person)?;
+        Some(Found {
+            value: read.value,
+            spans: vec![*span],
+            confidence: self.sure * 0.9,
+            how: "below the name of its party",
+        })
     }
 }

@@ -3,6 +3,7 @@
 
 mod address;
 mod choice;
+mod claim;
 mod clause;
 mod date;
 mod fill;
@@ -10,6 +11,7 @@ mod find;
 mod grid;
 mod header;
 mod identity;
+mod kept;
 mod kind;
 mod label;
 mod letterhead;
@@ -26,18 +28,15 @@ mod schema;
 mod table;
 mod text;
 mod value;
+mod whole;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::stream::BoxStream;
-use lru::LruCache;
-use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::domain::document::Document;
@@ -47,27 +46,17 @@ use crate::domain::plan::Plan;
 use crate::domain::usage::Usage;
 use crate::engine::ports::{Answer, Call, CallError, Model, Provider};
 
-use find::{Analysis, Source};
-use label::Labels;
-use page::Sheet;
+use find::Analysis;
+use kept::Shelf;
+use whole::Filled;
 
 /// The name of the provider and of its one model.
 pub const NAME: &str = "layout";
 
-/// Documents whose analysis is kept.
-const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
-
 /// The provider of the model `layout`.
+#[derive(Default)]
 pub struct Layout {
-    analyses: Arc<Mutex<LruCache<String, Arc<Analysis>>>>,
-}
-
-impl Default for Layout {
-    fn default() -> Self {
-        Self {
-            analyses: Arc::new(Mutex::new(LruCache::new(KEPT))),
-        }
-    }
+    shelf: Arc<Shelf>,
 }
 
 impl Provider for Layout {
@@ -93,15 +82,15 @@ impl Provider for Layout {
     }
 
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {
-        let analyses = Arc::clone(&self.analyses);
+        let shelf = Arc::clone(&self.shelf);
         Box::pin(async_stream::stream! {
             let began = Instant::now();
             let call = Arc::new(call);
             for index in call.subtrees.clone() {
-                let (call, analyses) = (Arc::clone(&call), Arc::clone(&analyses));
+                let (call, shelf) = (Arc::clone(&call), Arc::clone(&shelf));
                 let done = tokio::task::spawn_blocking(move || {
-                    let analysis = analysis(&analyses, &call.document);
-                    extract_with(&call.document, &analysis, &call.plan, index)
+                    let subtree = call.plan.subtrees.get(index)?;
+                    Some(shelf.with(&call.document, &call.plan, |filled| filled.part(subtree)))
                 })
                 .await;
                 match done {
@@ -130,49 +119,10 @@ fn failed(message: String) -> CallError {
     }
 }
 
-/// The analysis of a document: made once, kept while it is among the last ones used.
-fn analysis(kept: &Mutex<LruCache<String, Arc<Analysis>>>, document: &Document) -> Arc<Analysis> {
-    let known = kept.lock().get(&document.sha256).cloned();
-    known.unwrap_or_else(|| {
-        let made = Arc::new(analyse(document));
-        kept.lock().put(document.sha256.clone(), Arc::clone(&made));
-        made
-    })
-}
-
-fn analyse(document: &Document) -> Analysis {
-    let sheet = Sheet::of(document);
-    let labels = Labels::of(document, &sheet);
-    let mut words: HashMap<String, Vec<u32>> = HashMap::new();
-    for cell in &sheet.cells {
-        for (token, _) in &cell.tokens {
-            let rows = words.entry(token.clone()).or_default();
-            if rows.last() != Some(&(cell.row as u32)) {
-                rows.push(cell.row as u32);
-            }
-        }
-    }
-    Analysis {
-        sheet,
-        labels,
-        words,
-    }
-}
-
 /// The value of subtree `index` of the plan, with where each leaf was read; attribution keys are
 /// relative to the value. `None` when the plan has no such subtree.
 pub fn extract(document: &Document, plan: &Plan, index: usize) -> Option<(Value, Attributions)> {
-    extract_with(document, &analyse(document), plan, index)
-}
-
-fn extract_with(
-    document: &Document,
-    analysis: &Analysis,
-    plan: &Plan,
-    index: usize,
-) -> Option<(Value, Attributions)> {
     let subtree = plan.subtrees.get(index)?;
-    let root = schema::compile(&subtree.schema);
-    let source = Source { document, analysis };
-    Some(fill::fill(source, &root, &subtree.context))
+    let analysis = Analysis::of(document);
+    Some(Filled::of(document, &analysis, plan).part(subtree))
 }

@@ -31,6 +31,12 @@ pub(super) struct Party {
     pub address: Address,
     /// How sure it is that these lines are about that party.
     pub sure: f32,
+    /// Whether a heading says whose lines these are.
+    pub headed: bool,
+    /// Whether all of it stands in one line, as at the head or the foot of a letter.
+    pub in_one_line: bool,
+    /// Whether it stands at the very top of the first page.
+    pub at_head: bool,
     /// Whether the address begins with `Mr` or the like: it is the receiver's.
     pub greeted: bool,
 }
@@ -145,6 +151,7 @@ impl Source<'_> {
         }
         let mut party = Party {
             region: Some(region),
+            headed: true,
             sure: score.min(0.95),
             ..Party::default()
         };
@@ -243,7 +250,7 @@ impl Party {
             let line = fold(&text(span));
             GREETINGS.iter().any(|greeting| line == *greeting)
         });
-        self.greeted = greeting.is_some();
+        self.greeted |= greeting.is_some();
         let cut: Vec<Span> = cut.split_off(greeting.map_or(0, |at| at + 1));
         let postcode = |at: usize| city_line(&text(&cut[at])).map_or(0, |read| read.postcode.len());
         let city = (0..cut.len()).find(|at| postcode(*at) > 0).map(|first| {

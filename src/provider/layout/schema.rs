@@ -9,7 +9,7 @@ use super::kind::{Kind, kind};
 const MAX_REFERENCES: usize = 6;
 /// Objects and arrays inside one another.
 const MAX_DEPTH: usize = 24;
-/// Fields of one subtree; what a schema bomb has beyond stays empty.
+/// Fields of all subtrees; what a schema bomb has beyond stays empty.
 const MAX_FIELDS: usize = 20_000;
 
 /// A property, an array item or the root of a subtree.
@@ -63,11 +63,18 @@ struct Compiler<'s> {
 
 /// Compiles the schema of a subtree.
 pub(super) fn compile(schema: &Value) -> Field {
+    compile_part(schema, &mut 0)
+}
+
+/// Compiles the schema of one subtree of several; `taken` counts the fields of all.
+pub(super) fn compile_part(schema: &Value, taken: &mut usize) -> Field {
     let mut compiler = Compiler {
         root: schema,
-        fields: 0,
+        fields: *taken,
     };
-    compiler.field(String::new(), schema, true, 0, 0)
+    let field = compiler.field(String::new(), schema, true, 0, 0);
+    *taken = compiler.fields;
+    field
 }
 
 impl<'s> Compiler<'s> {
