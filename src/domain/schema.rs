@@ -2,6 +2,8 @@
 //!
 //! Nothing is ever fetched: a `$ref` that leaves the document is refused with its URL.
 
+mod expansion;
+
 use std::collections::HashMap;
 
 use jsonschema::{Draft, PatternOptions, Validator};
@@ -9,6 +11,7 @@ use serde_json::Value;
 
 use super::error::{Code, Detail, Error};
 use super::pointer::Pointer;
+use expansion::Expansion;
 
 /// Bytes of the schema as compact JSON.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -17,6 +20,8 @@ pub const MAX_DEPTH: usize = 128;
 /// Schema nodes when every `$ref` is followed, cycles cut. Compilers follow them all, so a
 /// schema of 2 kB whose definitions name each other twice could otherwise stop a worker.
 pub const MAX_EXPANDED_NODES: u64 = 100_000;
+/// Schemas with an `$id`, this one and those embedded in it.
+pub const MAX_IDS: usize = 200;
 /// Levels when every `$ref` is followed, cycles cut. What walks a schema goes down level by level
 /// on the stack of its thread: a chain of some hundred definitions, each made from the next, would
 /// else end the process.
@@ -65,9 +70,15 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
     let draft = draft_of(schema)?;
     let mut survey = Survey::default();
     survey.walk(schema, &Pointer::root(), 0)?;
-    survey.refuse_what_leaves();
-    if !survey.errors.is_empty() {
-        return Err(invalid(survey.errors));
+    let ids = survey.names.schemas.len();
+    over(
+        ids > MAX_IDS,
+        "",
+        format!("The schema has {ids} schemas with an `$id`; the limit is {MAX_IDS}."),
+    )?;
+    let outside = survey.outside();
+    if !outside.is_empty() {
+        return Err(invalid(outside));
     }
     let size = serde_json::to_vec(schema).map_or(usize::MAX, |bytes| bytes.len());
     over(
@@ -76,7 +87,7 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
         format!("The schema has {size} bytes; the limit is {MAX_BYTES}."),
     )?;
     check_against_meta_schema(schema, draft)?;
-    let nodes = Expansion::count(schema)?;
+    let nodes = Expansion::count(schema, &survey.names)?;
     over(
         nodes > MAX_EXPANDED_NODES,
         "",
@@ -221,6 +232,11 @@ pub fn is_data(keyword: &str) -> bool {
     )
 }
 
+/// Whether a keyword's value leads to another schema.
+fn is_reference(keyword: &str) -> bool {
+    matches!(keyword, "$ref" | "$dynamicRef" | "$recursiveRef")
+}
+
 /// Whether a keyword's value holds schemas under names of the user's, which are no keywords.
 pub fn is_schema_map(keyword: &str) -> bool {
     matches!(
@@ -234,18 +250,25 @@ pub fn is_schema_map(keyword: &str) -> bool {
     )
 }
 
-/// One walk over the schema as written: depth, patterns, counts, and where references lead.
+/// What a reference may name beside a JSON Pointer.
 #[derive(Default)]
-struct Survey {
-    patterns: usize,
-    references: Vec<(Pointer, String)>,
-    /// Names of this schema and of those embedded in it.
-    ids: Vec<String>,
-    errors: Vec<Detail>,
+struct Names<'a> {
+    /// This schema and those embedded in it, by their `$id`.
+    schemas: Vec<(&'a str, &'a Value)>,
+    /// Nodes by their plain name, dynamic or not; one of several schemas may have the same.
+    anchors: HashMap<&'a str, Vec<&'a Value>>,
 }
 
-impl Survey {
-    fn walk(&mut self, node: &Value, at: &Pointer, depth: usize) -> Result<(), Error> {
+/// One walk over the schema as written: depth, patterns, counts, and where references lead.
+#[derive(Default)]
+struct Survey<'a> {
+    patterns: usize,
+    references: Vec<(Pointer, &'a str)>,
+    names: Names<'a>,
+}
+
+impl<'a> Survey<'a> {
+    fn walk(&mut self, node: &'a Value, at: &Pointer, depth: usize) -> Result<(), Error> {
         over(
             depth > MAX_DEPTH,
             at.as_str(),
@@ -255,7 +278,7 @@ impl Survey {
             Value::Object(members) => {
                 for (key, value) in members {
                     let place = at.join(key);
-                    self.keyword(key, value, &place)?;
+                    self.keyword(node, key, value, &place)?;
                     match value {
                         Value::Object(nodes) if is_schema_map(key) => {
                             for (name, node) in nodes {
@@ -277,12 +300,22 @@ impl Survey {
         Ok(())
     }
 
-    fn keyword(&mut self, key: &str, value: &Value, at: &Pointer) -> Result<(), Error> {
+    fn keyword(
+        &mut self,
+        node: &'a Value,
+        key: &str,
+        value: &'a Value,
+        at: &Pointer,
+    ) -> Result<(), Error> {
         match (key, value) {
-            ("$ref", Value::String(reference)) => {
-                self.references.push((at.clone(), reference.clone()));
+            (key, Value::String(reference)) if is_reference(key) => {
+                self.references.push((at.clone(), reference));
             }
-            ("$id" | "id", Value::String(id)) => self.ids.push(id.clone()),
+            ("$anchor" | "$dynamicAnchor", Value::String(name)) => self.anchor(name, node),
+            ("$id" | "id", Value::String(id)) => match id.strip_prefix('#') {
+                Some(name) => self.anchor(name, node),
+                None => self.names.schemas.push((id.trim_end_matches('#'), node)),
+            },
             ("pattern", Value::String(pattern)) => self.pattern(pattern, at)?,
             ("patternProperties", Value::Object(members)) => {
                 for pattern in members.keys() {
@@ -299,23 +332,25 @@ impl Survey {
         Ok(())
     }
 
+    fn anchor(&mut self, name: &'a str, node: &'a Value) {
+        self.names.anchors.entry(name).or_default().push(node);
+    }
+
     /// References whose document is neither this one, nor embedded in it, nor a meta-schema.
-    fn refuse_what_leaves(&mut self) {
-        for (at, reference) in std::mem::take(&mut self.references) {
+    fn outside(&self) -> Vec<Detail> {
+        let leaves = |reference: &str| {
             let base = reference.split('#').next().unwrap_or_default();
-            let is_here = base.is_empty()
-                || self
-                    .ids
-                    .iter()
-                    .any(|id| id.trim_end_matches('#').ends_with(base))
-                || DRAFTS.iter().any(|(known, _)| *known == base);
-            if !is_here && self.errors.len() < MAX_ERRORS {
-                self.errors.push(Detail {
-                    pointer: at.to_string(),
-                    message: format!("`{}` lies outside the schema and is not fetched. Put it under `$defs` and refer to it there.", shorten(&reference, 200)),
-                });
-            }
-        }
+            let is_here = base.is_empty() || self.names.embedded(base).next().is_some();
+            !is_here && !DRAFTS.iter().any(|(known, _)| *known == base)
+        };
+        let outside = self.references.iter().filter(|(_, to)| leaves(to));
+        outside
+            .take(MAX_ERRORS)
+            .map(|(at, reference)| Detail {
+                pointer: at.to_string(),
+                message: format!("`{}` lies outside the schema and is not fetched. Put it under `$defs` and refer to it there.", shorten(reference, 200)),
+            })
+            .collect()
     }
 
     fn pattern(&mut self, pattern: &str, at: &Pointer) -> Result<(), Error> {
@@ -331,120 +366,6 @@ impl Survey {
             at.as_str(),
             format!("The pattern has {chars} characters; the limit is {MAX_PATTERN_CHARS}."),
         )
-    }
-}
-
-/// What a node comes to with every `$ref` followed and cycles cut.
-#[derive(Debug, Clone, Copy)]
-struct Extent {
-    nodes: u64,
-    /// Levels from the node down.
-    height: usize,
-}
-
-impl Extent {
-    const LEAF: Self = Self {
-        nodes: 1,
-        height: 1,
-    };
-
-    fn with(self, part: Self) -> Self {
-        Self {
-            nodes: self.nodes.saturating_add(part.nodes),
-            height: self.height.max(part.height + 1),
-        }
-    }
-}
-
-/// Counts schema nodes with every `$ref` followed, each target once by memo, saturating.
-struct Expansion<'a> {
-    root: &'a Value,
-    counted: HashMap<*const Value, Extent>,
-    open: Vec<*const Value>,
-}
-
-impl<'a> Expansion<'a> {
-    fn count(root: &'a Value) -> Result<u64, Error> {
-        let mut expansion = Self {
-            root,
-            counted: HashMap::new(),
-            open: Vec::new(),
-        };
-        Ok(expansion.node(root, &Pointer::root(), 0)?.nodes)
-    }
-
-    /// The extent of a node that stands `depth` levels down.
-    fn node(&mut self, node: &'a Value, at: &Pointer, depth: usize) -> Result<Extent, Error> {
-        refuse_too_deep(depth, at)?;
-        let mut extent = Extent::LEAF;
-        match node {
-            Value::Object(members) => {
-                for (key, value) in members {
-                    match (key.as_str(), value) {
-                        ("$ref", Value::String(reference)) => {
-                            extent = extent.with(self.target(reference, at, depth + 1)?);
-                        }
-                        ("$defs" | "definitions", _) => {}
-                        (key, Value::Object(nodes)) if is_schema_map(key) => {
-                            for (name, node) in nodes {
-                                extent = extent.with(self.node(node, &at.join(name), depth + 1)?);
-                            }
-                        }
-                        (key, _) if is_data(key) => {}
-                        _ => extent = extent.with(self.node(value, &at.join(key), depth + 1)?),
-                    }
-                }
-            }
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    extent = extent.with(self.node(item, &at.index(index), depth + 1)?);
-                }
-            }
-            _ => {}
-        }
-        Ok(extent)
-    }
-
-    fn target(&mut self, reference: &str, at: &Pointer, depth: usize) -> Result<Extent, Error> {
-        let Some(target) = follow(self.root, reference) else {
-            return Ok(Extent::LEAF);
-        };
-        self.refuse_empty_loop(target, at)?;
-        let key = std::ptr::from_ref(target);
-        if let Some(extent) = self.counted.get(&key) {
-            refuse_too_deep(depth + extent.height, at)?;
-            return Ok(*extent);
-        }
-        if self.open.contains(&key) {
-            return Ok(Extent::LEAF);
-        }
-        self.open.push(key);
-        let extent = self.node(target, at, depth)?;
-        self.open.pop();
-        self.counted.insert(key, extent);
-        Ok(extent)
-    }
-
-    /// A chain of references that comes back to itself without a keyword in between says nothing.
-    fn refuse_empty_loop(&self, target: &'a Value, at: &Pointer) -> Result<(), Error> {
-        let mut seen = vec![std::ptr::from_ref(target)];
-        let mut node = target;
-        while let Some(reference) = node.get("$ref").and_then(Value::as_str) {
-            let Some(next) = follow(self.root, reference) else {
-                return Ok(());
-            };
-            if seen.contains(&std::ptr::from_ref(next)) {
-                let message = format!("`{reference}` leads back to itself.");
-                return Err(invalid(vec![Detail {
-                    pointer: at.join("$ref").to_string(),
-                    message,
-                }]));
-            }
-            seen.push(std::ptr::from_ref(next));
-            refuse_too_deep(seen.len(), at)?;
-            node = next;
-        }
-        Ok(())
     }
 }
 
@@ -536,6 +457,51 @@ mod tests {
         };
         schema["items"] = json!({"$ref": reference});
         assert_eq!(refused(&schema).0, Code::SchemaTooComplex);
+    }
+
+    #[test]
+    fn a_bomb_of_references_by_name_is_counted_too() {
+        let bomb = |length: usize, key: &str, name: &str, base: &str| {
+            let mut defs = serde_json::Map::new();
+            for index in 1..=length {
+                let next = json!({key: format!("{base}d{}", index + 1)});
+                let parts = if index == length {
+                    json!([{}])
+                } else {
+                    json!([next, next])
+                };
+                let own = base.trim_start_matches('#');
+                let node = json!({name: format!("{own}d{index}"), "allOf": parts});
+                defs.insert(format!("n{index}"), node);
+            }
+            json!({"$id": "https://example.com/root", "$ref": "#/$defs/n1", "$defs": defs})
+        };
+        for (key, name, base) in [
+            ("$ref", "$anchor", "#"),
+            ("$dynamicRef", "$dynamicAnchor", "#"),
+            ("$ref", "$id", "https://example.com/"),
+            ("$ref", "$id", ""),
+        ] {
+            accept(&bomb(6, key, name, base)).unwrap();
+            let refusal = refused(&bomb(50, key, name, base));
+            assert_eq!(refusal.0, Code::SchemaTooComplex, "{key} to {name} {base}");
+        }
+    }
+
+    #[test]
+    fn a_schema_embedded_by_its_name_is_accepted() {
+        let schema = json!({
+            "$defs": {
+                "lines": {"$id": "lines.json", "type": "array", "items": {"$ref": "#/$defs/line"},
+                    "$defs": {"line": {"type": "object", "properties": {"sub": {"$ref": "#"}}}}},
+                "money": {"$anchor": "money", "type": "number"},
+            },
+            "properties": {"lines": {"$ref": "lines.json"}, "total": {"$ref": "#money"}},
+            "$id": "https://example.com/invoice.json",
+        });
+        let validator = accept(&schema).unwrap();
+        assert!(validator.is_valid(&json!({"lines": [{"sub": []}], "total": 5})));
+        assert!(!validator.is_valid(&json!({"lines": [{"sub": 5}]})));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 
+use super::pace::{Pace, paced};
 use crate::domain::error::{Code, Error};
 
 /// Parts of a multipart body.
@@ -39,6 +40,7 @@ pub async fn json(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
             ),
         ));
     }
+    let payload = Box::pin(paced(payload, Pace::USUAL));
     let bytes = read(payload, limit, "The body").await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         Error::new(
@@ -63,6 +65,7 @@ pub async fn file(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
             ),
         ));
     }
+    let payload = paced(payload, Pace::USUAL);
     let mut parts = Multipart::new(request.headers(), payload);
     let (mut found, mut count, mut beside) = (None, 0, 0);
     while let Some(part) = parts.next().await {
@@ -184,6 +187,8 @@ async fn drain(mut part: Field, limit: usize) -> Result<usize, Error> {
 fn unreadable(error: &dyn std::fmt::Display) -> Error {
     Error::new(
         Code::InvalidRequest,
-        format!("The body could not be read to its end: {error}."),
+        format!(
+            "The body could not be read to its end: {error}. Send it whole, in its right form and without long pauses."
+        ),
     )
 }

@@ -12,6 +12,7 @@ mod console;
 pub mod error;
 pub mod native;
 mod ops;
+mod pace;
 mod query;
 mod sse;
 mod wrapped;

@@ -16,6 +16,18 @@ fn chain(length: usize, link: impl Fn(Value) -> Value) -> Value {
     json!({"$ref": "#/$defs/d1", "$defs": definitions})
 }
 
+/// Definitions that each hold the next one twice, by plain names.
+fn anchored(length: usize) -> Value {
+    let definitions: Map<_, _> = (1..=length)
+        .map(|index| {
+            let next = json!({"$ref": format!("#a{}", index % length + 1)});
+            let node = json!({"$anchor": format!("a{index}"), "allOf": [next, next]});
+            (format!("d{index}"), node)
+        })
+        .collect();
+    json!({"$ref": "#a1", "$defs": definitions})
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schemas_made_to_break_the_server_are_refused_at_every_door() {
     let app = TestApp::start().run().await;
@@ -37,6 +49,7 @@ async fn schemas_made_to_break_the_server_are_refused_at_every_door() {
             chain(60, |next| json!({"allOf": [next, next]})),
             complex,
         ),
+        ("doubling anchors", anchored(60), complex),
         (
             "a long chain of references",
             chain(3_000, |next| json!({"not": next})),
