@@ -53,6 +53,14 @@ const LONGEST: usize = 16;
 impl Source<'_> {
     /// The party under a heading, the fullest if there are several; else by its role.
     pub(super) fn party(&self, headings: &Phrases, role: Option<Role>) -> Option<Party> {
+        self.headed_party(headings).or_else(|| match role? {
+            Role::Sender => self.sender(),
+            Role::Receiver => self.receiver(),
+        })
+    }
+
+    /// The fullest block under one of the headings.
+    pub(super) fn headed_party(&self, headings: &Phrases) -> Option<Party> {
         let labels = &self.analysis.labels;
         let mut best: Option<Party> = None;
         for hit in labels.find(&headings.list()).into_iter().take(40) {
@@ -71,10 +79,6 @@ impl Source<'_> {
             }
         }
         best.filter(|party| party.worth() > 1.0)
-            .or_else(|| match role? {
-                Role::Sender => self.sender(),
-                Role::Receiver => self.receiver(),
-            })
     }
 
     /// The block that a label heads: what follows it, and the lines below in its column.
