@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::domain::document::Document;
 
+use super::identity::is_prose;
 use super::kind::Kind;
 use super::label::{Label, Labels, Mark, Phrase};
 use super::page::{Cell, Sheet, Span, words};
@@ -187,6 +188,10 @@ impl<'d> Source<'d> {
 
     fn read(&self, leaf: &Leaf, span: Span, side: Side) -> Option<Found> {
         let read: Read = read(leaf, &self.words(span), self.habits(), side)?;
+        let prose = leaf.kind == Kind::Name && read.value.as_str().is_some_and(is_prose);
+        if prose {
+            return None;
+        }
         let spans = vec![Span {
             page: span.page,
             first: span.first + read.first,

@@ -255,7 +255,7 @@ fn name_of(words: &[&str]) -> Option<Read> {
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let short = read.last - read.first < LONGEST_NAME;
-    (short && letters >= 2 && letters > digits && !is_prose(text)).then_some(read)
+    (short && letters >= 2 && letters > digits).then_some(read)
 }
 
 /// Words that join the parts of a name, and are written small.
@@ -266,7 +266,7 @@ const JOINTS: &[&str] = &[
 
 /// Whether a text is a piece of a sentence, a title or a remark rather than a name: it begins
 /// or breaks off in mid-phrase, or most of its words are small.
-fn is_prose(text: &str) -> bool {
+pub(super) fn is_prose(text: &str) -> bool {
     let words: Vec<&str> = text.split(' ').collect();
     let plain = |word: &str| {
         fold(word)
@@ -295,8 +295,11 @@ fn is_prose(text: &str) -> bool {
         let word = plain(word);
         word.is_empty() || lexicon().titles.contains(&word.as_str())
     });
-    let many = words.len() >= 3 && small * 2 > words.len();
-    cut && words.len() > 1 || many || titles || text.starts_with(['(', '['])
+    let many = words.len() >= 5 && small * 2 > words.len();
+    let begins_small = words
+        .first()
+        .is_some_and(|word| word.chars().all(char::is_lowercase) && !JOINTS.contains(word));
+    begins_small || cut && words.len() > 1 || many || titles || text.starts_with(['(', '['])
 }
 
 /// What documents print where there is nothing.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::address::{Address, Part, city_line, country, is_state_next, is_street};
 use super::find::{Found, Region, Source, is_label_text};
+use super::identity::is_prose;
 use super::kind::Kind;
 use super::label::{Label, Mark};
 use super::lexicon::lexicon;
@@ -372,7 +373,11 @@ pub(super) fn is_name(source: &Source<'_>, span: Span) -> bool {
     let text = words.join(" ");
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-    letters >= 2 && digits * 2 <= letters && !text.contains('@') && !is_label_text(&words)
+    letters >= 2
+        && digits * 2 <= letters
+        && !text.contains('@')
+        && !is_label_text(&words)
+        && !is_prose(&text)
 }
 
 /// Which of the two plain roles the words are of.
