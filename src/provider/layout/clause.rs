@@ -91,6 +91,9 @@ impl<'d> Flow<'d> {
 pattern!(
     LAW = r"(?i)\blaws\s+of\s+(?:the\s+)?(?:(?:state|commonwealth|province|republic)\s+of\s+)?"
 );
+pattern!(
+    VERSUS = r"(?P<p>[^;:]{3,160}?),? (?:Plaintiff|Petitioner|Appell)[\w–/-]*(?: and [A-Z]\w+)?,? vs?\. (?P<d>[^;:]{3,160}?),? (?:Defendant|Respondent|Appell)[\w–/-]*"
+);
 pattern!(GOVERNED = r"(?i)\b(?:govern|constru|interpret|enforced)\w*\b[^;]*$");
 pattern!(
     DATED = r"(?i)\b(?:dated\s+(?:as\s+of|effective)?|effective\s+(?:as\s+of|date\s+of|on)?|(?:made|entered\s+into)(?:\s+and\s+entered\s+into)?(?:,?\s+effective)?\s+(?:as\s+of|on|this)|as\s+of\s+(?:the\s+)?)\s*"
@@ -135,6 +138,8 @@ impl Source<'_> {
             && (about("effective date") || about("agreement date"))
         {
             self.dated(leaf)
+        } else if leaf.kind == Kind::Name && (about("plaintiff") || about("defendant")) {
+            self.litigant(leaf, if about("plaintiff") { "p" } else { "d" })
         } else if leaf.kind == Kind::Text && about("term") {
             self.term(leaf)
         } else {
@@ -192,6 +197,27 @@ impl Source<'_> {
         let value = Value::String(text.to_owned());
         let spans = flow.spans(first, first + count - 1);
         leaf.takes(&value).then(|| found(value, spans, sure))
+    }
+
+    /// A side of a case that the opening words name: `A, Plaintiff, v. B, Defendant.`
+    fn litigant(&self, leaf: &Leaf, side: &str) -> Option<Found> {
+        let flow = Flow::of(self, OPENING);
+        let hit = VERSUS.get()?.captures(&flow.text)?.name(side)?;
+        let (mut first, last) = (flow.word_at(hit.start()), flow.word_at(hit.end() - 1));
+        let (_, page, at, _) = *flow.words.get(last)?;
+        if side == "p" {
+            // What stands in lines above is of the title.
+            let lines = &self.document.pages.get(page)?.lines;
+            let line = lines.iter().find(|line| line.contains(&(at as u32)))?;
+            let begins = |index: &usize| {
+                let (_, there, word, _) = flow.words[*index];
+                there == page && word >= line.start as usize
+            };
+            first = (first..=last).find(begins)?;
+        }
+        let words = flow.slice(first, last + 1 - first);
+        let read = read(leaf, &words, self.habits(), Side::Any)?;
+        Some(found(read.value, flow.spans(first, last), 0.8))
     }
 
     /// The date the opening words give the paper.
