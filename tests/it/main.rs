@@ -6,6 +6,7 @@ mod blob;
 mod cli;
 mod engine;
 mod http;
+mod layout;
 mod licences;
 mod plan;
 mod readme;
