@@ -17,6 +17,7 @@ mod cli;
 mod engine;
 mod http;
 mod kill;
+mod layout;
 mod licences;
 mod plan;
 mod readme;

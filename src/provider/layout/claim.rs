@@ -29,6 +29,8 @@ pub(super) enum Whose {
     Object(usize),
     /// Of the party that the field's own name speaks of, by its ring of the lexicon.
     Named(usize),
+    /// Of no party, but a sum of money: a tax, or another. No tax is the sum it is part of.
+    Sum { tax: bool },
 }
 
 impl Whose {
@@ -96,6 +98,28 @@ pub(super) fn lost(claims: &[Claim]) -> HashSet<&str> {
     lost
 }
 
+/// Whether a sum of this name is a tax, not a sum with or without one.
+pub(super) fn is_tax(name: &[String]) -> bool {
+    let says = |list: &[&str]| name.iter().any(|token| list.contains(&token.as_str()));
+    let other = [
+        "with",
+        "without",
+        "including",
+        "incl",
+        "inclusive",
+        "excluding",
+        "excl",
+        "before",
+        "after",
+        "taxable",
+        "basis",
+        "base",
+        "net",
+        "gross",
+    ];
+    says(&["tax", "vat"]) && !says(&other)
+}
+
 /// Who a name or a registration is of, spelling aside.
 pub(super) fn identity(text: &str) -> String {
     fold(text).chars().filter(|c| c.is_alphanumeric()).collect()
@@ -159,6 +183,27 @@ mod tests {
             claim("/buyer/street", 2, Right::Heading, 10, ""),
         ];
         assert_eq!(lost_of(&claims), ["/seller/name", "/seller/street"]);
+    }
+
+    #[test]
+    fn a_tax_is_not_the_sum_it_is_part_of() {
+        let sum = |at, name: &str, sure| Claim {
+            party: Whose::Sum {
+                tax: is_tax(&super::super::text::tokens(name)),
+            },
+            sure,
+            ..claim(at, 0, Right::Label, 4, "")
+        };
+        let total = || sum("/grand_total", "total including tax", 0.6);
+        let due = sum("/due", "amount due", 0.9);
+        assert_eq!(
+            lost_of(&[sum("/tax", "tax total", 0.5), total(), due]),
+            ["/tax"]
+        );
+        assert_eq!(
+            lost_of(&[sum("/tax", "tax total", 0.6), total()]),
+            ["/grand_total", "/tax"]
+        );
     }
 
     #[test]

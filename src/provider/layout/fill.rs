@@ -207,8 +207,14 @@ impl Filler<'_> {
         }
         let found = self.of_no_party(field, leaf, owners)?;
         let name = tokens(&name_words(&field.name));
-        let whose = query::ring_of(&name).filter(|_| leaf.kind == Kind::Name);
-        Some((found, whose.map(|ring| (Whose::Named(ring), Right::Label))))
+        let whose = match leaf.kind {
+            Kind::Name => query::ring_of(&name).map(Whose::Named),
+            Kind::Money => Some(Whose::Sum {
+                tax: claim::is_tax(&name),
+            }),
+            _ => None,
+        };
+        Some((found, whose.map(|whose| (whose, Right::Label))))
     }
 
     fn of_no_party(&self, field: &Field, leaf: &Leaf, owners: &Owners) -> Option<Found> {

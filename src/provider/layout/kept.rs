@@ -78,3 +78,62 @@ fn key(plan: &Plan) -> PlanKey {
     }
     hash.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::from_ref;
+    use std::sync::Barrier;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::config::SplitterConfigs;
+    use crate::domain::document::Kind;
+
+    fn document(name: usize) -> Document {
+        Document {
+            kind: Kind::Text,
+            sha256: name.to_string(),
+            pages: vec![],
+        }
+    }
+
+    fn plan(key: &str) -> Plan {
+        let schema = json!({"type": "object", "properties": {key: {"type": "string"}}});
+        Plan::of(&schema, SplitterConfigs::default())
+    }
+
+    #[test]
+    fn calls_that_come_at_once_share_the_same_values() {
+        let (shelf, together) = (Shelf::default(), Barrier::new(8));
+        let place = |plan: &Plan| shelf.with(&document(1), plan, |filled| from_ref(filled).addr());
+        let places: Vec<usize> = std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        together.wait();
+                        place(&plan("a"))
+                    })
+                })
+                .collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect()
+        });
+        assert!(places.iter().all(|place| *place == places[0]), "{places:?}");
+        assert_ne!(place(&plan("b")), places[0]);
+    }
+
+    #[test]
+    fn no_more_documents_and_plans_are_kept_than_said() {
+        let shelf = Shelf::default();
+        for index in 0..DOCUMENTS.get() + 5 {
+            shelf.with(&document(index), &plan("a"), |_| ());
+        }
+        for index in 0..PLANS.get() + 5 {
+            shelf.with(&document(0), &plan(&index.to_string()), |_| ());
+        }
+        let mut documents = shelf.documents.lock();
+        assert_eq!(documents.len(), DOCUMENTS.get());
+        let plans = documents.get("0").map(|kept| kept.filled.lock().len());
+        assert_eq!(plans, Some(PLANS.get()));
+    }
+}

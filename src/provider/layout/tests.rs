@@ -6,8 +6,10 @@ use futures_util::StreamExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::domain::config::SplitterConfigs;
 use crate::domain::document::{Document, Kind, Page, Word};
 use crate::domain::evidence::prove;
+use crate::domain::merge::merge;
 use crate::domain::plan::{self, Plan, Subtree, Take};
 use crate::domain::pointer::Pointer;
 use crate::engine::ports::{Answer, Call, Provider};
@@ -292,6 +294,17 @@ proptest! {
             prop_assert!(attribution.quotes.iter().all(|quote| quote.verified), "{attribution:?}");
             prop_assert!(attribution.confidence.is_some_and(|sure| (0.0..=1.0).contains(&sure)));
         }
+    }
+
+    #[test]
+    fn subtrees_add_up_to_the_whole(text in text(), schema in schema(), join in 0u32..4) {
+        let document = document(&text, Kind::Text);
+        let parts = Plan::of(&schema, SplitterConfigs { max_fields_to_join: join, max_subtrees: 200 });
+        let values: Vec<_> = (0..parts.subtrees.len())
+            .map(|index| (&parts.subtrees[index].path, extract(&document, &parts, index).unwrap().0))
+            .collect();
+        let (whole, _) = extract(&document, &plan(schema), 0).unwrap();
+        prop_assert_eq!(merge(values), whole);
     }
 
     #[test]
