@@ -1,5 +1,7 @@
 //! Tests of the whole, as a client sees it, of each port's implementations, and of the walls.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Seeds are printed, so that a failure can be had again.
+#![allow(clippy::print_stdout)]
 
 mod architecture;
 mod blob;
