@@ -205,7 +205,8 @@ async fn measure(jobs: usize) {
         ours.extend(run_jobs(&client, &rivulet.base, &body, jobs / 5).await);
         theirs.extend(run_jobs(&client, &bare.base, &body, jobs / 5).await);
     }
-    let (cpu_ours, cpu_theirs) = (rivulet.cpu() - cpu_ours, bare.cpu() - cpu_theirs);
+    let cpu_ours = rivulet.cpu().saturating_sub(cpu_ours);
+    let cpu_theirs = bare.cpu().saturating_sub(cpu_theirs);
     report("rivulet", &mut ours, cpu_ours);
     report("bare actix-web", &mut theirs, cpu_theirs);
     println!("ratio of medians {:.2}", median(&ours) / median(&theirs));

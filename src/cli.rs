@@ -1,4 +1,4 @@
-//! The commands. What they say goes through [`show`]; what they return is an [`Exit`].
+//! The commands. What they say goes through `show`; what they return is an `Exit`.
 
 mod client;
 mod demo;

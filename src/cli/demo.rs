@@ -15,7 +15,7 @@ use super::show::Show;
 use super::signals::Signals;
 use crate::app::App;
 use crate::domain::event::{BASE, End, Event};
-use crate::domain::job::Status;
+use crate::domain::status::Status;
 use crate::settings::{Settings, Sources};
 use crate::telemetry;
 

@@ -16,7 +16,7 @@ use super::signals::Signals;
 use crate::app::App;
 use crate::domain::event::Envelope;
 use crate::domain::id::Scope;
-use crate::domain::job::Status;
+use crate::domain::status::Status;
 use crate::engine::{DocumentSource, Engine, Follow, JobRequest, JobResult, SchemaSource, Wanted};
 use crate::settings::{Settings, Sources};
 use crate::telemetry;

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 use super::error::Fault;
 use super::id::{DocumentId, JobId, SchemaId};
-use super::job::Status;
 use super::plan;
 use super::pointer::Pointer;
+use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
 

@@ -1,4 +1,4 @@
-//! A job: what was asked, where it stands, and which events may come next.
+//! A job: what was asked, the fold of its events, and which events may come next.
 //!
 //! [`JobView`] is the fold of a job's events. A store calls [`JobView::admit`] inside the
 //! transaction that writes the event, so the log and the row can never tell different stories.
@@ -14,58 +14,9 @@ use super::event::{
 };
 use super::id::{DocumentId, JobId, SchemaId};
 use super::pointer::Pointer;
+use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
-
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    Pending,
-    Processing,
-    Retrying,
-    Completed,
-    Failed,
-    Cancelled,
-}
-
-impl Status {
-    pub const ALL: [Self; 6] = [
-        Self::Pending,
-        Self::Processing,
-        Self::Retrying,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Processing => "processing",
-            Self::Retrying => "retrying",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
-    }
-
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
-    }
-
-    /// Whether `job_status` may announce the move from here to `next`.
-    fn may_move_to(self, next: Self) -> bool {
-        matches!(
-            (self, next),
-            (Self::Pending | Self::Retrying, Self::Processing) | (Self::Processing, Self::Retrying)
-        )
-    }
-}
 
 /// A checked request, as it is kept with the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

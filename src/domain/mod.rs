@@ -15,5 +15,6 @@ pub mod pointer;
 pub mod retry;
 pub mod schema;
 pub mod shape;
+pub mod status;
 pub mod time;
 pub mod usage;

@@ -42,8 +42,9 @@ pub use submit::{DocumentSource, JobRequest, SchemaSource};
 
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};
-use crate::domain::job::{Draft, Ending, JobView, Refusal, Status};
+use crate::domain::job::{Draft, Ending, JobView, Refusal};
 use crate::domain::page::ListPage;
+use crate::domain::status::Status;
 use crate::domain::time::Time;
 use live::Live;
 use metrics::Metrics;

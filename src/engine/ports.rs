@@ -13,9 +13,10 @@ use crate::domain::error::{Error, Fault};
 use crate::domain::event::{self, Envelope};
 use crate::domain::evidence::Attributions;
 use crate::domain::id::{DocumentId, JobId, SchemaId, Scope};
-use crate::domain::job::{Draft, JobView, Ordinal, Refusal, Status};
+use crate::domain::job::{Draft, JobView, Ordinal, Refusal};
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
+use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::domain::usage::Usage;
 

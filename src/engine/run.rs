@@ -20,8 +20,9 @@ use super::ports::{Claimed, Release};
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::Reason;
-use crate::domain::job::{Draft, Ending, JobSpec, Status};
+use crate::domain::job::{Draft, Ending, JobSpec};
 use crate::domain::pack::pack;
+use crate::domain::status::Status;
 use crate::domain::usage::Usage;
 
 /// A job that killed its worker this often is not tried again.

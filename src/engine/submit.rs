@@ -157,6 +157,7 @@ fn warnings(config: &Config, model: &Model) -> Vec<Warning> {
     let asks = |field: &str| match field {
         "enable_thinking" => config.enable_thinking,
         "use_explicit_context_cache" => config.use_explicit_context_cache,
+        "enable_agentic_array_extraction" => config.enable_agentic_array_extraction,
         _ => true,
     };
     config

@@ -4,8 +4,8 @@ use actix_web::HttpRequest;
 use actix_web::web::Query;
 
 use crate::domain::error::{Code, Error};
-use crate::domain::job::Status;
 use crate::domain::page::{ListCursor, ListQuery};
+use crate::domain::status::Status;
 
 /// Items of a page when the request names no number, and the most.
 const LIMIT: u32 = 20;

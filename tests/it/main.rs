@@ -1,7 +1,15 @@
 //! Tests of the whole, as a client sees it, of each port's implementations, and of the walls.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-// Seeds are printed, so that a failure can be had again.
-#![allow(clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and may say what it saw"
+)]
+#![allow(
+    clippy::pedantic,
+    reason = "tables of cases are long, and read better than what the lints ask for"
+)]
 
 mod architecture;
 mod blob;

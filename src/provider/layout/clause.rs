@@ -69,6 +69,15 @@ impl<'d> Flow<'d> {
         spans
     }
 
+    /// The text before a byte, `most` bytes of it or a little less.
+    fn before(&self, byte: usize, most: usize) -> &str {
+        let mut from = byte.saturating_sub(most);
+        while !self.text.is_char_boundary(from) {
+            from += 1;
+        }
+        self.text.get(from..byte).unwrap_or_default()
+    }
+
     fn slice(&self, first: usize, count: usize) -> Vec<&'d str> {
         self.words
             .iter()
@@ -82,6 +91,10 @@ impl<'d> Flow<'d> {
 pattern!(
     LAW = r"(?i)\blaws\s+of\s+(?:the\s+)?(?:(?:state|commonwealth|province|republic)\s+of\s+)?"
 );
+pattern!(
+    VERSUS = r"(?P<p>[^;:]{3,160}?),? (?:Plaintiff|Petitioner|Appell)[\w–/-]*(?: and [A-Z]\w+)?,? vs?\. (?P<d>[^;:]{3,160}?),? (?:Defendant|Respondent|Appell)[\w–/-]*"
+);
+pattern!(GOVERNED = r"(?i)\b(?:govern|constru|interpret|enforced)\w*\b[^;]*$");
 pattern!(
     DATED = r"(?i)\b(?:dated\s+(?:as\s+of|effective)?|effective\s+(?:as\s+of|date\s+of|on)?|(?:made|entered\s+into)(?:\s+and\s+entered\s+into)?(?:,?\s+effective)?\s+(?:as\s+of|on|this)|as\s+of\s+(?:the\s+)?)\s*"
 );
@@ -125,6 +138,8 @@ impl Source<'_> {
             && (about("effective date") || about("agreement date"))
         {
             self.dated(leaf)
+        } else if leaf.kind == Kind::Name && (about("plaintiff") || about("defendant")) {
+            self.litigant(leaf, if about("plaintiff") { "p" } else { "d" })
         } else if leaf.kind == Kind::Text && about("term") {
             self.term(leaf)
         } else {
@@ -141,36 +156,68 @@ impl Source<'_> {
         if about { self.law(leaf) } else { None }
     }
 
-    /// The state or country whose law governs: the first one named after `laws of`.
+    /// The state or country whose law governs: the first one named after `laws of` where the
+    /// sentence speaks of governing, else the first state at all.
     fn law(&self, leaf: &Leaf) -> Option<Found> {
         let flow = Flow::of(self, LONGEST);
+        let mut first_state = None;
         for hit in LAW.get()?.find_iter(&flow.text) {
             let first = flow.word_at(hit.end());
             let words = flow.slice(first, 4);
-            let place = (1..=words.len()).rev().find(|count| {
-                let name = fold(
-                    words[..*count]
-                        .join(" ")
-                        .trim_matches(|c: char| !c.is_alphanumeric()),
-                );
-                lexicon()
-                    .states
-                    .iter()
-                    .chain(&lexicon().countries)
-                    .any(|(known, _)| *known == name)
-            });
-            let Some(count) = place else { continue };
-            let read = read(leaf, &words[..count], self.habits(), Side::Any)?;
-            let text = match read.value {
-                Value::String(text) => text.trim_end_matches(['.', ',', ';']).to_owned(),
-                _ => return None,
+            let place = |count: &usize| {
+                let text = words[..*count].join(" ");
+                let name = fold(text.trim_matches(|c: char| !c.is_alphanumeric()));
+                let known = |list: &[(&str, &str)]| list.iter().any(|(known, _)| *known == name);
+                let state = known(&lexicon().states);
+                (state || known(&lexicon().countries)).then_some((*count, state))
             };
-            let value = Value::String(text);
-            return leaf
-                .takes(&value)
-                .then(|| found(value, flow.spans(first, first + count - 1), 0.8));
+            let Some((count, state)) = (1..=words.len()).rev().find_map(|count| place(&count))
+            else {
+                continue;
+            };
+            if GOVERNED.is_match(flow.before(hit.start(), 260)) {
+                return self.law_at(leaf, &flow, (first, count), 0.85);
+            }
+            if state && first_state.is_none() {
+                first_state = Some((first, count));
+            }
         }
-        None
+        self.law_at(leaf, &flow, first_state?, 0.7)
+    }
+
+    fn law_at(
+        &self,
+        leaf: &Leaf,
+        flow: &Flow<'_>,
+        (first, count): (usize, usize),
+        sure: f32,
+    ) -> Option<Found> {
+        let read = read(leaf, &flow.slice(first, count), self.habits(), Side::Any)?;
+        let text = read.value.as_str()?.trim_end_matches(['.', ',', ';']);
+        let value = Value::String(text.to_owned());
+        let spans = flow.spans(first, first + count - 1);
+        leaf.takes(&value).then(|| found(value, spans, sure))
+    }
+
+    /// A side of a case that the opening words name: `A, Plaintiff, v. B, Defendant.`
+    fn litigant(&self, leaf: &Leaf, side: &str) -> Option<Found> {
+        let flow = Flow::of(self, OPENING);
+        let hit = VERSUS.get()?.captures(&flow.text)?.name(side)?;
+        let (mut first, last) = (flow.word_at(hit.start()), flow.word_at(hit.end() - 1));
+        let (_, page, at, _) = *flow.words.get(last)?;
+        if side == "p" {
+            // What stands in lines above is of the title.
+            let lines = &self.document.pages.get(page)?.lines;
+            let line = lines.iter().find(|line| line.contains(&(at as u32)))?;
+            let begins = |index: &usize| {
+                let (_, there, word, _) = flow.words[*index];
+                there == page && word >= line.start as usize
+            };
+            first = (first..=last).find(begins)?;
+        }
+        let words = flow.slice(first, last + 1 - first);
+        let read = read(leaf, &words, self.habits(), Side::Any)?;
+        Some(found(read.value, flow.spans(first, last), 0.8))
     }
 
     /// The date the opening words give the paper.
@@ -214,15 +261,8 @@ impl Source<'_> {
             };
             // A term of employment or of notice is not that of the agreement.
             let start = hit.get(0).map_or(0, |whole| whole.start());
-            let mut from = start.saturating_sub(160);
-            while !flow.text.is_char_boundary(from) {
-                from += 1;
-            }
-            let before = fold(
-                flow.text
-                    .get(from..hit.name("n")?.start())
-                    .unwrap_or_default(),
-            );
+            let number = hit.name("n")?.start();
+            let before = fold(flow.before(number, number - start + 160));
             if !["this agreement", "confidential", "obligation"]
                 .iter()
                 .any(|word| before.contains(word))

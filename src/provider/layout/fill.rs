@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::domain::evidence::{Attribution, Attributions, quote_words};
 use crate::domain::pointer::Pointer;
 
-use super::claim::{self, Claim, Right};
+use super::claim::{self, Claim, Right, Whose};
 use super::find::{Found, Source};
 use super::header::Header;
 use super::kind::Kind;
@@ -117,6 +117,7 @@ impl Filler<'_> {
                         at: at.as_str().to_owned(),
                         party,
                         right,
+                        sure: found.confidence,
                         identity: text.map(claim::identity),
                         spans: found.spans.clone(),
                     });
@@ -199,13 +200,15 @@ impl Filler<'_> {
         field: &Field,
         leaf: &Leaf,
         owners: &Owners,
-    ) -> Option<(Found, Option<(usize, Right)>)> {
+    ) -> Option<(Found, Option<(Whose, Right)>)> {
         if let Some(owner) = owners.last().filter(|owner| owner.is_party) {
             let (found, right) = self.of_party(field, leaf, owner)?;
-            return Some((found, Some((owner.number, right))));
+            return Some((found, Some((Whose::Object(owner.number), right))));
         }
-        self.of_no_party(field, leaf, owners)
-            .map(|found| (found, None))
+        let found = self.of_no_party(field, leaf, owners)?;
+        let name = tokens(&name_words(&field.name));
+        let whose = query::ring_of(&name).filter(|_| leaf.kind == Kind::Name);
+        Some((found, whose.map(|ring| (Whose::Named(ring), Right::Label))))
     }
 
     fn of_no_party(&self, field: &Field, leaf: &Leaf, owners: &Owners) -> Option<Found> {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::domain::document::Document;
 
+use super::identity::is_prose;
 use super::kind::Kind;
 use super::label::{Label, Labels, Mark, Phrase};
 use super::page::{Cell, Sheet, Span, words};
@@ -154,9 +155,9 @@ impl<'d> Source<'d> {
             && self
                 .words(cell.span)
                 .last()
-                .is_some_and(|word| word.ends_with(','));
+                .is_some_and(|word| word.ends_with(',') || (word.ends_with('.') && word.len() > 4));
         if trails && matches!(leaf.kind, Kind::Text | Kind::Name) {
-            return None;
+            return self.styled(leaf, cell);
         }
         if let Some(above) = self.captioned(leaf, label, side) {
             return Some(above.scaled(0.9, "above its caption"));
@@ -187,6 +188,10 @@ impl<'d> Source<'d> {
 
     fn read(&self, leaf: &Leaf, span: Span, side: Side) -> Option<Found> {
         let read: Read = read(leaf, &self.words(span), self.habits(), side)?;
+        let prose = leaf.kind == Kind::Name && read.value.as_str().is_some_and(is_prose);
+        if prose {
+            return None;
+        }
         let spans = vec![Span {
             page: span.page,
             first: span.first + read.first,
@@ -228,6 +233,41 @@ impl<'d> Source<'d> {
             row = above;
         }
         None
+    }
+
+    /// The name above what it is in a case: `JANE ROE,` over `Petitioner,`.
+    fn styled(&self, leaf: &Leaf, label: &Cell) -> Option<Found> {
+        let sheet = &self.analysis.sheet;
+        let mut spans: Vec<Span> = Vec::new();
+        let mut row = label.row;
+        while let Some(above) = row
+            .checked_sub(1)
+            .filter(|above| sheet.rows[*above].page == label.span.page && spans.len() < 4)
+        {
+            let widest = if spans.is_empty() { 2.2 } else { 0.9 };
+            let Some(cell) = sheet.row(above).first().filter(|cell| {
+                sheet.gap_above(row) <= widest && cell.x0 <= label.x0 + self.line(label)
+            }) else {
+                break;
+            };
+            let versus = matches!(
+                super::text::fold(&self.text(cell)).as_str(),
+                "v." | "vs." | "v" | "vs" | "- v -"
+            );
+            if versus || self.is_label(cell) || cell.heading {
+                break;
+            }
+            spans.insert(0, cell.span);
+            row = above;
+        }
+        let words: Vec<&str> = spans.iter().flat_map(|span| self.words(*span)).collect();
+        let read = read(leaf, &words, self.habits(), Side::Any)?;
+        Some(Found {
+            value: read.value,
+            spans,
+            confidence: 0.9,
+            how: "above what it is in the case",
+        })
     }
 
     /// Whether a label is one of a line of headings with their values below: its neighbour is no
@@ -298,7 +338,8 @@ impl<'d> Source<'d> {
                 .words(cell.span)
                 .iter()
                 .all(|word| word.len() <= 3 && word.parse::<u32>().is_ok());
-            if led && page && matches!(leaf.kind, Kind::Text | Kind::Name | Kind::Identifier) {
+            let text = matches!(leaf.kind, Kind::Text | Kind::Name | Kind::Narrative);
+            if page && (text || (led && leaf.kind == Kind::Identifier)) {
                 break;
             }
             if let Some(found) = self.read(leaf, cell.span, side) {
@@ -445,7 +486,7 @@ pub(super) fn is_label_text(words: &[&str]) -> bool {
         .any(|token| {
             matches!(
                 token.as_str(),
-                "date" | "number" | "code" | "type" | "id" | "reference"
+                "date" | "number" | "code" | "type" | "id" | "reference" | "address" | "signature"
             )
         });
     tokens.len() <= 6 && (is_known(&tokens) || (names && !figures))

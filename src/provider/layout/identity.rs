@@ -258,6 +258,50 @@ fn name_of(words: &[&str]) -> Option<Read> {
     (short && letters >= 2 && letters > digits).then_some(read)
 }
 
+/// Words that join the parts of a name, and are written small.
+const JOINTS: &[&str] = &[
+    "of", "and", "the", "for", "de", "du", "des", "la", "le", "et", "von", "van", "und", "der",
+    "den", "dba", "d/b/a", "c/o", "in", "on", "at", "by",
+];
+
+/// Whether a text is a piece of a sentence, a title or a remark rather than a name: it begins
+/// or breaks off in mid-phrase, or most of its words are small.
+pub(super) fn is_prose(text: &str) -> bool {
+    let words: Vec<&str> = text.split(' ').collect();
+    let plain = |word: &str| {
+        fold(word)
+            .trim_matches(|c: char| !c.is_alphanumeric())
+            .to_owned()
+    };
+    let ends = [words.first(), words.last()];
+    let (first, last) = (
+        ends[0].map_or_else(String::new, |word| plain(word)),
+        ends[1].map_or_else(String::new, |word| plain(word)),
+    );
+    let cut = matches!(
+        first.as_str(),
+        "and" | "or" | "of" | "is" | "it" | "to" | "that" | "which"
+    ) || matches!(
+        last.as_str(),
+        "of" | "and" | "or" | "the" | "by" | "to" | "for" | "a"
+    );
+    let small = words
+        .iter()
+        .filter(|word| {
+            word.starts_with(char::is_lowercase) && !JOINTS.contains(&plain(word).as_str())
+        })
+        .count();
+    let titles = words.iter().all(|word| {
+        let word = plain(word);
+        word.is_empty() || lexicon().titles.contains(&word.as_str())
+    });
+    let many = words.len() >= 5 && small * 2 > words.len();
+    let begins_small = words
+        .first()
+        .is_some_and(|word| word.chars().all(char::is_lowercase) && !JOINTS.contains(word));
+    begins_small || cut && words.len() > 1 || many || titles || text.starts_with(['(', '['])
+}
+
 /// What documents print where there is nothing.
 const NOTHING: &[&str] = &[
     "n/a", "na", "-", "--", "—", "tbd", "none", "n.a.", "nil", "?",

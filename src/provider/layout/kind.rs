@@ -138,6 +138,34 @@ const MONEY: &[&str] = &[
     "compensation",
 ];
 
+/// Last words of names of fields that ask for a person or an organization.
+const PEOPLE: &[&str] = &[
+    "plaintiff",
+    "defendant",
+    "petitioner",
+    "respondent",
+    "borrower",
+    "lender",
+    "agent",
+    "claimant",
+    "insured",
+    "insurer",
+    "employer",
+    "employee",
+    "patient",
+    "physician",
+    "judge",
+    "advertiser",
+    "agency",
+    "producer",
+    "buyer",
+    "seller",
+    "vendor",
+    "customer",
+    "landlord",
+    "tenant",
+];
+
 fn text_kind(words: &[String], about: &str, code: bool) -> Kind {
     let has = |word: &str| words.iter().any(|token| token == word);
     let ends = |word: &str| words.last().is_some_and(|token| token == word);
@@ -194,7 +222,11 @@ fn text_kind(words: &[String], about: &str, code: bool) -> Kind {
         "reference",
     ]) {
         Kind::Identifier
-    } else if ends("name") || about.starts_with("name of") || about.contains("name as printed") {
+    } else if PEOPLE.iter().any(|word| ends(word))
+        || ends("name")
+        || about.starts_with("name of")
+        || about.contains("name as printed")
+    {
         Kind::Name
     } else {
         Kind::Text

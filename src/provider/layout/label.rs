@@ -112,7 +112,12 @@ impl Labels {
             None => (last, last),
         };
         for at in first..open.min(first + LONGEST_PREFIX) {
-            self.add(words, cell, (first, at), end, Mark::Prefix);
+            let mark = if is_set_off(words, first, at, end) {
+                Mark::Colon
+            } else {
+                Mark::Prefix
+            };
+            self.add(words, cell, (first, at), end, mark);
         }
     }
 
@@ -232,6 +237,21 @@ impl Labels {
 /// Whether a word ends a label: a colon that is no part of a time or an address.
 fn ends_label(word: &str) -> bool {
     word.ends_with(':') && !word.starts_with("http")
+}
+
+/// Whether a label is bold and the few words behind it are not. A bold heading that runs into
+/// its sentence ends in a point.
+fn is_set_off(words: &[Word], first: usize, last: usize, end: usize) -> bool {
+    let run = |range: std::ops::RangeInclusive<usize>, bold: bool| {
+        words
+            .get(range)
+            .is_some_and(|words| !words.is_empty() && words.iter().all(|word| word.bold == bold))
+    };
+    end > last
+        && end - last <= LONGEST
+        && run(first..=last, true)
+        && run(last + 1..=end, false)
+        && !words[last].text.ends_with(['.', ',', ';'])
 }
 
 fn is_separator(word: &str) -> bool {

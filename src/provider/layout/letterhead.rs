@@ -7,29 +7,44 @@ use super::kind::Kind;
 use super::lexicon::lexicon;
 use super::page::{Cell, Span};
 use super::party::{Party, is_name, plain};
+use super::query::Phrases;
 use super::schema::{Field, Leaf};
 use super::text::{fold, name_words, tokens};
 use super::value::{Side, read};
 
 impl Source<'_> {
     /// The sender without a heading: an address in one line, as at the head of a letter, or the
-    /// first of several that are not the receiver's.
+    /// first that is not the receiver's.
     pub(super) fn sender(&self) -> Option<Party> {
         let blocks = self.unheaded();
-        let receiver = receiver_of(&blocks);
+        let headed = self.headed_role("buyer");
+        let receiver = headed.as_ref().or_else(|| receiver_of(&blocks));
         let is_other = |party: &&Party| {
             !party.greeted && receiver.is_none_or(|receiver| !party.is_as(self, receiver))
         };
-        let mut others = blocks.iter().filter(is_other);
         // A lone block may as well be the address window.
         let certain = |party: &&Party| party.in_one_line || party.at_head || receiver.is_some();
-        others.find(certain).cloned()
+        blocks.iter().filter(is_other).find(certain).cloned()
     }
 
-    /// The receiver without a heading: the address that is greeted, or the one after the
+    /// The receiver without a heading: the address that is greeted, or the one that is not the
     /// sender's.
     pub(super) fn receiver(&self) -> Option<Party> {
-        receiver_of(&self.unheaded()).cloned()
+        let blocks = self.unheaded();
+        let sender = self.headed_role("seller");
+        let other = sender.and_then(|sender| {
+            let is_other = |party: &&Party| !party.in_one_line && !party.is_as(self, &sender);
+            blocks.iter().find(is_other)
+        });
+        other.or_else(|| receiver_of(&blocks)).cloned()
+    }
+
+    /// The block under a heading that says which of the two it is.
+    fn headed_role(&self, role: &str) -> Option<Party> {
+        let mut headings = Phrases::default();
+        headings.add_ring(&tokens(role), 1.0);
+        self.headed_party(&headings)
+            .filter(|party| party.address.postcode.is_some())
     }
 
     /// The name at the head of the first page: the first line that is no title, label or figure.
@@ -178,17 +193,18 @@ impl Source<'_> {
         let sheet = &self.analysis.sheet;
         let (mut lines, mut last) = (Vec::new(), cell.row);
         while let Some(next) = sheet.below(last).filter(|_| lines.len() < 6) {
-            let under = sheet
-                .row(next)
-                .iter()
-                .find(|other| is_under(cell, other, self.line(cell)));
-            let Some(under) = under.filter(|under| {
-                sheet.gap_above(next) < 0.9
-                    && (self.is_reach(under) || country(&self.text(under)).is_some())
-            }) else {
-                break;
+            let line = self.line(cell);
+            let under = || {
+                sheet.row(next).iter().filter(|other| {
+                    is_under(cell, other, line) || (other.x0 >= cell.x0 && other.x0 < cell.x1)
+                })
             };
-            lines.extend(self.parts(under.span));
+            let goes_on =
+                |other: &Cell| self.is_reach(other) || country(&self.text(other)).is_some();
+            if sheet.gap_above(next) >= 0.9 || !under().any(goes_on) {
+                break;
+            }
+            lines.extend(under().flat_map(|other| self.parts(other.span)));
             last = next;
         }
         (lines, last)

@@ -75,6 +75,7 @@ impl Provider for Layout {
                 "n_max_retries",
                 "additional_instructions",
                 "use_explicit_context_cache",
+                "enable_agentic_array_extraction",
             ]
             .map(str::to_owned)
             .to_vec(),

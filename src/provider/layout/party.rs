@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::address::{Address, Part, city_line, country, is_state_next, is_street};
 use super::find::{Found, Region, Source, is_label_text};
+use super::identity::is_prose;
 use super::kind::Kind;
 use super::label::{Label, Mark};
 use super::lexicon::lexicon;
@@ -53,6 +54,14 @@ const LONGEST: usize = 16;
 impl Source<'_> {
     /// The party under a heading, the fullest if there are several; else by its role.
     pub(super) fn party(&self, headings: &Phrases, role: Option<Role>) -> Option<Party> {
+        self.headed_party(headings).or_else(|| match role? {
+            Role::Sender => self.sender(),
+            Role::Receiver => self.receiver(),
+        })
+    }
+
+    /// The fullest block under one of the headings.
+    pub(super) fn headed_party(&self, headings: &Phrases) -> Option<Party> {
         let labels = &self.analysis.labels;
         let mut best: Option<Party> = None;
         for hit in labels.find(&headings.list()).into_iter().take(40) {
@@ -71,10 +80,6 @@ impl Source<'_> {
             }
         }
         best.filter(|party| party.worth() > 1.0)
-            .or_else(|| match role? {
-                Role::Sender => self.sender(),
-                Role::Receiver => self.receiver(),
-            })
     }
 
     /// The block that a label heads: what follows it, and the lines below in its column.
@@ -368,7 +373,11 @@ pub(super) fn is_name(source: &Source<'_>, span: Span) -> bool {
     let text = words.join(" ");
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-    letters >= 2 && digits * 2 <= letters && !text.contains('@') && !is_label_text(&words)
+    letters >= 2
+        && digits * 2 <= letters
+        && !text.contains('@')
+        && !is_label_text(&words)
+        && !is_prose(&text)
 }
 
 /// Which of the two plain roles the words are of.

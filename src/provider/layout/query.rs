@@ -67,6 +67,16 @@ pub(super) fn is_known(tokens: &[String]) -> bool {
     LEXICON.members.contains_key(&key(tokens))
 }
 
+/// The ring a name is of, with or without its last word: whose `claimant_name` is.
+pub(super) fn ring_of(name: &[String]) -> Option<usize> {
+    let ring = |tokens: &[String]| {
+        let members = LEXICON.members.get(&key(tokens))?;
+        let best = members.iter().min_by_key(|(_, rank)| *rank)?;
+        Some(best.0)
+    };
+    ring(name).or_else(|| ring(&without_tail(name)?))
+}
+
 /// The phrases of the rings the tokens belong to best.
 fn ring_phrases(tokens: &[String]) -> Vec<&'static Phrase> {
     let Some(members) = LEXICON.members.get(&key(tokens)) else {

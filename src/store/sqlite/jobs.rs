@@ -7,9 +7,10 @@ use super::page::Listing;
 use super::rows::{self, JobRow, VIEW, has};
 use super::{Change, Sqlite, Terms, leases, log};
 use crate::domain::id::{JobId, Scope};
-use crate::domain::job::{JobView, Status};
+use crate::domain::job::JobView;
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
+use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, LogPage, NewJob,

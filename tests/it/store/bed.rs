@@ -9,12 +9,11 @@ use rivulet::domain::document::Kind;
 use rivulet::domain::error::Fault;
 use rivulet::domain::event::{PlannedSubtree, Reason};
 use rivulet::domain::id::{DocumentId, JobId, SchemaId, Scope};
-use rivulet::domain::job::{
-    Draft, Ending, ErrorDraft, JobSpec, JobView, Ordinal, ResultDraft, Status,
-};
+use rivulet::domain::job::{Draft, Ending, ErrorDraft, JobSpec, JobView, Ordinal, ResultDraft};
 use rivulet::domain::page::ListQuery;
 use rivulet::domain::plan::{self, Plan, Subtree, Take};
 use rivulet::domain::pointer::Pointer;
+use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{

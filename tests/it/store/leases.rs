@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rivulet::domain::event::Kind;
 use rivulet::domain::id::{JobId, Scope};
-use rivulet::domain::job::Status;
+use rivulet::domain::status::Status;
 use rivulet::engine::ports::{Claimed, Commit, Committed, Guard, Release};
 
 use super::bed::{Bed, MINUTE, START, begin, caller, cancelled, result, scope, settled};

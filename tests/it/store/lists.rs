@@ -3,8 +3,8 @@
 use std::future::Future;
 
 use rivulet::domain::id::Scope;
-use rivulet::domain::job::Status;
 use rivulet::domain::page::{ListPage, ListQuery};
+use rivulet::domain::status::Status;
 use rivulet::engine::ports::JobQuery;
 use uuid::Uuid;
 

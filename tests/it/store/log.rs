@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rivulet::domain::event::{Aside, Envelope, Event, Kind};
 use rivulet::domain::id::JobId;
-use rivulet::domain::job::{Draft, Refusal, Status};
+use rivulet::domain::job::{Draft, Refusal};
+use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{Commit, Committed, Deleted, Guard, StoredEvent};
 use uuid::Uuid;

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rivulet::domain::error::Fault;
 use rivulet::domain::event::{Envelope, Event, Reason};
-use rivulet::domain::job::{Draft, Ending, JobView, Status};
+use rivulet::domain::job::{Draft, Ending, JobView};
+use rivulet::domain::status::Status;
 use rivulet::engine::ports::{Committed, Guard, StoredEvent};
 use tokio::runtime::Handle;
 
