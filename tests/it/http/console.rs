@@ -213,6 +213,13 @@ async fn a_browser_shows_every_subtree_and_value_of_a_job() {
     ] {
         assert!(page.text.contains(words), "{words} in {}", page.text);
     }
+    let none = draw(browser, app.url("/console/jobs/%E0%A4%A")).await;
+    assert_own(&none);
+    assert!(
+        none.text.contains("is not the id of a job"),
+        "{}",
+        none.text
+    );
     let home = draw(browser, app.url("/console/")).await;
     assert_own(&home);
     assert!(
