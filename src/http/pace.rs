@@ -63,11 +63,13 @@ mod tests {
         silence: Duration::from_millis(5),
     };
 
-    fn chunk(size: usize) -> Result<Bytes, PayloadError> {
-        Ok(Bytes::from(vec![0; size]))
+    type Chunk = Result<Bytes, PayloadError>;
+
+    fn chunk(size: usize) -> Bytes {
+        Bytes::from(vec![0; size])
     }
 
-    async fn read(chunks: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin) -> (u64, bool) {
+    async fn read(chunks: impl Stream<Item = Chunk> + Unpin) -> (u64, bool) {
         let mut chunks = Box::pin(paced(chunks, SHORT));
         let mut seen = 0;
         while let Some(chunk) = chunks.next().await {
@@ -81,13 +83,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_in_time_is_passed_on_whole() {
-        let many: Vec<_> = (0..50).map(|_| chunk(1 << 20)).collect();
+        let many: Vec<_> = (0..50).map(|_| Ok(chunk(1 << 20))).collect();
         assert_eq!(read(iter(many)).await, (50 << 20, true));
     }
 
     #[tokio::test]
     async fn a_body_that_falls_silent_is_given_up_however_much_has_come() {
-        let begun = iter([chunk(10), chunk(50 << 20)]);
+        let begun = iter([Ok(chunk(10)), Ok(chunk(50 << 20))]);
         let stuck = Box::pin(begun.chain(pending()));
         assert_eq!(read(stuck).await, ((50 << 20) + 10, false));
     }
@@ -96,7 +98,7 @@ mod tests {
     async fn a_body_that_drips_is_given_up() {
         let drip = repeat(()).then(|()| async {
             tokio::task::yield_now().await;
-            chunk(0)
+            Ok(chunk(0))
         });
         assert_eq!(read(Box::pin(drip)).await, (0, false));
     }

@@ -27,7 +27,7 @@ const FIRST_SCHEMA = `{
 
 const main = document.getElementById("main");
 const named = /^\/console\/jobs\/([^/]+)\/?$/.exec(location.pathname);
-if (named) jobPage(main, decodeURIComponent(named[1]));
+if (named) jobPage(main, named[1]);
 else home();
 
 function home() {

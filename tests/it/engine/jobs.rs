@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, wide_schema};
 use crate::support::provider::{Reply, Scripted, Server, fault, plain_value};
-use crate::support::sse::assert_lawful;
+use crate::support::sse::{Frame, assert_lawful};
 use crate::support::store::Wrapped;
 
 async fn app(scripted: &Arc<Scripted>) -> TestApp {
@@ -235,7 +235,7 @@ async fn a_passing_fault_is_asked_again_and_told() {
     let retries: Vec<_> = frames
         .iter()
         .filter(|f| f.event == "subtree_retry")
-        .map(|f| f.payload())
+        .map(Frame::payload)
         .collect();
     let told: Vec<_> = retries
         .iter()

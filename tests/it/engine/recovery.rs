@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::app::{TestApp, wide_schema};
 use crate::support::provider::{Scripted, Server};
-use crate::support::sse::{assert_lawful, rebuild};
+use crate::support::sse::{Frame, assert_lawful, rebuild};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_goes_on_after_a_restart_and_asks_only_what_is_missing() {
@@ -38,7 +38,7 @@ async fn a_job_goes_on_after_a_restart_and_asks_only_what_is_missing() {
     let statuses: Vec<_> = rest
         .iter()
         .filter(|frame| frame.event == "job_status")
-        .map(|frame| frame.payload())
+        .map(Frame::payload)
         .map(|p| {
             (
                 p["status"].as_str().unwrap().to_owned(),

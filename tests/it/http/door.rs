@@ -38,7 +38,7 @@ async fn heads_that_are_none_are_refused_and_the_connection_closed() {
     let app = TestApp::start().run().await;
     let address = app.app.address;
     let long = "x".repeat(200_000);
-    let headers: String = (0..500).map(|n| format!("X-{n}: x\r\n")).collect();
+    let headers = "X-A: x\r\n".repeat(500);
     for (what, head) in [
         (
             "a huge header",

@@ -39,104 +39,26 @@ fn without(body: &Value, name: &str) -> Value {
 async fn bodies_that_start_no_job_are_refused_by_their_place() {
     let app = plain().await;
     let good = json!({"document_id": app.document().await, "schema": wide_schema(1)});
-    let request = (400, "invalid_request");
-    let money = json!({"type": "object", "properties": {"a/b": {"type": "money"}}});
-    for (body, refusal, pointers) in [
-        (json!("job"), request, vec![""]),
-        (
-            with(&good, "document", json!("Total: 5")),
-            request,
-            vec!["/document_id"],
-        ),
-        (without(&good, "document_id"), request, vec!["/document_id"]),
-        (
-            with(&good, "document_id", Value::Null),
-            request,
-            vec!["/document_id"],
-        ),
-        (
-            with(&good, "document_id", json!(5)),
-            request,
-            vec!["/document_id"],
-        ),
-        (
-            with(&good, "document_id", json!("5")),
-            (400, "invalid_document_id"),
-            vec![],
-        ),
-        (
-            with(&good, "document_id", json!(NOBODY)),
-            (404, "document_not_found"),
-            vec![],
-        ),
-        (
-            with(&good, "schema_id", json!(NOBODY)),
-            request,
-            vec!["/schema_id"],
-        ),
-        (without(&good, "schema"), request, vec!["/schema_id"]),
-        (
-            with(&without(&good, "schema"), "schema_id", json!("s")),
-            (400, "invalid_schema_id"),
-            vec![],
-        ),
-        (
-            with(&without(&good, "schema"), "schema_id", json!(NOBODY)),
-            (404, "schema_not_found"),
-            vec![],
-        ),
-        (
-            with(&good, "schema", json!("{}")),
-            (422, "invalid_schema"),
-            vec!["/schema"],
-        ),
-        (
-            with(&good, "schema", money),
-            (422, "invalid_schema"),
-            vec!["/schema/properties/a~1b/type"],
-        ),
-        (
-            with(&good, "stream", json!("true")),
-            request,
-            vec!["/stream"],
-        ),
-        (with(&good, "strem", json!(true)), request, vec!["/strem"]),
-        (
-            with(&good, "config", json!([])),
-            (422, "invalid_config"),
-            vec!["/config"],
-        ),
-        (
-            with(&good, "config", json!({"a/b~": 1})),
-            (422, "invalid_config"),
-            vec!["/config/a~1b~0"],
-        ),
+    for (name, value, pointer) in [
+        ("document", json!("Total: 5"), "/document_id"),
+        ("document_id", Value::Null, "/document_id"),
+        ("document_id", json!(5), "/document_id"),
+        ("schema_id", json!(NOBODY), "/schema_id"),
+        ("schema", Value::Null, "/schema_id"),
+        ("stream", json!("true"), "/stream"),
+        ("strem", json!(true), "/strem"),
+        ("a/b~c", json!(1), "/a~1b~0c"),
     ] {
-        let refused = app.post(JOBS, &body, "job_created").await;
-        assert_eq!(
-            (refused.refusal(), refused.pointers()),
-            (refusal, pointers),
-            "{}",
-            refused.body
-        );
-        // The same with a stream is no stream.
-        let streamed = match body {
-            Value::Object(_) if body.get("stream").is_none() => with(&body, "stream", json!(true)),
-            _ => continue,
-        };
-        assert_eq!(
-            app.post(JOBS, &streamed, "job_created").await.refusal(),
-            refusal
-        );
+        let refused = app
+            .post(JOBS, &with(&good, name, value), "job_created")
+            .await;
+        assert_eq!(refused.refusal(), (400, "invalid_request"), "{name}");
+        assert_eq!(refused.pointers(), [pointer]);
     }
-    let many: serde_json::Map<_, _> = (0..50_000).map(|n| (format!("c{n}"), json!(0))).collect();
-    let many = app
-        .post(JOBS, &with(&good, "config", json!(many)), "job_created")
-        .await;
-    assert_eq!(many.refusal(), (422, "invalid_config"));
-    assert!(
-        many.body.to_string().len() < 20_000,
-        "faults are not listed without end"
+    let refused = app.post(JOBS, &json!("job"), "job_created").await;
+    assert_eq!(
+        (refused.refusal(), refused.pointers()),
+        ((400, "invalid_request"), vec![""])
     );
     assert_eq!(count(&app).await, 0);
     let started = app.post(JOBS, &good, "job_created").await;
@@ -144,6 +66,90 @@ async fn bodies_that_start_no_job_are_refused_by_their_place() {
     let job = app.get(place, "job").await.body;
     assert_eq!(job["job_id"], started.body["job_id"]);
     assert_eq!(count(&app).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_body_names_is_looked_at_before_a_job_exists() {
+    let app = plain().await;
+    let by_id = json!({"document_id": app.document().await, "schema_id": NOBODY});
+    let inline = with(&without(&by_id, "schema_id"), "schema", wide_schema(1));
+    let money = json!({"type": "object", "properties": {"a/b": {"type": "money"}}});
+    let slash = json!({"a/b~": 1});
+    for (body, name, value, refusal, pointer) in [
+        (
+            &by_id,
+            "schema_id",
+            json!("s"),
+            (400, "invalid_schema_id"),
+            None,
+        ),
+        (
+            &by_id,
+            "schema_id",
+            json!(NOBODY),
+            (404, "schema_not_found"),
+            None,
+        ),
+        (
+            &inline,
+            "document_id",
+            json!("5"),
+            (400, "invalid_document_id"),
+            None,
+        ),
+        (
+            &inline,
+            "document_id",
+            json!(NOBODY),
+            (404, "document_not_found"),
+            None,
+        ),
+        (
+            &inline,
+            "schema",
+            json!("{}"),
+            (422, "invalid_schema"),
+            Some("/schema"),
+        ),
+        (
+            &inline,
+            "schema",
+            money,
+            (422, "invalid_schema"),
+            Some("/schema/properties/a~1b/type"),
+        ),
+        (
+            &inline,
+            "config",
+            json!([]),
+            (422, "invalid_config"),
+            Some("/config"),
+        ),
+        (
+            &inline,
+            "config",
+            slash,
+            (422, "invalid_config"),
+            Some("/config/a~1b~0"),
+        ),
+    ] {
+        let body = with(body, name, value);
+        // With a stream it is no stream.
+        for body in [&body, &with(&body, "stream", json!(true))] {
+            let refused = app.post(JOBS, body, "job_created").await;
+            assert_eq!(refused.refusal(), refusal, "{}", refused.body);
+            assert_eq!(refused.pointers(), Vec::from_iter(pointer));
+        }
+    }
+    let many: serde_json::Map<_, _> = (0..50_000).map(|n| (format!("c{n}"), json!(0))).collect();
+    let many = with(&inline, "config", json!(many));
+    let many = app.post(JOBS, &many, "job_created").await;
+    assert_eq!(many.refusal(), (422, "invalid_config"));
+    assert!(
+        many.body.to_string().len() < 20_000,
+        "faults are not listed without end"
+    );
+    assert_eq!(count(&app).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,9 +195,12 @@ fn edges(schema: &Value) -> Vec<(Value, Value)> {
         .into_iter()
         .filter_map(|(name, step)| Some((name, bound(name)?, step)));
     sides
-        .map(|(name, bound, step)| match name.ends_with("Length") {
-            true => (text(bound), text(bound + step)),
-            false => (integer(bound), integer(bound + step)),
+        .map(|(name, bound, step)| {
+            if name.ends_with("Length") {
+                (text(bound), text(bound + step))
+            } else {
+                (integer(bound), integer(bound + step))
+            }
         })
         .collect()
 }

@@ -208,156 +208,95 @@ async fn a_check_tells_the_plan_that_a_job_would_have_or_every_fault_by_its_plac
     }
 }
 
+/// A good body with one member that is not.
+fn with(name: &str, value: Value) -> Value {
+    let mut body = json!({"name": "x", "schema_definition": {}});
+    body[name] = value;
+    body
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_are_no_schema_are_refused_by_their_place() {
     let app = TestApp::start().run().await;
-    let good = json!({"type": "object"});
-    let with = |name: &str, value: Value| {
-        let mut body = json!({"name": "x", "schema_definition": good});
-        body[name] = value;
-        body
-    };
-    let remote = json!({"properties": {"a": {"$ref": "https://schemas.example/a.json#/x"}}});
-    let at_ref = "/schema_definition/properties/a/$ref";
-    let long = "n".repeat(201);
-    let (request_fault, schema_fault) = ((400, "invalid_request"), (422, "invalid_schema"));
-    for (body, fault, pointer, says) in [
-        (json!([]), request_fault, "", "object"),
-        (
-            json!({"schema_definition": {}}),
-            request_fault,
-            "/name",
-            "name",
-        ),
-        (
-            json!({"name": "x"}),
-            request_fault,
-            "/schema_definition",
-            "missing",
-        ),
-        (with("name", json!(7)), request_fault, "/name", "text"),
-        (
-            with("name", json!("  ")),
-            request_fault,
-            "/name",
-            "1 to 200",
-        ),
-        (
-            with("name", json!(long)),
-            request_fault,
-            "/name",
-            "1 to 200",
-        ),
-        (
-            with("description", json!({})),
-            request_fault,
-            "/description",
-            "text or null",
-        ),
-        (
-            with("description", json!("d".repeat(10_001))),
-            request_fault,
-            "/description",
-            "10000",
-        ),
-        (
-            with("metadata", json!([1])),
-            request_fault,
-            "/metadata",
-            "object",
-        ),
-        (
-            with("metadata", json!({"m": "x".repeat(20_000)})),
-            request_fault,
-            "/metadata",
-            "16384",
-        ),
-        (
-            with("colour", json!(1)),
-            request_fault,
-            "/colour",
-            "name, description",
-        ),
-        (
-            with("a/b~c", json!(1)),
-            request_fault,
-            "/a~1b~0c",
-            "no such member",
-        ),
-        (
-            with("schema_definition", json!("{}")),
-            schema_fault,
-            "/schema_definition",
-            "object or a boolean",
-        ),
-        (
-            with("schema_definition", remote),
-            schema_fault,
-            at_ref,
-            "https://schemas.example/a.json",
-        ),
+    let long = "x".repeat(20_000);
+    for (body, pointer, says) in [
+        (json!([]), "", "object"),
+        (json!({"schema_definition": {}}), "/name", "name"),
+        (json!({"name": "x"}), "/schema_definition", "missing"),
+        (with("name", json!(7)), "/name", "text"),
+        (with("name", json!("  ")), "/name", "1 to 200"),
+        (with("name", json!(long[..201])), "/name", "1 to 200"),
+        (with("description", json!({})), "/description", "or null"),
+        (with("description", json!(long)), "/description", "10000"),
+        (with("metadata", json!([1])), "/metadata", "object"),
+        (with("metadata", json!({"m": long})), "/metadata", "16384"),
+        (with("colour", json!(1)), "/colour", "name, description"),
+        (with("a/b~c", json!(1)), "/a~1b~0c", "no such member"),
     ] {
         let refused = app.post(SCHEMAS, &body, "schema").await;
-        let got = refused.refusal();
-        assert_eq!(
-            (got, refused.pointers()),
-            (fault, vec![pointer]),
-            "{}",
-            refused.body
-        );
+        assert_eq!(refused.refusal(), (400, "invalid_request"), "{body}");
+        assert_eq!(refused.pointers(), [pointer]);
+        let message = refused.body["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains(says), "{message}");
+    }
+    let remote = json!({"properties": {"a": {"$ref": "https://schemas.example/a.json#/x"}}});
+    for (definition, pointer, says) in [
+        (json!("{}"), "", "object or a boolean"),
+        (json!({"type": "money"}), "/type", "money"),
+        (remote, "/properties/a/$ref", "https://schemas.example/a"),
+    ] {
+        let body = with("schema_definition", definition);
+        let refused = app.post(SCHEMAS, &body, "schema").await;
+        assert_eq!(refused.refusal(), (422, "invalid_schema"));
+        assert_eq!(refused.pointers(), [format!("/schema_definition{pointer}")]);
         let message = refused.body["errors"][0]["message"].as_str().unwrap();
         assert!(message.contains(says), "{message}");
     }
     // A name of any length is not thrown back whole.
-    let huge = app
-        .post(SCHEMAS, &with(&"h".repeat(100_000), json!(1)), "schema")
-        .await;
-    assert_eq!(huge.status, 400);
-    assert!(
-        huge.body.to_string().len() < 2_000,
-        "{}",
-        huge.body.to_string().len()
-    );
-    for path in [SCHEMAS, VALIDATE] {
-        let json = "application/json";
-        for (content_type, body, status, code, says) in [
-            (
-                json,
-                &b"{\"name\": \"x\",}"[..],
-                400,
-                "invalid_json",
-                "column 14",
-            ),
-            (json, b"", 400, "invalid_json", "EOF"),
-            (json, b"{\"name\": \"\xff\"}", 400, "invalid_json", "column"),
-            (json, &[b'['; 1_000], 400, "invalid_json", "recursion"),
-            (json, &[b' '; (2 << 20) + 1], 413, "too_large", "2097152"),
-            (
-                "text/plain",
-                b"{}",
-                415,
-                "unsupported_media_type",
-                "text/plain",
-            ),
-            (
-                "application/x-www-form-urlencoded",
-                b"{}",
-                415,
-                "unsupported_media_type",
-                "x-www-form",
-            ),
-            ("", b"{}", 415, "unsupported_media_type", "application/json"),
-        ] {
-            let answer = ask(app.app.address, &request("POST", path, content_type, body)).await;
-            assert_eq!(
-                (answer.status, &*answer.code()),
-                (status, code),
-                "{content_type}"
-            );
-            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-            assert!(detail.contains(says), "{detail}");
-        }
-    }
+    let body = with(&long, json!(1));
+    let refused = app.post(SCHEMAS, &body, "schema").await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.to_string().len() < 2_000);
     let list = app.get(SCHEMAS, "schema_list").await;
     assert_eq!(list.body["total_count"], 0, "what is refused is not stored");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_are_no_json_are_refused_by_what_they_are() {
+    let app = TestApp::start().run().await;
+    let deep = vec![b'['; 1_000];
+    let large = vec![b' '; (2 << 20) + 1];
+    for path in [SCHEMAS, VALIDATE] {
+        for (body, status, code, says) in [
+            (&b"{\"name\": \"x\",}"[..], 400, "invalid_json", "column 14"),
+            (b"", 400, "invalid_json", "EOF"),
+            (b"{\"name\": \"\xff\"}", 400, "invalid_json", "column"),
+            (&deep, 400, "invalid_json", "recursion"),
+            (&large, 413, "too_large", "2097152"),
+        ] {
+            let request = request("POST", path, "application/json", body);
+            let answer = ask(app.app.address, &request).await;
+            assert_eq!((answer.status, &*answer.code()), (status, code));
+            assert!(answer.detail().contains(says), "{}", answer.detail());
+        }
+        // Types that any page of the web may post from a stranger's browser are none of them.
+        let form = "application/x-www-form-urlencoded";
+        for content_type in ["text/plain", form, "multipart/form-data; boundary=x", ""] {
+            let answer = ask(app.app.address, &request("POST", path, content_type, b"{}")).await;
+            assert_eq!(
+                (answer.status, &*answer.code()),
+                (415, "unsupported_media_type")
+            );
+            let sent = content_type.split(';').next().unwrap();
+            assert!(answer.detail().contains(sent), "{}", answer.detail());
+        }
+    }
+    let good = with("name", json!("x")).to_string();
+    let request = request(
+        "POST",
+        SCHEMAS,
+        "Application/Problem+JSON; a=b",
+        good.as_bytes(),
+    );
+    assert_eq!(ask(app.app.address, &request).await.status, 201);
 }

@@ -47,6 +47,7 @@ impl Start {
             .build(|builder| builder.providers(vec![provider]))
     }
 
+    #[allow(clippy::unused_async)] // Starting needs a runtime around it.
     pub async fn run(self) -> TestApp {
         let mut flags = vec![
             ("bind", "127.0.0.1:0".to_owned()),

@@ -33,6 +33,11 @@ impl Raw {
     pub fn code(&self) -> String {
         self.json()["code"].as_str().unwrap().to_owned()
     }
+
+    /// The `detail` of a problem body.
+    pub fn detail(&self) -> String {
+        self.json()["detail"].as_str().unwrap().to_owned()
+    }
 }
 
 /// Sends bytes, then says that no more will come, and reads until the server closes.
