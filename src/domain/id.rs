@@ -21,8 +21,13 @@ macro_rules! ids {
                     let shown: String = text.chars().take(80).collect();
                     Error::new(
                         Code::$code,
-                        format!(concat!("`{}` is not a ", $noun, " id. ", $noun,
-                            " ids are UUIDs, such as `018f3c1e-7d4a-7c3b-9d52-3f1f0e6a9b11`."), shown),
+                        format!(
+                            concat!(
+                                "`{}` is not a ", $noun, " id: a ", $noun,
+                                " id is a UUID, such as `018f3c1e-7d4a-7c3b-9d52-3f1f0e6a9b11`."
+                            ),
+                            shown
+                        ),
                     )
                 })
             }
