@@ -165,22 +165,13 @@ impl Engine {
     pub async fn stop(&self) {
         let inner = &self.inner;
         inner.draining.send_replace(true);
-        let before_now = Time(inner.clock.now().0 - 1);
         let runs: Vec<_> = inner
             .running
             .iter()
             .map(|run| (*run.key(), run.value().0))
             .collect();
         for (job, epoch) in runs {
-            if let Some((_, (_, run))) = inner.running.remove(&job) {
-                run.abort();
-            }
-            let release = inner
-                .jobs
-                .release(job, epoch, before_now, Release::HandedOver);
-            if let Err(cause) = release.await {
-                error!(%job, %cause, "engine.stop: a lease could not be given back");
-            }
+            inner.hand_over(job, epoch).await;
         }
     }
 
@@ -329,6 +320,20 @@ impl Inner {
             .subscribe()
             .wait_for(|draining| *draining)
             .await;
+    }
+
+    /// Stops a run of this process and gives its lease back.
+    async fn hand_over(&self, job: JobId, epoch: u64) {
+        if let Some((_, (_, run))) = self.running.remove(&job) {
+            run.abort();
+        }
+        let before_now = Time(self.clock.now().0 - 1);
+        let release = self
+            .jobs
+            .release(job, epoch, before_now, Release::HandedOver);
+        if let Err(cause) = release.await {
+            error!(%job, %cause, "engine.stop: a lease could not be given back");
+        }
     }
 
     async fn log_page(

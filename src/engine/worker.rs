@@ -51,7 +51,12 @@ async fn claim(engine: &Arc<Inner>, limit: usize) -> usize {
         Ok(claimed) => {
             let count = claimed.len();
             for job in claimed {
+                let (id, epoch) = (job.view.id, job.epoch);
                 start(engine, job);
+                // Looked at after the job is listed: a stop either sees it there, or is seen here.
+                if engine.is_draining() {
+                    engine.hand_over(id, epoch).await;
+                }
             }
             count
         }

@@ -9,7 +9,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{ALLOW, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpResponse, ResponseError};
+use actix_web::{HttpResponse, ResponseError};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tracing::{error, info};
@@ -48,10 +48,7 @@ impl ResponseError for Problem {
 /// How a dialect says a domain error: media type and body.
 pub type Wording = fn(&Error, request_id: &str) -> (&'static str, Value);
 
-/// The name of a request in the log and in error bodies.
-#[derive(Clone)]
-pub struct RequestId(pub String);
-
+/// Carries the name of a request, which stands in the log and in error bodies too.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names the request, catches panics, logs the outcome, and words errors.
@@ -65,7 +62,6 @@ pub async fn speak<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<actix_web::body::BoxBody>, actix_web::Error> {
     let id = Uuid::new_v4().simple().to_string();
     let (method, path) = (request.method().clone(), request.path().to_owned());
-    request.extensions_mut().insert(RequestId(id.clone()));
     let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
     let mut response = match answered {
         Ok(Ok(response)) => response.map_into_boxed_body(),

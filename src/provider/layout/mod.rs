@@ -114,7 +114,8 @@ impl Provider for Layout {
 
 fn failed(message: String) -> CallError {
     CallError {
-        fault: Fault::ProviderError,
+        // Not one that is asked again: the same page is read the same way.
+        fault: Fault::Internal,
         message,
         retry_after_ms: None,
     }

@@ -97,11 +97,12 @@ pub fn give_back(
     release: Release,
 ) -> Result<(), StoreError> {
     // The next claim of a job that had begun adds a crash; one that was handed over had none.
+    // A lease that nobody holds, or that was given back, is not given back again.
     connection
         .prepare_cached(
             "UPDATE jobs SET owner = '', lease_ms = ?3, \
              crashes = crashes - (?4 AND status <> 'pending') \
-             WHERE id = ?1 AND epoch = ?2 AND ended_ms IS NULL AND owner IS NOT NULL",
+             WHERE id = ?1 AND epoch = ?2 AND ended_ms IS NULL AND owner <> ''",
         )?
         .execute(params![
             job.0.as_bytes(),

@@ -156,6 +156,9 @@ pub async fn a_lease_that_was_handed_over_is_no_crash_and_a_broken_one_is(bed: B
     let held_until = START.plus_millis(10);
     let release = |epoch, why| bed.store.release(job, epoch, held_until, why);
     release(epoch, Release::HandedOver).await.unwrap();
+    // What was given back cannot be given back again: a second word changes nothing.
+    release(epoch, Release::HandedOver).await.unwrap();
+    release(epoch, Release::Broken).await.unwrap();
     bed.clock.set(held_until);
     assert!(
         bed.claim("other", 10).await.is_empty(),
