@@ -130,6 +130,7 @@ impl Run {
             model: config.model.clone(),
             document: Arc::clone(&self.document),
             plan: Arc::clone(&self.planned.plan),
+            plan_key: self.planned.key.clone(),
             subtrees: missing.clone(),
             additional_instructions: config.additional_instructions.clone(),
             temperature: config.temperature,

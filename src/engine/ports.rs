@@ -297,6 +297,8 @@ pub struct Call {
     pub model: String,
     pub document: Arc<Document>,
     pub plan: Arc<Plan>,
+    /// Names the plan by its content: what a provider works out for a plan is kept under it.
+    pub plan_key: String,
     /// Indices into `plan.subtrees`, what this call asks for.
     pub subtrees: Vec<usize>,
     pub additional_instructions: Option<String>,

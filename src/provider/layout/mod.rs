@@ -91,7 +91,8 @@ impl Provider for Layout {
                 let (call, shelf) = (Arc::clone(&call), Arc::clone(&shelf));
                 let done = tokio::task::spawn_blocking(move || {
                     let subtree = call.plan.subtrees.get(index)?;
-                    Some(shelf.with(&call.document, &call.plan, |filled| filled.part(subtree)))
+                    let part = |filled: &Filled| filled.part(subtree);
+                    Some(shelf.with(&call.document, &call.plan, &call.plan_key, part))
                 })
                 .await;
                 match done {
