@@ -38,6 +38,18 @@ pub struct Listen {
     pub http_workers: usize,
     /// Silence on a stream before a heartbeat.
     pub heartbeat: Duration,
+    /// Host names beside loopback ones under which a server without keys may be asked.
+    pub public_hosts: Vec<String>,
+    /// Origins of web pages that may use the server from elsewhere.
+    pub cors_origins: Vec<String>,
+    /// How long a stream ticket is good for.
+    pub ticket_lifetime: Duration,
+    /// How long a stream stays open.
+    pub max_stream_age: Duration,
+    /// How long a client may take nothing of what is sent.
+    pub stalled_after: Duration,
+    /// How long calls under way may go on at a stop.
+    pub drain: Duration,
 }
 
 /// Where data is kept, and how.
@@ -64,6 +76,10 @@ pub struct Limits {
     pub max_document_bytes: u64,
     /// Documents that are read at once.
     pub max_reads: usize,
+    /// Streams of one job that may be open at once.
+    pub max_streams_per_job: usize,
+    /// Streams of one user that may be open at once.
+    pub max_streams_per_user: usize,
 }
 
 /// What goes to stderr.
@@ -78,15 +94,22 @@ impl Settings {
     /// Reads every source and checks every value. The first fault is returned.
     pub fn load(sources: Sources) -> Result<Self, Error> {
         let layers = Layers::of(sources)?;
+        let seconds = |row| layers.get(row).map(Duration::from_secs);
         let settings = Self {
             listen: Listen {
                 bind: layers.get(&table::BIND)?,
                 http_workers: layers.get(&table::HTTP_WORKERS)?,
-                heartbeat: Duration::from_secs(layers.get(&table::HEARTBEAT_SECONDS)?),
+                heartbeat: seconds(&table::HEARTBEAT_SECONDS)?,
+                public_hosts: layers.get(&table::PUBLIC_HOSTS)?,
+                cors_origins: layers.get(&table::CORS_ORIGINS)?,
+                ticket_lifetime: seconds(&table::TICKET_LIFETIME)?,
+                max_stream_age: seconds(&table::MAX_STREAM_AGE)?,
+                stalled_after: seconds(&table::STALLED_AFTER)?,
+                drain: seconds(&table::DRAIN)?,
             },
             storage: Storage {
                 data: layers.get(&table::DATA)?,
-                retention: Duration::from_secs(layers.get(&table::RETENTION)?),
+                retention: seconds(&table::RETENTION)?,
                 max_event_bytes: layers.get(&table::MAX_EVENT_BYTES)? as usize,
                 store_readers: layers.get(&table::STORE_READERS)? as usize,
             },
@@ -95,6 +118,8 @@ impl Settings {
                 max_running_jobs: layers.get(&table::MAX_RUNNING_JOBS)? as usize,
                 max_document_bytes: layers.get(&table::MAX_DOCUMENT_BYTES)?,
                 max_reads: layers.get(&table::MAX_READS)? as usize,
+                max_streams_per_job: layers.get(&table::MAX_STREAMS_PER_JOB)? as usize,
+                max_streams_per_user: layers.get(&table::MAX_STREAMS_PER_USER)? as usize,
             },
             default_model: layers.get(&table::DEFAULT_MODEL)?,
             log: Log {

@@ -79,6 +79,60 @@ impl Form for Name {
     }
 }
 
+/// The items of a list, or `None` when one of them is not allowed.
+fn list(text: &str, item: impl Fn(&str) -> Option<String>) -> Option<Vec<String>> {
+    let items = text.split(',').map(str::trim);
+    items.filter(|text| !text.is_empty()).map(item).collect()
+}
+
+/// Names of hosts, without ports, in lower case.
+pub struct Hosts;
+
+impl Form for Hosts {
+    type Value = Vec<String>;
+
+    fn read(&self, text: &str) -> Option<Vec<String>> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '[' | ']');
+        let is_host = |text: &str| text.chars().all(|c| is_name(c) || c == ':');
+        list(text, |host| {
+            let has_port = !host.starts_with('[') && host.contains(':');
+            (is_host(host) && !has_port).then(|| host.to_ascii_lowercase())
+        })
+    }
+
+    fn allowed(&self) -> String {
+        "host names without a port, separated by commas, such as extract.example.com".into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "HOSTS"
+    }
+}
+
+/// Origins of web pages, as browsers send them.
+pub struct Origins;
+
+impl Form for Origins {
+    type Value = Vec<String>;
+
+    fn read(&self, text: &str) -> Option<Vec<String>> {
+        list(text, |origin| {
+            let origin = origin.to_ascii_lowercase();
+            let (scheme, host) = origin.split_once("://")?;
+            let has_host = !host.is_empty() && !host.contains(['/', '*', '?', '#', '@', ' ']);
+            (matches!(scheme, "http" | "https") && has_host).then_some(origin)
+        })
+    }
+
+    fn allowed(&self) -> String {
+        "origins separated by commas, each a scheme, a host and, when it is not the usual one, a port, such as https://app.example.com".into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "ORIGINS"
+    }
+}
+
 /// What the digits of a number count, and the suffixes that may stand behind them.
 pub enum Unit {
     Things,
@@ -300,6 +354,29 @@ mod tests {
     fn no_name_and_no_folder_is_empty() {
         assert!(Folder.read("").is_none() && Name("a name").read("").is_none());
         assert_eq!(Folder.read("a b"), Some(PathBuf::from("a b")));
+    }
+
+    #[test]
+    fn lists_take_each_item_or_nothing() {
+        let none: Option<Vec<String>> = Some(Vec::new());
+        assert_eq!((Hosts.read(""), Origins.read(" , ")), (none.clone(), none));
+        let hosts = Hosts.read("A.example, [::1]").unwrap();
+        assert_eq!(hosts, ["a.example", "[::1]"]);
+        assert!(Hosts.read("a.example:80").is_none() && Hosts.read("a/b").is_none());
+        let origins = Origins
+            .read("https://A.example:8443,http://localhost:3000")
+            .unwrap();
+        assert_eq!(origins, ["https://a.example:8443", "http://localhost:3000"]);
+        for bad in [
+            "*",
+            "a.example",
+            "https://a.example/",
+            "ftp://a",
+            "https://*.a",
+            "null",
+        ] {
+            assert!(Origins.read(bad).is_none(), "{bad}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::form::{Address, Filter, Folder, Form, Format, Name, Number, Threads, Unit};
+use super::form::{
+    Address, Filter, Folder, Form, Format, Hosts, Name, Number, Origins, Threads, Unit,
+};
 
 /// One row: a setting, its default and its form.
 pub struct Setting<F> {
@@ -56,6 +58,28 @@ pub const BIND: Setting<Address> = Setting {
     default: "127.0.0.1:8080",
     help: "Address and port to listen on; only loopback addresses while there are no keys",
     form: Address,
+};
+pub const PUBLIC_HOSTS: Setting<Hosts> = Setting {
+    name: "public_hosts",
+    default: "",
+    help: "Names under which a server without keys may be asked, beside loopback ones",
+    form: Hosts,
+};
+pub const CORS_ORIGINS: Setting<Origins> = Setting {
+    name: "cors_origins",
+    default: "",
+    help: "Web pages of other origins that may use the server",
+    form: Origins,
+};
+pub const TICKET_LIFETIME: Setting<Number> = Setting {
+    name: "ticket_lifetime",
+    default: "1h",
+    help: "How long a stream ticket is good for",
+    form: Number {
+        unit: Unit::Seconds,
+        low: 60,
+        high: 86_400,
+    },
 };
 pub const DATA: Setting<Folder> = Setting {
     name: "data",
@@ -139,6 +163,56 @@ pub const HEARTBEAT_SECONDS: Setting<Number> = Setting {
         high: 30,
     },
 };
+pub const MAX_STREAMS_PER_JOB: Setting<Number> = Setting {
+    name: "max_streams_per_job",
+    default: "32",
+    help: "Streams of one job that may be open at once",
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 1_000_000,
+    },
+};
+pub const MAX_STREAMS_PER_USER: Setting<Number> = Setting {
+    name: "max_streams_per_user",
+    default: "100",
+    help: "Streams of one user that may be open at once",
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 1_000_000,
+    },
+};
+pub const MAX_STREAM_AGE: Setting<Number> = Setting {
+    name: "max_stream_age",
+    default: "30m",
+    help: "How long a stream stays open before its client is asked to come back",
+    form: Number {
+        unit: Unit::Seconds,
+        low: 1,
+        high: 86_400,
+    },
+};
+pub const STALLED_AFTER: Setting<Number> = Setting {
+    name: "stalled_after",
+    default: "60s",
+    help: "How long a client may take nothing of what is sent before it is cut off",
+    form: Number {
+        unit: Unit::Seconds,
+        low: 1,
+        high: 3_600,
+    },
+};
+pub const DRAIN: Setting<Number> = Setting {
+    name: "drain",
+    default: "25s",
+    help: "How long calls under way may go on when the server is asked to stop",
+    form: Number {
+        unit: Unit::Seconds,
+        low: 0,
+        high: 3_600,
+    },
+};
 pub const HTTP_WORKERS: Setting<Threads> = Setting {
     name: "http_workers",
     default: "auto",
@@ -172,8 +246,11 @@ pub const LOG_FORMAT: Setting<Format> = Setting {
 };
 
 /// Every setting, in the order of the README.
-pub const ALL: [&dyn Row; 14] = [
+pub const ALL: [&dyn Row; 22] = [
     &BIND,
+    &PUBLIC_HOSTS,
+    &CORS_ORIGINS,
+    &TICKET_LIFETIME,
     &DATA,
     &DEFAULT_MODEL,
     &MAX_ACTIVE_JOBS,
@@ -183,6 +260,11 @@ pub const ALL: [&dyn Row; 14] = [
     &RETENTION,
     &MAX_EVENT_BYTES,
     &HEARTBEAT_SECONDS,
+    &MAX_STREAMS_PER_JOB,
+    &MAX_STREAMS_PER_USER,
+    &MAX_STREAM_AGE,
+    &STALLED_AFTER,
+    &DRAIN,
     &HTTP_WORKERS,
     &STORE_READERS,
     &LOG,
@@ -216,9 +298,13 @@ pub fn markdown() -> String {
     );
     for row in ALL {
         let (name, default) = (row.name(), row.default());
+        let default = match default {
+            "" => "none".to_owned(),
+            value => format!("`{value}`"),
+        };
         let _ = writeln!(
             text,
-            "| `{name}` | `--{}` | `{}` | `{default}` | {}: {} |",
+            "| `{name}` | `--{}` | `{}` | {default} | {}: {} |",
             flag(name),
             variable(name),
             row.help(),
