@@ -123,6 +123,11 @@ impl Builder {
             max_document_bytes: limits.max_document_bytes,
             default_model: self.settings.default_model,
             max_reads: limits.max_reads,
+            max_queued_jobs: limits.max_queued_jobs,
+            lifetimes: engine::Lifetimes {
+                documents: self.settings.storage.document_retention,
+                schemas: self.settings.storage.schema_retention,
+            },
         };
         refuse_missing_model(&settings.default_model, &outside)?;
         Ok(Embedded {

@@ -59,6 +59,10 @@ pub struct Storage {
     pub data: PathBuf,
     /// How long results are kept after the end of their job.
     pub retention: Duration,
+    /// How long documents are kept after their upload; `None` until they are deleted.
+    pub document_retention: Option<Duration>,
+    /// How long schemas are kept after they were last changed; `None` until they are deleted.
+    pub schema_retention: Option<Duration>,
     /// The largest payload of an event, bytes.
     pub max_event_bytes: usize,
     /// Threads that read the database.
@@ -70,6 +74,8 @@ pub struct Storage {
 pub struct Limits {
     /// Jobs of one user that may be active at once.
     pub max_active_jobs: u32,
+    /// Jobs of all users that may be active at once.
+    pub max_queued_jobs: u32,
     /// Jobs that run at once.
     pub max_running_jobs: usize,
     /// Bytes of one document.
@@ -110,11 +116,14 @@ impl Settings {
             storage: Storage {
                 data: layers.get(&table::DATA)?,
                 retention: seconds(&table::RETENTION)?,
+                document_retention: layers.get(&table::DOCUMENT_RETENTION)?,
+                schema_retention: layers.get(&table::SCHEMA_RETENTION)?,
                 max_event_bytes: layers.get(&table::MAX_EVENT_BYTES)? as usize,
                 store_readers: layers.get(&table::STORE_READERS)? as usize,
             },
             limits: Limits {
                 max_active_jobs: layers.get(&table::MAX_ACTIVE_JOBS)? as u32,
+                max_queued_jobs: layers.get(&table::MAX_QUEUED_JOBS)? as u32,
                 max_running_jobs: layers.get(&table::MAX_RUNNING_JOBS)? as usize,
                 max_document_bytes: layers.get(&table::MAX_DOCUMENT_BYTES)?,
                 max_reads: layers.get(&table::MAX_READS)? as usize,

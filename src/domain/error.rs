@@ -59,6 +59,7 @@ codes! {
     NotAcceptable "not_acceptable" 406 false "None of the accepted media types can be sent";
     ResultNotReady "result_not_ready" 409 true "The job has not ended";
     JobAlreadyEnded "job_already_ended" 409 false "The job has already ended";
+    NothingToRetry "nothing_to_retry" 409 false "Every part of the job succeeded";
     JobActive "job_active" 409 true "The job is still active";
     DocumentInUse "document_in_use" 409 true "A job that has not ended needs the document";
     EventsExpired "events_expired" 410 false "The log of the job has expired";
@@ -77,6 +78,7 @@ codes! {
     TooManyJobs "too_many_jobs" 429 true "Too many active jobs";
     Internal "internal" 500 false "The server failed";
     StoreUnavailable "store_unavailable" 503 true "The store does not answer";
+    QueueFull "queue_full" 503 true "Too many jobs wait on this server";
     Draining "draining" 503 true "The server is shutting down";
 }
 

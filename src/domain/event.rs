@@ -121,6 +121,8 @@ pub enum Reason {
     RateLimited,
     ServerRestart,
     Resumed,
+    /// Somebody asked for what failed or is missing, after the end.
+    Retried,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -47,6 +47,8 @@ pub struct Warning {
 pub struct JobView {
     pub id: JobId,
     pub status: Status,
+    /// 1, and one more each time it was retried after its end.
+    pub run: u32,
     /// Number of the last committed event.
     pub sequence: u64,
     pub created_at: Time,
@@ -79,6 +81,11 @@ pub enum Draft {
     Error(ErrorDraft),
     Retry(SubtreeRetry),
     End(Ending),
+    /// After the end: what failed or is missing is asked for once more.
+    Reopen {
+        /// Leaf fields of the subtrees whose outcome was an error.
+        failed_fields: u64,
+    },
 }
 
 /// Which outcome of which job: at most one is ever admitted.
@@ -145,6 +152,8 @@ pub enum Refusal {
     IllegalMove { from: Status, to: Status },
     #[error("{settled} of {total} subtrees have an outcome")]
     Unsettled { settled: u64, total: u64 },
+    #[error("nothing is left to do")]
+    Whole,
 }
 
 impl JobView {
@@ -177,6 +186,7 @@ impl JobView {
         let view = Self {
             id,
             status: Status::Pending,
+            run: 1,
             sequence: 1,
             created_at: at,
             updated_at: at,
@@ -231,7 +241,8 @@ impl JobView {
         now: Time,
         retention_ms: u64,
     ) -> Result<Envelope, Refusal> {
-        if self.status.is_terminal() {
+        let reopens = matches!(draft, Draft::Reopen { .. });
+        if self.status.is_terminal() && !reopens {
             return Err(Refusal::Ended);
         }
         let at = now.max(self.updated_at);
@@ -245,6 +256,7 @@ impl JobView {
             Draft::Error(draft) => self.fail(draft),
             Draft::Retry(retry) => Event::SubtreeRetry(retry),
             Draft::End(ending) => self.end(ending, at, retention_ms)?,
+            Draft::Reopen { failed_fields } => self.reopen(failed_fields)?,
         };
         self.sequence += 1;
         self.updated_at = at;
@@ -280,6 +292,33 @@ impl JobView {
             reason,
             progress,
             message,
+            retry_at: None,
+        }))
+    }
+
+    fn reopen(&mut self, failed_fields: u64) -> Result<Event, Refusal> {
+        let previous_status = self.status;
+        let (from, to) = (previous_status, Status::Pending);
+        if !from.is_terminal() || from == Status::Expired {
+            return Err(Refusal::IllegalMove { from, to });
+        }
+        if !self.is_partial() {
+            return Err(Refusal::Whole);
+        }
+        self.status = to;
+        self.run += 1;
+        self.step = Step::Queued;
+        self.subtrees_failed = 0;
+        self.fields_processed = self.fields_processed.saturating_sub(failed_fields);
+        self.error = None;
+        self.ended_at = None;
+        self.expires_at = None;
+        Ok(Event::JobStatus(JobStatus {
+            status: to,
+            previous_status,
+            reason: Reason::Retried,
+            progress: self.progress(),
+            message: None,
             retry_at: None,
         }))
     }

@@ -12,16 +12,19 @@ pub enum Status {
     Completed,
     Failed,
     Cancelled,
+    /// Ended, and its log and result were kept for as long as was promised.
+    Expired,
 }
 
 impl Status {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Processing,
         Self::Retrying,
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
+        Self::Expired,
     ];
 
     pub fn name(self) -> &'static str {
@@ -32,6 +35,7 @@ impl Status {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
         }
     }
 
@@ -40,7 +44,10 @@ impl Status {
     }
 
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+        matches!(
+            self,
+            Self::Completed | Self::Failed | Self::Cancelled | Self::Expired
+        )
     }
 
     /// Whether `job_status` may announce the move from here to `next`.

@@ -11,8 +11,11 @@
 //! | `journal` | the one writer of events: store first, announce second |
 //! | `live` | followers: register, read, go on by number |
 //! | `result` | the combined result |
+//! | `again` | an ended job goes on with what failed |
+//! | `retention` | lets go of what was kept for a time only |
 //! | `metrics` | counters |
 
+mod again;
 mod call;
 mod catalog;
 mod journal;
@@ -21,6 +24,7 @@ mod metrics;
 mod plans;
 pub mod ports;
 mod result;
+mod retention;
 mod run;
 mod submit;
 mod worker;
@@ -39,6 +43,7 @@ use uuid::Uuid;
 pub use catalog::{SchemaDraft, sha256_hex};
 pub use live::{Follow, Follower};
 pub use result::{FailedSubtree, JobResult, Wanted};
+pub use retention::Lifetimes;
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
 
 use crate::domain::error::{Code, Error};
@@ -60,6 +65,8 @@ use ports::{
 pub struct Settings {
     /// Jobs of one user that may be active at once.
     pub max_active_jobs: u32,
+    /// Jobs of all users that may be active at once.
+    pub max_queued_jobs: u32,
     /// Jobs that this process runs at once.
     pub max_running_jobs: usize,
     /// Bytes of one document.
@@ -68,6 +75,7 @@ pub struct Settings {
     pub default_model: String,
     /// Files that are read at once.
     pub max_reads: usize,
+    pub lifetimes: Lifetimes,
 }
 
 /// Everything outside that the engine works with.
@@ -170,6 +178,7 @@ impl Engine {
         });
         tokio::spawn(worker::work(Arc::clone(&inner)));
         tokio::spawn(worker::beat(Arc::clone(&inner)));
+        tokio::spawn(retention::keep_swept(Arc::clone(&inner)));
         Self { inner }
     }
 
@@ -329,6 +338,34 @@ impl Engine {
 }
 
 impl Inner {
+    fn refuse_new_work(&self) -> Result<(), Error> {
+        if self.is_draining() {
+            return Err(Error::new(
+                Code::Draining,
+                "The server is shutting down. Try again in a moment.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn too_many_active(&self) -> Error {
+        let limit = self.settings.max_active_jobs;
+        Error::new(
+            Code::TooManyJobs,
+            format!("{limit} jobs are active, the limit. Wait for one to end, or cancel one."),
+        )
+    }
+
+    fn queue_full(&self) -> Error {
+        let limit = self.settings.max_queued_jobs;
+        Error::new(
+            Code::QueueFull,
+            format!(
+                "{limit} jobs of all users are active, the limit of this server. Try again in a moment."
+            ),
+        )
+    }
+
     fn is_draining(&self) -> bool {
         *self.phase.borrow() >= Phase::Draining
     }

@@ -46,6 +46,8 @@ pub struct NewJob {
     pub start: Envelope,
     /// Jobs of the scope that may be active at once, this one included.
     pub active_limit: u32,
+    /// Jobs of all scopes that may be active at once.
+    pub queue_limit: u32,
     /// The plan under `view.spec.plan`; stored when it is not there yet.
     pub plan: Arc<Plan>,
 }
@@ -56,6 +58,8 @@ pub enum Created {
     Stored,
     /// Nothing was written: the scope has as many active jobs as it may.
     TooManyActive,
+    /// Nothing was written: all scopes together have as many active jobs as they may.
+    QueueFull,
     /// Nothing was written: the document is gone.
     DocumentGone,
 }
@@ -164,6 +168,36 @@ pub enum Deleted {
     InUse,
 }
 
+/// An ended job that is to go on, with what failed or is missing.
+#[derive(Debug, Clone)]
+pub struct Reopen {
+    pub scope: Scope,
+    pub job: JobId,
+    /// The end of the log that this rests on.
+    pub at_sequence: u64,
+    /// Leaf fields of the subtrees whose outcome was an error.
+    pub failed_fields: u64,
+    /// Jobs of the scope that may be active at once, this one included.
+    pub active_limit: u32,
+    /// Jobs of all scopes that may be active at once.
+    pub queue_limit: u32,
+}
+
+/// What became of [`Jobs::reopen`].
+#[derive(Debug, Clone)]
+pub enum Reopened {
+    Stored {
+        view: Box<JobView>,
+    },
+    /// Nothing was written, nor by any of the following.
+    TooManyActive,
+    QueueFull,
+    Missing,
+    DocumentGone,
+    /// The log does not end where it was thought to, or cannot go on.
+    Changed,
+}
+
 /// Jobs, their logs and their outcomes. Every write is on disk when its future resolves.
 pub trait Jobs: Send + Sync {
     /// Counts the job against its scope by a conditional row, stores the job, its plan and its
@@ -197,6 +231,10 @@ pub trait Jobs: Send + Sync {
     /// scope when the log ends.
     fn commit(&self, commit: Commit) -> Answered<'_, Committed>;
 
+    /// Takes the failed outcomes of an ended job back, appends the event that says so and puts
+    /// the job in line again, in one transaction. Its crashes are forgotten.
+    fn reopen(&self, reopen: Reopen) -> Answered<'_, Reopened>;
+
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>>;
 
     fn list(&self, scope: &Scope, query: JobQuery) -> Answered<'_, ListPage<JobView>>;
@@ -218,6 +256,11 @@ pub trait Jobs: Send + Sync {
 
     /// Deletes an ended job with its log and outcomes.
     fn delete(&self, scope: &Scope, job: JobId) -> Answered<'_, Deleted>;
+
+    /// Deletes logs and outcomes that were kept until before `now`, at most `limit` events; a job
+    /// that has none left is marked as expired. Gives how many rows it changed: with none,
+    /// nothing is left to sweep.
+    fn sweep(&self, now: Time, limit: u32) -> Answered<'_, u32>;
 }
 
 /// An uploaded document.
@@ -250,6 +293,13 @@ pub trait Catalog: Send + Sync {
     fn insert_document(&self, scope: &Scope, document: StoredDocument) -> Answered<'_, ()>;
     fn document(&self, scope: &Scope, id: DocumentId) -> Answered<'_, Option<StoredDocument>>;
     fn documents(&self, scope: &Scope, query: ListQuery) -> Answered<'_, ListPage<StoredDocument>>;
+    /// Documents of all scopes that were uploaded before then and that no job needs which has not
+    /// ended; at most `limit`, the oldest first.
+    fn documents_before(
+        &self,
+        uploaded: Time,
+        limit: u32,
+    ) -> Answered<'_, Vec<(Scope, DocumentId)>>;
     /// Refused while a job that has not ended needs it.
     fn delete_document(&self, scope: &Scope, id: DocumentId) -> Answered<'_, Deleted>;
     /// Whether any document of any scope, or a job that has not ended, has these bytes.
@@ -261,6 +311,9 @@ pub trait Catalog: Send + Sync {
     /// Replaces all but id and creation time; false when it is not there.
     fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool>;
     fn delete_schema(&self, scope: &Scope, id: SchemaId) -> Answered<'_, Deleted>;
+    /// Deletes at most `limit` schemas of all scopes that were not changed since then; gives how
+    /// many there were.
+    fn delete_schemas_before(&self, updated: Time, limit: u32) -> Answered<'_, u32>;
 }
 
 /// Immutable files by key. A put is on disk, whole, when its future resolves.

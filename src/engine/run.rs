@@ -176,7 +176,7 @@ async fn announce(claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {
             journal.push(to(Status::Processing, Reason::Resumed)).await
         }
         Status::Retrying => journal.push(to(Status::Processing, Reason::Resumed)).await,
-        Status::Completed | Status::Failed | Status::Cancelled => Err(Halt::Lost),
+        Status::Completed | Status::Failed | Status::Cancelled | Status::Expired => Err(Halt::Lost),
     }
 }
 

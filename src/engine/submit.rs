@@ -45,12 +45,7 @@ impl Engine {
     /// Refused with the codes of the document, schema and config, and with `too_many_jobs`.
     pub async fn submit(&self, scope: &Scope, request: JobRequest) -> Result<JobView, Error> {
         let inner = &self.inner;
-        if inner.is_draining() {
-            return Err(Error::new(
-                Code::Draining,
-                "The server is shutting down. Try again in a moment.",
-            ));
-        }
+        inner.refuse_new_work()?;
         let config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
         let model = self.model(&config.model)?;
         let (schema_id, schema_name, planned) =
@@ -87,12 +82,12 @@ impl Engine {
             .map(|subtree| subtree.as_ref().into())
             .collect();
         let (view, start) = JobView::open(JobId(mint()), spec, &subtrees, inner.clock.now());
-        let active_limit = inner.settings.max_active_jobs;
         let new = NewJob {
             scope: scope.clone(),
             view: view.clone(),
             start,
-            active_limit,
+            active_limit: inner.settings.max_active_jobs,
+            queue_limit: inner.settings.max_queued_jobs,
             plan: Arc::clone(&planned.plan),
         };
         match stored(inner.jobs.create(new).await)? {
@@ -101,12 +96,8 @@ impl Engine {
                 inner.work.notify_one();
                 Ok(view)
             }
-            Created::TooManyActive => Err(Error::new(
-                Code::TooManyJobs,
-                format!(
-                    "{active_limit} jobs are active, the limit. Wait for one to end, or cancel one."
-                ),
-            )),
+            Created::TooManyActive => Err(inner.too_many_active()),
+            Created::QueueFull => Err(inner.queue_full()),
             Created::DocumentGone => Err(Error::new(
                 Code::DocumentNotFound,
                 format!("Document {} was deleted a moment ago.", document.id),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -207,6 +208,37 @@ impl Form for Number {
             Unit::Bytes => "BYTES",
             Unit::Seconds => "TIME",
         }
+    }
+}
+
+/// A time after which something goes, or `never`.
+pub struct Lifetime;
+
+impl Lifetime {
+    const RANGE: Number = Number {
+        unit: Unit::Seconds,
+        low: 60,
+        high: 3_650 * 86_400,
+    };
+}
+
+impl Form for Lifetime {
+    type Value = Option<Duration>;
+
+    fn read(&self, text: &str) -> Option<Option<Duration>> {
+        if text == "never" {
+            return Some(None);
+        }
+        let seconds = Self::RANGE.read(text)?;
+        Some(Some(Duration::from_secs(seconds)))
+    }
+
+    fn allowed(&self) -> String {
+        format!("never, or {}", Self::RANGE.allowed())
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "TIME"
     }
 }
 

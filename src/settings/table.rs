@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::form::{
-    Address, Filter, Folder, Form, Format, Hosts, Name, Number, Origins, Threads, Unit,
+    Address, Filter, Folder, Form, Format, Hosts, Lifetime, Name, Number, Origins, Threads, Unit,
 };
 
 /// One row: a setting, its default and its form.
@@ -103,6 +103,16 @@ pub const MAX_ACTIVE_JOBS: Setting<Number> = Setting {
         high: 10_000,
     },
 };
+pub const MAX_QUEUED_JOBS: Setting<Number> = Setting {
+    name: "max_queued_jobs",
+    default: "10000",
+    help: "Jobs of all users that may be active at once, waiting ones included; more are refused",
+    form: Number {
+        unit: Unit::Things,
+        low: 1,
+        high: 10_000_000,
+    },
+};
 pub const MAX_RUNNING_JOBS: Setting<Number> = Setting {
     name: "max_running_jobs",
     default: "64",
@@ -142,6 +152,18 @@ pub const RETENTION: Setting<Number> = Setting {
         low: 60,
         high: 3_650 * 86_400,
     },
+};
+pub const DOCUMENT_RETENTION: Setting<Lifetime> = Setting {
+    name: "document_retention",
+    default: "never",
+    help: "When documents are deleted, counted from their upload; one that a job needs stays",
+    form: Lifetime,
+};
+pub const SCHEMA_RETENTION: Setting<Lifetime> = Setting {
+    name: "schema_retention",
+    default: "never",
+    help: "When schemas are deleted, counted from their last change; jobs keep what they began with",
+    form: Lifetime,
 };
 pub const MAX_EVENT_BYTES: Setting<Number> = Setting {
     name: "max_event_bytes",
@@ -246,7 +268,7 @@ pub const LOG_FORMAT: Setting<Format> = Setting {
 };
 
 /// Every setting, in the order of the README.
-pub const ALL: [&dyn Row; 22] = [
+pub const ALL: [&dyn Row; 25] = [
     &BIND,
     &PUBLIC_HOSTS,
     &CORS_ORIGINS,
@@ -254,10 +276,13 @@ pub const ALL: [&dyn Row; 22] = [
     &DATA,
     &DEFAULT_MODEL,
     &MAX_ACTIVE_JOBS,
+    &MAX_QUEUED_JOBS,
     &MAX_RUNNING_JOBS,
     &MAX_DOCUMENT_BYTES,
     &MAX_READS,
     &RETENTION,
+    &DOCUMENT_RETENTION,
+    &SCHEMA_RETENTION,
     &MAX_EVENT_BYTES,
     &HEARTBEAT_SECONDS,
     &MAX_STREAMS_PER_JOB,

@@ -7,6 +7,8 @@ mod leases;
 mod lists;
 mod log;
 mod replay;
+mod retention;
+mod retries;
 mod sqlite;
 
 /// Runs every sentence against every store.
@@ -29,6 +31,7 @@ conformance! {
         a_new_job_has_its_start_event_and_its_plan,
         a_scope_has_no_more_active_jobs_than_its_limit,
         a_refused_job_leaves_nothing_behind,
+        all_scopes_together_have_no_more_active_jobs_than_the_limit,
         the_end_of_a_job_gives_its_slot_back,
         a_hundred_parallel_creates_never_pass_the_limit,
         a_job_needs_a_document_of_its_own_scope,
@@ -46,6 +49,17 @@ conformance! {
         a_snapshot_holds_every_outcome_and_the_state_they_belong_to,
         a_read_sees_one_moment,
         an_ended_job_is_deleted_whole_and_an_active_one_is_not,
+    }
+    retries {
+        a_reopened_job_waits_again_and_has_no_failed_outcome,
+        only_the_end_it_rests_on_is_reopened_and_only_once,
+        a_reopened_job_takes_a_slot_and_needs_its_document,
+    }
+    retention {
+        a_log_is_swept_in_bounded_steps_and_its_job_stays,
+        what_may_not_go_yet_is_left,
+        old_documents_are_listed_unless_a_job_needs_them,
+        old_schemas_are_deleted_in_bounded_steps,
     }
     replay {
         the_log_replays_to_the_view,

@@ -38,7 +38,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         ))
         .service(resource("/jobs/{id}/results", [on(Method::GET, results)]))
         .service(resource("/jobs/{id}/events", [on(Method::GET, events)]))
-        .service(resource("/jobs/{id}/cancel", [on(Method::POST, cancel)]));
+        .service(resource("/jobs/{id}/cancel", [on(Method::POST, cancel)]))
+        .service(resource("/jobs/{id}/retry", [on(Method::POST, retry)]));
 }
 
 const MEMBERS: [&str; 6] = [
@@ -137,6 +138,7 @@ struct CreatedBody {
 struct JobBody {
     job_id: JobId,
     status: Status,
+    run: u32,
     created_at: Time,
     updated_at: Time,
     estimated_completion: Option<Time>,
@@ -162,6 +164,7 @@ impl JobBody {
         Self {
             job_id: view.id,
             status: view.status,
+            run: view.run,
             created_at: view.created_at,
             updated_at: view.updated_at,
             estimated_completion: engine.estimated_completion(view),
@@ -379,6 +382,17 @@ async fn cancel(
 ) -> Result<HttpResponse, Problem> {
     let view = engine.cancel(&caller.0, JobId::parse(&id)?, None).await?;
     Ok(HttpResponse::Accepted().json(JobBody::of(&engine, &view)))
+}
+
+async fn retry(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let view = engine.retry(&caller.0, JobId::parse(&id)?).await?;
+    Ok(HttpResponse::Accepted()
+        .insert_header((LOCATION, Links::of(view.id).job))
+        .json(JobBody::of(&engine, &view)))
 }
 
 async fn delete(

@@ -74,6 +74,29 @@ impl Catalog for Sqlite {
         .boxed()
     }
 
+    fn documents_before(
+        &self,
+        uploaded: Time,
+        limit: u32,
+    ) -> Answered<'_, Vec<(Scope, DocumentId)>> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT scope, id FROM documents INDEXED BY documents_by_age \
+                 WHERE uploaded_ms < ?1 AND NOT EXISTS (SELECT 1 FROM jobs \
+                 WHERE jobs.document_id = documents.id AND ended_ms IS NULL) \
+                 ORDER BY uploaded_ms LIMIT ?2",
+            )?;
+            let mut rows = statement.query(params![uploaded.0, limit])?;
+            let mut documents = Vec::new();
+            while let Some(row) = rows.next()? {
+                let scope = Scope::new(row.get::<_, String>(0)?);
+                documents.push((scope, DocumentId(uuid(row, 1)?)));
+            }
+            Ok(documents)
+        })
+        .boxed()
+    }
+
     fn is_blob_needed(&self, sha256: &str) -> Answered<'_, bool> {
         let sha256 = sha256.to_owned();
         self.read(move |connection| {
@@ -141,6 +164,19 @@ impl Catalog for Sqlite {
                 "DELETE FROM schemas WHERE scope = ?1 AND id = ?2",
                 key,
             )
+        })
+        .boxed()
+    }
+
+    fn delete_schemas_before(&self, updated: Time, limit: u32) -> Answered<'_, u32> {
+        self.write(move |connection, _| {
+            let deleted = connection
+                .prepare_cached(
+                    "DELETE FROM schemas WHERE rowid IN (SELECT rowid FROM schemas \
+                     INDEXED BY schemas_by_age WHERE updated_ms < ?1 LIMIT ?2)",
+                )?
+                .execute(params![updated.0, limit])?;
+            Ok(Change::Keep(deleted as u32))
         })
         .boxed()
     }

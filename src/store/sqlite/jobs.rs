@@ -7,14 +7,14 @@ use super::page::Listing;
 use super::rows::{self, JobRow, VIEW, has};
 use super::{Change, Sqlite, Terms, leases, log};
 use crate::domain::id::{JobId, Scope};
-use crate::domain::job::JobView;
+use crate::domain::job::{Draft, JobSpec, JobView};
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, LogPage, NewJob,
-    Release, Snapshot, StoreError,
+    Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -61,6 +61,11 @@ impl Jobs for Sqlite {
 
     fn commit(&self, commit: Commit) -> Answered<'_, Committed> {
         self.write(move |connection, terms| append(connection, terms, commit))
+            .boxed()
+    }
+
+    fn reopen(&self, reopened: Reopen) -> Answered<'_, Reopened> {
+        self.write(move |connection, terms| reopen(connection, terms, &reopened))
             .boxed()
     }
 
@@ -133,6 +138,11 @@ impl Jobs for Sqlite {
         self.write(move |connection, _| delete(connection, &scope, job))
             .boxed()
     }
+
+    fn sweep(&self, now: Time, limit: u32) -> Answered<'_, u32> {
+        self.write(move |connection, _| log::sweep(connection, now, limit).map(Change::Keep))
+            .boxed()
+    }
 }
 
 fn create(
@@ -141,12 +151,7 @@ fn create(
     new: &NewJob,
 ) -> Result<Change<Created>, StoreError> {
     let (scope, spec) = (new.scope.as_str(), &new.view.spec);
-    let has_document = has(
-        connection,
-        "SELECT 1 FROM documents WHERE scope = ?1 AND id = ?2",
-        params![scope, spec.document_id.0.as_bytes()],
-    )?;
-    if !has_document {
+    if !has_document(connection, &new.scope, spec)? {
         return Ok(Change::Undo(Created::DocumentGone));
     }
     connection
@@ -155,13 +160,11 @@ fn create(
              FROM tenants WHERE served < 0 ON CONFLICT (scope) DO NOTHING",
         )?
         .execute(params![scope, i64::MIN])?;
-    let counted = connection
-        .prepare_cached(
-            "UPDATE tenants SET active_jobs = active_jobs + 1 WHERE scope = ?1 AND active_jobs < ?2",
-        )?
-        .execute(params![scope, new.active_limit])?;
-    if counted == 0 {
+    if !take_slot(connection, &new.scope, new.active_limit)? {
         return Ok(Change::Undo(Created::TooManyActive));
+    }
+    if is_over(connection, new.queue_limit)? {
+        return Ok(Change::Undo(Created::QueueFull));
     }
     if !has(
         connection,
@@ -175,6 +178,76 @@ fn create(
     rows::insert(connection, &new.scope, &new.view)?;
     log::write(connection, terms, &new.start, None)?;
     Ok(Change::Keep(Created::Stored))
+}
+
+fn has_document(
+    connection: &Connection,
+    scope: &Scope,
+    spec: &JobSpec,
+) -> Result<bool, StoreError> {
+    has(
+        connection,
+        "SELECT 1 FROM documents WHERE scope = ?1 AND id = ?2",
+        params![scope.as_str(), spec.document_id.0.as_bytes()],
+    )
+}
+
+/// Counts one more active job of the scope, unless it has as many as it may.
+fn take_slot(connection: &Connection, scope: &Scope, limit: u32) -> Result<bool, StoreError> {
+    let counted = connection
+        .prepare_cached(
+            "UPDATE tenants SET active_jobs = active_jobs + 1 WHERE scope = ?1 AND active_jobs < ?2",
+        )?
+        .execute(params![scope.as_str(), limit])?;
+    Ok(counted == 1)
+}
+
+/// Whether more jobs are active than may be, over all scopes.
+fn is_over(connection: &Connection, limit: u32) -> Result<bool, StoreError> {
+    let active: i64 = connection
+        .prepare_cached(
+            "SELECT coalesce(sum(active_jobs), 0) FROM tenants INDEXED BY tenants_in_line \
+             WHERE active_jobs > 0",
+        )?
+        .query_row((), |row| row.get(0))?;
+    Ok(active > i64::from(limit))
+}
+
+fn reopen(
+    connection: &Connection,
+    terms: &Terms,
+    reopen: &Reopen,
+) -> Result<Change<Reopened>, StoreError> {
+    let row = JobRow::load(connection, reopen.job)?.filter(|row| row.scope == reopen.scope);
+    let Some(JobRow { mut view, .. }) = row else {
+        return Ok(Change::Undo(Reopened::Missing));
+    };
+    let before = view.status;
+    if view.sequence != reopen.at_sequence {
+        return Ok(Change::Undo(Reopened::Changed));
+    }
+    if !has_document(connection, &reopen.scope, &view.spec)? {
+        return Ok(Change::Undo(Reopened::DocumentGone));
+    }
+    let draft = Draft::Reopen {
+        failed_fields: reopen.failed_fields,
+    };
+    let Ok(envelope) = view.admit(draft, terms.clock.now(), terms.retention_ms) else {
+        return Ok(Change::Undo(Reopened::Changed));
+    };
+    if !take_slot(connection, &reopen.scope, reopen.active_limit)? {
+        return Ok(Change::Undo(Reopened::TooManyActive));
+    }
+    if is_over(connection, reopen.queue_limit)? {
+        return Ok(Change::Undo(Reopened::QueueFull));
+    }
+    log::unsettle_errors(connection, reopen.job)?;
+    log::write(connection, terms, &envelope, None)?;
+    rows::update(connection, &view, before)?;
+    leases::forget(connection, reopen.job)?;
+    Ok(Change::Keep(Reopened::Stored {
+        view: Box::new(view),
+    }))
 }
 
 fn append(

@@ -3,9 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Terms, rows};
-use crate::domain::event::Envelope;
+use crate::domain::event::{self, Envelope};
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::{JobView, Ordinal};
+use crate::domain::status::Status;
+use crate::domain::time::Time;
 use crate::engine::ports::{Outcome, StoreError, StoredEvent};
 
 /// Whether the next event of `view` is the first outcome of its ordinal.
@@ -110,4 +112,52 @@ pub fn outcomes(connection: &Connection, job: JobId) -> Result<Vec<Outcome>, Sto
         });
     }
     Ok(outcomes)
+}
+
+/// Takes back the outcomes that are errors. Their events stay in the log.
+pub fn unsettle_errors(connection: &Connection, job: JobId) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM outcomes WHERE job_id = ?1 AND sequence IN \
+             (SELECT sequence FROM events WHERE job_id = ?1 AND kind = ?2)",
+        )?
+        .execute(params![job.0.as_bytes(), event::Kind::SubtreeError.name()])?;
+    Ok(())
+}
+
+/// Deletes at most `limit` events that were kept until before `now`, with their outcomes; a job
+/// that has none left becomes expired. Gives how many rows were changed.
+pub fn sweep(connection: &Connection, now: Time, limit: u32) -> Result<u32, StoreError> {
+    let (mut swept, limit) = (0, limit as usize);
+    while swept < limit
+        && let Some(job) = kept_too_long(connection, now)?
+    {
+        let events = connection
+            .prepare_cached(
+                "DELETE FROM events WHERE rowid IN \
+                 (SELECT rowid FROM events WHERE job_id = ?1 LIMIT ?2)",
+            )?
+            .execute(params![job.0.as_bytes(), (limit - swept) as i64])?;
+        swept += events;
+        if swept < limit {
+            connection
+                .prepare_cached("DELETE FROM outcomes WHERE job_id = ?1")?
+                .execute([job.0.as_bytes()])?;
+            swept += connection
+                .prepare_cached("UPDATE jobs SET status = ?2 WHERE id = ?1")?
+                .execute(params![job.0.as_bytes(), Status::Expired.name()])?;
+        }
+    }
+    Ok(swept as u32)
+}
+
+fn kept_too_long(connection: &Connection, now: Time) -> Result<Option<JobId>, StoreError> {
+    let job = connection
+        .prepare_cached(
+            "SELECT id FROM jobs INDEXED BY jobs_expiring \
+             WHERE status <> 'expired' AND expires_ms <= ?1 ORDER BY expires_ms LIMIT 1",
+        )?
+        .query_row([now.0], |row| rows::uuid(row, 0))
+        .optional()?;
+    Ok(job.map(JobId))
 }

@@ -22,6 +22,8 @@ pub const VIEW: &str = "jobs.id, jobs.status, jobs.sequence, jobs.created_ms, jo
 /// The part of a view without a column of its own.
 #[derive(Serialize, Deserialize)]
 struct State {
+    #[serde(default = "first")]
+    run: u32,
     step: Step,
     total_subtrees: u64,
     subtrees_succeeded: u64,
@@ -30,6 +32,11 @@ struct State {
     fields_processed: u64,
     usage: Usage,
     error: Option<(Fault, String)>,
+}
+
+/// Rows of before there were retries have no number.
+fn first() -> u32 {
+    1
 }
 
 /// A job with its lease.
@@ -66,6 +73,7 @@ pub fn view(row: &Row) -> Result<JobView, StoreError> {
     Ok(JobView {
         id: JobId(uuid(row, 0)?),
         status: Status::parse(status).ok_or_else(|| unknown("status", status))?,
+        run: state.run,
         sequence: row.get::<_, i64>(2)? as u64,
         created_at: Time(row.get(3)?),
         updated_at: Time(row.get(4)?),
@@ -94,6 +102,7 @@ fn state(view: &JobView) -> Result<String, serde_json::Error> {
         updated_at: _,
         ended_at: _,
         expires_at: _,
+        run,
         step,
         total_subtrees,
         subtrees_succeeded,
@@ -105,6 +114,7 @@ fn state(view: &JobView) -> Result<String, serde_json::Error> {
         spec: _,
     } = view;
     serde_json::to_string(&State {
+        run: *run,
         step: *step,
         total_subtrees: *total_subtrees,
         subtrees_succeeded: *subtrees_succeeded,

@@ -1,3 +1,4 @@
 mod jobs;
 mod recovery;
 mod retention;
+mod retry;

@@ -161,3 +161,29 @@ pub async fn a_job_that_cannot_be_stored_does_not_fail_its_neighbours(bed: Bed) 
     let job = limited(bed.job(&scope, &document, 1), 34);
     assert_eq!(bed.store.create(job).await.unwrap(), Created::TooManyActive);
 }
+
+pub async fn all_scopes_together_have_no_more_active_jobs_than_the_limit(bed: Bed) {
+    let queued = |job: NewJob| NewJob {
+        queue_limit: 2,
+        ..job
+    };
+    for (name, expected) in [
+        ("alice", Created::Stored),
+        ("bob", Created::Stored),
+        ("carol", Created::QueueFull),
+    ] {
+        let scope = Scope::new(name);
+        let document = bed.document(&scope, "a.pdf").await;
+        let job = queued(bed.job(&scope, &document, 1));
+        assert_eq!(bed.store.create(job).await.unwrap(), expected, "{name}");
+    }
+    let claimed = bed.claim("worker", 10).await;
+    assert_eq!(claimed.len(), 2);
+    let ended = claimed[0].view.id;
+    bed.commit(ended, &caller(&claimed[0].scope), vec![cancelled()])
+        .await;
+    let carol = Scope::new("carol");
+    let document = bed.document(&carol, "b.pdf").await;
+    let job = queued(bed.job(&carol, &document, 1));
+    assert_eq!(bed.store.create(job).await.unwrap(), Created::Stored);
+}

@@ -172,6 +172,7 @@ impl Bed {
             view,
             start,
             active_limit: 1_000,
+            queue_limit: 1_000,
             plan: Arc::new(plan),
         }
     }

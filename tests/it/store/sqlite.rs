@@ -75,7 +75,7 @@ async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
         message.contains("newer.db") && message.contains("version 7"),
         "{message}"
     );
-    assert!(message.contains("up to 2"), "{message}");
+    assert!(message.contains("up to 3"), "{message}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 

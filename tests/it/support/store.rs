@@ -12,7 +12,7 @@ use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, LogPage, NewJob,
-    Release, Snapshot, StoreError,
+    Release, Reopen, Reopened, Snapshot, StoreError,
 };
 
 /// A store that answers late, or not at all while it is `away`.
@@ -119,5 +119,13 @@ impl Jobs for Wrapped {
 
     fn delete(&self, scope: &Scope, job: JobId) -> Answered<'_, Deleted> {
         self.write(self.inner.delete(scope, job))
+    }
+
+    fn reopen(&self, reopen: Reopen) -> Answered<'_, Reopened> {
+        self.write(self.inner.reopen(reopen))
+    }
+
+    fn sweep(&self, now: Time, limit: u32) -> Answered<'_, u32> {
+        self.write(self.inner.sweep(now, limit))
     }
 }
