@@ -3,6 +3,7 @@
 //! Started in this order, and stopped in the reverse: port, data folder, store, engine, web
 //! server. The port comes first, since a start that fails there must leave no folder behind.
 
+mod backup;
 mod folder;
 
 use std::io;
@@ -24,6 +25,7 @@ use crate::http;
 use crate::provider::layout::Layout;
 use crate::settings::{Settings, table};
 use crate::store::{Sqlite, SqliteOptions};
+pub use backup::{Backup, backup};
 use folder::DataFolder;
 
 /// Longer than the web server gives its connections.
@@ -52,6 +54,8 @@ pub enum Error {
         table::variable(table::DEFAULT_MODEL.name)
     )]
     Model { name: String, known: String },
+    #[error("The backup `{file}` cannot be written: {cause}.")]
+    Backup { file: String, cause: io::Error },
     #[error("The web server failed: {0}")]
     Server(io::Error),
 }

@@ -1,5 +1,6 @@
 //! The commands. What they say goes through `show`; what they return is an `Exit`.
 
+mod backup;
 mod client;
 mod demo;
 mod exit;
@@ -30,7 +31,8 @@ Examples:
   rivulet demo                                     see it work on an invoice
   rivulet serve                                    listen on 127.0.0.1:8080
   rivulet extract invoice.pdf --schema s.json      one document, no server
-  rivulet plan s.json                              what a schema splits into";
+  rivulet plan s.json                              what a schema splits into
+  rivulet backup monday.tar                        everything that is kept, in one file";
 
 /// A streaming structured-extraction server: a document and a JSON Schema in, every part of the
 /// answer streamed as it lands.
@@ -47,6 +49,7 @@ enum Command {
     Demo(demo::Args),
     Extract(extract::Args),
     Plan(plan::Args),
+    Backup(backup::Args),
 }
 
 impl Cli {
@@ -54,6 +57,7 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         let outcome = match self.command {
             Command::Plan(args) => plan::run(&args),
+            Command::Backup(args) => backup::run(args),
             Command::Serve(args) => block_on(serve::run(args)),
             Command::Demo(args) => block_on(demo::run(args)),
             Command::Extract(args) => block_on(extract::run(args)),

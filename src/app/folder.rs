@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 
+/// What the folder holds.
+pub const DATABASE: &str = "rivulet.db";
+pub const BLOBS: &str = "blobs";
+
 /// A folder that is ours while this lives.
 pub struct DataFolder {
     path: PathBuf,
@@ -39,11 +43,11 @@ impl DataFolder {
     }
 
     pub fn database(&self) -> PathBuf {
-        self.path.join("rivulet.db")
+        self.path.join(DATABASE)
     }
 
     pub fn blobs(&self) -> PathBuf {
-        self.path.join("blobs")
+        self.path.join(BLOBS)
     }
 }
 

@@ -99,7 +99,12 @@ impl Engine {
         };
         // A delete of the same bytes must not come between the blob and its row.
         let _kept = inner.blob_gate.read().await;
-        stored(inner.blobs.put(&file_key(&document.sha256), bytes).await)?;
+        stored(
+            inner
+                .blobs
+                .put(&document_key(&document.sha256), bytes)
+                .await,
+        )?;
         inner.keep_parsed(&document).await?;
         stored(
             inner
@@ -130,7 +135,7 @@ impl Engine {
         id: DocumentId,
     ) -> Result<(StoredDocument, Bytes), Error> {
         let document = self.document(scope, id).await?;
-        let bytes = stored(self.inner.blobs.get(&file_key(&document.sha256)).await)?;
+        let bytes = stored(self.inner.blobs.get(&document_key(&document.sha256)).await)?;
         let bytes = bytes.ok_or_else(|| {
             error!(document = %id, sha256 = document.sha256, "catalog.blob_missing: a document has no file");
             Error::internal()
@@ -155,7 +160,7 @@ impl Engine {
             }
         }
         if !stored(inner.catalog.is_blob_needed(&document.sha256).await)? {
-            stored(inner.blobs.delete(&file_key(&document.sha256)).await)?;
+            stored(inner.blobs.delete(&document_key(&document.sha256)).await)?;
             stored(inner.blobs.delete(&parsed_key(&document.sha256)).await)?;
         }
         Ok(())
@@ -333,7 +338,7 @@ impl Inner {
                 return Ok(document);
             }
         }
-        let bytes = stored(self.blobs.get(&file_key(sha256)).await)?;
+        let bytes = stored(self.blobs.get(&document_key(sha256)).await)?;
         let bytes = bytes.ok_or_else(|| {
             Error::new(Code::DocumentNotFound, "The file of the document is gone.")
         })?;
@@ -344,7 +349,8 @@ impl Inner {
     }
 }
 
-fn file_key(sha256: &str) -> String {
+/// The key of a document's blob, from the SHA-256 of its bytes.
+pub fn document_key(sha256: &str) -> String {
     format!("documents/{sha256}")
 }
 

@@ -40,7 +40,7 @@ use tokio::task::AbortHandle;
 use tracing::{error, info};
 use uuid::Uuid;
 
-pub use catalog::{SchemaDraft, sha256_hex};
+pub use catalog::{SchemaDraft, document_key, sha256_hex};
 pub use live::{Follow, Follower};
 pub use result::{FailedSubtree, JobResult, Wanted};
 pub use retention::Lifetimes;

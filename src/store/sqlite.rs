@@ -3,6 +3,7 @@
 //! The file has one owner process; whoever opens it has made sure of that.
 
 mod catalog;
+mod copy;
 mod jobs;
 mod leases;
 mod log;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+pub use self::copy::copy;
 use self::readers::Readers;
 use self::writer::{Change, Writer};
 use crate::engine::ports::{Clock, StoreError};

@@ -12,6 +12,7 @@
 )]
 
 mod architecture;
+mod backup;
 mod blob;
 mod cli;
 mod engine;

@@ -109,6 +109,14 @@ impl TestApp {
         }
     }
 
+    /// A server on the data in the folder `data` of this one.
+    pub fn on(folder: tempfile::TempDir) -> Start {
+        Start {
+            folder: Arc::new(folder),
+            ..Self::start()
+        }
+    }
+
     /// Stops this server and prepares another one on the same data.
     pub async fn reopen(self) -> Start {
         let folder = Arc::clone(&self.folder);
