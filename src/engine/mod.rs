@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ports`] | what the engine needs from outside |
 //! | `submit` | a checked request becomes a job |
+//! | `repeat` | a request that was made before leads to its job |
 //! | `catalog` | documents and schemas |
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
@@ -20,6 +21,7 @@ mod live;
 mod metrics;
 mod plans;
 pub mod ports;
+mod repeat;
 mod result;
 mod run;
 mod submit;
@@ -36,7 +38,8 @@ use tracing::error;
 use uuid::Uuid;
 
 pub use catalog::{SchemaDraft, sha256_hex};
-pub use live::{Follow, Follower};
+pub use live::{EventsPage, Follow, Follower};
+pub use repeat::{Repeat, Submitted};
 pub use result::{FailedSubtree, JobResult, Wanted};
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
 
@@ -53,6 +56,7 @@ use ports::{
     Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, LogPage, Model,
     Provider, Reader, Release, StoreError,
 };
+use repeat::Creating;
 
 /// How much the engine takes on.
 #[derive(Debug, Clone)]
@@ -108,6 +112,8 @@ struct Inner {
     work: Notify,
     reading: Semaphore,
     blob_gate: RwLock<()>,
+    /// Keys whose jobs are being made.
+    creating: Arc<Creating>,
     /// Set once, when the engine stops; everything that waits watches it.
     draining: watch::Sender<bool>,
     /// Running mean of how long a subtree takes within its job, microseconds; 0 before the first.
@@ -151,6 +157,7 @@ impl Engine {
             running: DashMap::new(),
             work: Notify::new(),
             blob_gate: RwLock::new(()),
+            creating: Arc::default(),
             draining: watch::Sender::new(false),
             pace: AtomicU64::new(0),
         });
