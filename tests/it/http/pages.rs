@@ -13,6 +13,7 @@ use crate::support::app::{Answer, TestApp, wide_schema};
 use crate::support::clock::Shifted;
 use crate::support::provider::{Reply, Scripted, Server};
 use crate::support::sse::{Frame, Stream, assert_lawful, rebuild};
+use crate::support::store::Wrapped;
 
 const JSON: &str = "application/json";
 
@@ -167,10 +168,13 @@ async fn waiting(app: &TestApp, count: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_that_waits_comes_with_the_event_and_not_later() {
-    let (app, scripted) = gated().await;
-    let app = Arc::new(app);
+async fn pages_come_with_their_events(delay: Option<Duration>) {
+    let scripted = Scripted::gated();
+    let mut start = TestApp::start().provider(Arc::new(Server(scripted.clone())));
+    if let Some(delay) = delay {
+        start = start.build(move |builder| builder.jobs(move |jobs| Wrapped::slow(jobs, delay)));
+    }
+    let app = Arc::new(start.run().await);
     let body = app
         .job_body(wide_schema(8), json!({"max_num_concurrent_requests": 1}))
         .await;
@@ -206,6 +210,16 @@ async fn a_page_that_waits_comes_with_the_event_and_not_later() {
     .await;
     assert!(last.terminal);
     assert!(last.events[0].get().contains(r#""type":"end""#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_waits_comes_with_the_event_and_not_later() {
+    pages_come_with_their_events(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_is_not_late_when_the_event_comes_while_a_slow_store_is_read() {
+    pages_come_with_their_events(Some(Duration::from_millis(60))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

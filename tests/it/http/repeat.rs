@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::{Method, Response};
@@ -178,6 +180,46 @@ async fn a_key_is_in_use_until_its_job_is_stored() {
     );
     assert_eq!(id(&again), id(&first));
     assert_eq!(total(&app, "/v1/extract/documents").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_taken_while_its_document_is_read_leads_to_the_job_that_took_it() {
+    let blind = Arc::new(AtomicUsize::new(0));
+    let misses = Arc::clone(&blind);
+    let app = TestApp::start()
+        .provider(Arc::new(Server(Scripted::plain())))
+        .build(move |builder| {
+            builder.jobs(move |inner| {
+                Arc::new(Wrapped {
+                    inner,
+                    delay: Duration::ZERO,
+                    away: Arc::default(),
+                    creates: Arc::default(),
+                    blind: misses,
+                })
+            })
+        })
+        .run()
+        .await;
+    let key = ("Idempotency-Key", "k");
+    let first = post(&app, &inline(), &[key]).await;
+    assert_eq!(first.status, 202);
+    blind.store(2, Ordering::SeqCst);
+    let second = post(&app, &inline(), &[key]).await;
+    assert_eq!(
+        (second.status.as_u16(), is_replay(&second.headers)),
+        (200, true)
+    );
+    assert_eq!(id(&second), id(&first));
+    blind.store(3, Ordering::SeqCst);
+    let third = post(&app, &inline(), &[key]).await;
+    assert_eq!(third.refusal(), (409, "idempotency_key_in_use"));
+    blind.store(2, Ordering::SeqCst);
+    let other = with(&inline(), "config", json!({"seed": 1}));
+    let fourth = post(&app, &other, &[key]).await;
+    assert_eq!(fourth.refusal(), (422, "idempotency_key_reused"));
+    assert_eq!(total(&app, JOBS).await, 1);
+    assert_eq!(total(&app, "/v1/extract/documents").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
