@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ports`] | what the engine needs from outside |
 //! | `submit` | a checked request becomes a job |
+//! | `repeat` | a request that was made before leads to its job |
 //! | `catalog` | documents and schemas |
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
@@ -20,6 +21,7 @@ mod live;
 mod metrics;
 mod plans;
 pub mod ports;
+mod repeat;
 mod result;
 mod run;
 mod submit;
@@ -37,7 +39,8 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 pub use catalog::{SchemaDraft, sha256_hex};
-pub use live::{Follow, Follower};
+pub use live::{EventsPage, Follow, Follower};
+pub use repeat::{Repeat, Submitted};
 pub use result::{FailedSubtree, JobResult, Wanted};
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
 
@@ -54,6 +57,7 @@ use ports::{
     Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, LogPage, Model,
     Provider, Reader, Release, StoreError,
 };
+use repeat::Creating;
 
 /// How much the engine takes on.
 #[derive(Debug, Clone)]
@@ -109,6 +113,8 @@ struct Inner {
     work: Notify,
     reading: Semaphore,
     blob_gate: RwLock<()>,
+    /// Keys whose jobs are being made.
+    creating: Arc<Creating>,
     /// A run has left `running`.
     left: Notify,
     /// Only goes forward; everything that waits watches it.
@@ -164,6 +170,7 @@ impl Engine {
             running: DashMap::new(),
             work: Notify::new(),
             blob_gate: RwLock::new(()),
+            creating: Arc::default(),
             left: Notify::new(),
             phase: watch::Sender::new(Phase::Serving),
             pace: AtomicU64::new(0),
