@@ -6,6 +6,7 @@
 mod documents;
 mod jobs;
 mod schemas;
+mod tickets;
 
 use actix_web::http::Method;
 use actix_web::web;
@@ -24,6 +25,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
     schemas::routes(config);
     jobs::routes(config);
+    tickets::routes(config);
     config.service(resource("/models", [on(Method::GET, models)]));
 }
 
