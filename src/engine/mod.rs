@@ -41,8 +41,8 @@ use uuid::Uuid;
 pub use catalog::{SchemaDraft, sha256_hex};
 pub use live::{Follow, Follower};
 pub use result::{FailedSubtree, JobResult, Wanted};
-pub use tickets::{Admission, Ticket};
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
+pub use tickets::{Admission, Ticket};
 
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};

@@ -27,7 +27,8 @@ use crate::engine::Engine;
 
 const METHODS: &str = "GET, POST, PUT, DELETE";
 const TAKEN: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Cache-Control, Api-Key, X-API-Key";
-const EXPOSED: &str = "Location, Retry-After, X-Idempotent-Replay, X-Job-Id, X-Request-Id, X-Stream-Protocol";
+const EXPOSED: &str =
+    "Location, Retry-After, X-Idempotent-Replay, X-Job-Id, X-Request-Id, X-Stream-Protocol";
 /// How long a browser may remember what a preflight said, seconds.
 const PREFLIGHT_AGE: &str = "600";
 /// What probes ask, under whatever name they know; it tells nothing.

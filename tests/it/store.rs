@@ -3,6 +3,7 @@
 mod admission;
 mod bed;
 mod catalog;
+mod keys;
 mod leases;
 mod lists;
 mod log;
@@ -81,5 +82,12 @@ conformance! {
         a_document_is_kept_while_a_job_needs_it,
         bytes_are_needed_while_a_document_or_an_active_job_has_them,
         another_scope_sees_nothing_and_changes_nothing,
+    }    keys {
+        a_key_is_kept_as_it_was_and_its_id_is_nobody_elses,
+        a_revoked_key_stays_and_keeps_the_moment,
+        keys_are_listed_the_oldest_first,
+        there_are_keys_once_there_was_one,
+        everybody_who_asks_at_once_gets_the_same_secret,
+        keys_and_the_secret_outlive_a_restart,
     }
 }

@@ -17,7 +17,8 @@ pub const METHODS: [&str; 8] = [
 ];
 
 /// Headers that tell a client what to do next: an answer that has one must say so.
-const TELLING: [&str; 5] = [
+const TELLING: [&str; 6] = [
+    "www-authenticate",
     "location",
     "retry-after",
     "x-job-id",
@@ -44,6 +45,19 @@ fn fits(template: &str, path: &str) -> bool {
             .all(|(wanted, given)| wanted == given || wanted.starts_with('{') && !given.is_empty())
 }
 
+/// The responses of an operation by status, references followed.
+pub fn responses(
+    operation: &'static Value,
+) -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let all = operation["responses"].as_object().unwrap().iter();
+    all.map(|(status, response)| (status.as_str(), resolve(response)))
+}
+
+fn resolve(node: &'static Value) -> &'static Value {
+    let pointer = node["$ref"].as_str().and_then(|r| r.strip_prefix('#'));
+    pointer.map_or(node, |pointer| DOCUMENT.pointer(pointer).unwrap())
+}
+
 /// Codes that a response of the document names.
 pub fn codes(response: &Value) -> Vec<&str> {
     let codes = response["x-codes"].as_array();
@@ -60,7 +74,7 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
     }
     let operation = operation(method, path)
         .unwrap_or_else(|| panic!("{method} {path} answers {status} and is not published"));
-    let response = &operation["responses"][status.to_string()];
+    let response = resolve(&operation["responses"][status.to_string()]);
     assert!(
         response.is_object(),
         "{method} {path} answers {status}, which is not published: {body}"
