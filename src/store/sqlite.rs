@@ -16,7 +16,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
@@ -141,7 +141,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let moment = connection.unchecked_transaction()?;
     let is_current = check(&moment, path)? == known;
     drop(moment);
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    use_wal(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Reach beyond the cache of the drive on macOS; without effect elsewhere.
     connection.pragma_update(None, "fullfsync", true)?;
@@ -164,6 +164,27 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// Turns the write-ahead log on. While another process does so, SQLite refuses at once instead of
+/// waiting its turn.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let done = connection.pragma_update(None, "journal_mode", "WAL");
+        let code = done
+            .as_ref()
+            .err()
+            .and_then(rusqlite::Error::sqlite_error_code);
+        let is_busy = matches!(
+            code,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        );
+        if !is_busy || begun.elapsed() > BUSY_TIMEOUT {
+            return done;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// The version of a file of ours, or of an empty one: 0.
