@@ -357,7 +357,7 @@ async fn whatever_comes_in_no_fault_is_the_servers() {
 }
 
 /// A place for files that breaks in the hand.
-struct Brittle;
+pub struct Brittle;
 
 impl Blobs for Brittle {
     fn put(&self, _: &str, _: Bytes) -> Answered<'_, ()> {

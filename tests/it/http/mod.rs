@@ -1,11 +1,16 @@
+mod auth;
 mod bombs;
 mod console;
+mod cors;
 mod documents;
 mod door;
 mod jobs;
 mod openapi;
+mod origin;
 mod results;
 mod schemas;
 mod stream;
+mod tenants;
+mod tickets;
 mod uploads;
 mod vocabulary;

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, file};
-use crate::support::openapi::{DOCUMENT, METHODS, check};
+use crate::support::openapi::{DOCUMENT, METHODS, check, filled};
 
 const NOBODY: &str = "018f3c1e-7d4a-7c3b-9d52-3f1f0e6a9b11";
 
@@ -193,13 +193,6 @@ async fn the_document_is_whole_by_the_rules_of_openapi() {
         .filter(|name| !used.contains(name.as_str()))
         .collect();
     assert_eq!(unused, ["ping"], "the name `ping` is only reserved");
-}
-
-/// A path with something in the place of each name in braces.
-fn filled(path: &str, value: &str) -> String {
-    let parts = path.split('/');
-    let parts = parts.map(|part| if part.starts_with('{') { value } else { part });
-    parts.collect::<Vec<_>>().join("/")
 }
 
 /// Every path with the methods it has, sorted, and names in braces left out.

@@ -2,7 +2,7 @@
 
 use rivulet::domain::id::Scope;
 use rivulet::domain::time::Time;
-use rivulet::engine::ports::{Keys, StoredKey};
+use rivulet::engine::ports::StoredKey;
 
 use super::bed::{Bed, START};
 

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
@@ -43,6 +44,26 @@ fn fits(template: &str, path: &str) -> bool {
         && wanted
             .zip(given)
             .all(|(wanted, given)| wanted == given || wanted.starts_with('{') && !given.is_empty())
+}
+
+/// Every path, method and operation of the document.
+pub fn operations() -> impl Iterator<Item = (&'static str, Method, &'static Value)> {
+    let paths = DOCUMENT["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, item)| {
+        let members = item.as_object().unwrap().iter();
+        let operations = members.filter(|(name, _)| METHODS.contains(&name.as_str()));
+        operations.map(move |(name, operation)| {
+            let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
+            (path.as_str(), method, operation)
+        })
+    })
+}
+
+/// A path with something in the place of each name in braces.
+pub fn filled(path: &str, value: &str) -> String {
+    let parts = path.split('/');
+    let parts = parts.map(|part| if part.starts_with('{') { value } else { part });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 /// The responses of an operation by status, references followed.
