@@ -5,6 +5,7 @@ mod client;
 mod demo;
 mod exit;
 mod extract;
+mod keys;
 mod narrate;
 mod plan;
 mod scratch;
@@ -32,7 +33,8 @@ Examples:
   rivulet serve                                    listen on 127.0.0.1:8080
   rivulet extract invoice.pdf --schema s.json      one document, no server
   rivulet plan s.json                              what a schema splits into
-  rivulet backup monday.tar                        everything that is kept, in one file";
+  rivulet backup monday.tar                        everything that is kept, in one file
+  rivulet keys create --user ada                   an API key; from then on every request needs one";
 
 /// A streaming structured-extraction server: a document and a JSON Schema in, every part of the
 /// answer streamed as it lands.
@@ -50,6 +52,7 @@ enum Command {
     Extract(extract::Args),
     Plan(plan::Args),
     Backup(backup::Args),
+    Keys(keys::Args),
 }
 
 impl Cli {
@@ -58,6 +61,7 @@ impl Cli {
         let outcome = match self.command {
             Command::Plan(args) => plan::run(&args),
             Command::Backup(args) => backup::run(args),
+            Command::Keys(args) => block_on(keys::run(args)),
             Command::Serve(args) => block_on(serve::run(args)),
             Command::Demo(args) => block_on(demo::run(args)),
             Command::Extract(args) => block_on(extract::run(args)),

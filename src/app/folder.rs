@@ -43,7 +43,7 @@ impl DataFolder {
     }
 
     pub fn database(&self) -> PathBuf {
-        self.path.join(DATABASE)
+        database(&self.path)
     }
 
     pub fn blobs(&self) -> PathBuf {
@@ -51,7 +51,13 @@ impl DataFolder {
     }
 }
 
-fn create(path: &Path) -> io::Result<()> {
+/// The database of a data folder.
+pub fn database(folder: &Path) -> PathBuf {
+    folder.join(DATABASE)
+}
+
+/// Creates the folder, for its owner only, unless it is there.
+pub fn create(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
