@@ -123,6 +123,8 @@ impl Builder {
             max_document_bytes: limits.max_document_bytes,
             default_model: self.settings.default_model,
             max_reads: limits.max_reads,
+            max_streams_per_job: limits.max_streams_per_job,
+            max_streams_per_user: limits.max_streams_per_user,
         };
         refuse_missing_model(&settings.default_model, &outside)?;
         Ok(Embedded {
@@ -141,6 +143,8 @@ impl Builder {
         let options = http::Options {
             workers: listen.http_workers,
             heartbeat: listen.heartbeat,
+            max_stream_age: listen.max_stream_age,
+            stalled_after: listen.stalled_after,
         };
         let (address, server) =
             http::server(engine.clone(), listener, options).map_err(Error::Server)?;

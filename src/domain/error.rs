@@ -75,6 +75,7 @@ codes! {
     DocumentTooComplex "document_too_complex" 422 false "The document is over a limit";
     PasswordRequired "password_required" 422 false "The document is encrypted";
     TooManyJobs "too_many_jobs" 429 true "Too many active jobs";
+    TooManyStreams "too_many_streams" 429 true "Too many open streams";
     Internal "internal" 500 false "The server failed";
     StoreUnavailable "store_unavailable" 503 true "The store does not answer";
     Draining "draining" 503 true "The server is shutting down";

@@ -235,6 +235,8 @@ async fn create(
     let body = body::json(&request, payload, limit).await?;
     let CreateRequest { job, stream } = body.try_into()?;
     let inline = matches!(job.schema, SchemaSource::Inline(_));
+    // Before the job: a refusal after that would hide one that was started.
+    let slot = stream.then(|| engine.stream_slot(&caller.0)).transpose()?;
     let view = engine.submit(&caller.0, job).await;
     let view = view.map_err(|error| {
         if inline {
@@ -243,9 +245,9 @@ async fn create(
             error
         }
     })?;
-    if stream {
-        return match engine.follow(&caller.0, view.id, None).await? {
-            Follow::Stream(follower) => Ok(sse::respond(follower, options.heartbeat)),
+    if let Some(slot) = slot {
+        return match engine.follow_in(slot, view.id, None).await? {
+            Follow::Stream(follower) => Ok(sse::respond(follower, &options, false)),
             // A cursor before the first event is never at the end of a log.
             Follow::Ended => Err(Error::internal().into()),
         };
@@ -326,7 +328,7 @@ async fn events(
     let cursor = cursor(&request)?;
     match engine.follow(&caller.0, id, cursor).await? {
         Follow::Ended => Ok(HttpResponse::NoContent().finish()),
-        Follow::Stream(follower) => Ok(sse::respond(follower, options.heartbeat)),
+        Follow::Stream(follower) => Ok(sse::respond(follower, &options, false)),
     }
 }
 
