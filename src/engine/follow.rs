@@ -142,6 +142,7 @@ impl Follower {
     }
 
     fn read(&self) -> BoxFuture<'static, Result<LogPage, Error>> {
+        self.engine.metrics.log_reads.inc();
         let engine = Arc::clone(&self.engine);
         let (scope, job, after) = (self.slot.scope.clone(), self.watch.job, self.cursor);
         async move {

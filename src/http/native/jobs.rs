@@ -326,9 +326,10 @@ async fn events(
     let id = JobId::parse(&id)?;
     accept_events(&request)?;
     let cursor = cursor(&request)?;
+    let pings = Parameters::of(&request)?.get("heartbeat") == Some("event");
     match engine.follow(&caller.0, id, cursor).await? {
         Follow::Ended => Ok(HttpResponse::NoContent().finish()),
-        Follow::Stream(follower) => Ok(sse::respond(follower, &options, false)),
+        Follow::Stream(follower) => Ok(sse::respond(follower, &options, pings)),
     }
 }
 

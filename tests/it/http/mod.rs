@@ -4,6 +4,7 @@ mod documents;
 mod door;
 mod jobs;
 mod openapi;
+mod readers;
 mod results;
 mod schemas;
 mod stream;

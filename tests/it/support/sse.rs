@@ -80,7 +80,10 @@ impl Stream {
                 let rest = String::from_utf8(std::mem::take(&mut self.buffer)).unwrap();
                 for line in rest.split_inclusive('\n') {
                     let is_beside = line.starts_with(':') || line.starts_with("retry: ");
-                    assert!(is_beside && line.ends_with('\n'), "cut inside a frame: {rest:?}");
+                    assert!(
+                        is_beside && line.ends_with('\n'),
+                        "cut inside a frame: {rest:?}"
+                    );
                     self.beside.push(line.trim_end().to_owned());
                 }
                 return None;
@@ -101,6 +104,31 @@ impl Stream {
                 return frames;
             }
         }
+    }
+
+    /// Whole frames among the first `size` bytes, after which the connection is cut; false when
+    /// the stream ended before.
+    pub async fn within(mut self, size: usize) -> (Vec<Frame>, bool) {
+        let mut was_cut = true;
+        while self.buffer.len() < size && was_cut {
+            was_cut = self.more().await.unwrap();
+        }
+        self.buffer.truncate(size);
+        let mut frames = Vec::new();
+        while let Some(frame) = self.ready() {
+            frames.push(frame);
+        }
+        (frames, was_cut)
+    }
+
+    /// Waits for a ping and gives its payload.
+    pub async fn ping(&mut self) -> Value {
+        while self.beside.iter().all(|line| !line.starts_with('{')) {
+            assert!(self.ready().is_none(), "an event came first");
+            assert!(self.more().await.unwrap(), "the stream ended");
+        }
+        let payload = self.beside.iter().find(|line| line.starts_with('{'));
+        serde_json::from_str(payload.unwrap()).unwrap()
     }
 
     /// Waits for a comment line.
