@@ -97,6 +97,11 @@ impl Follower {
         self.engine.is_draining()
     }
 
+    /// Whether nothing but news of the log, or a drain, will wake the task that asked last.
+    pub fn is_waiting(&self) -> bool {
+        self.reading.is_none()
+    }
+
     /// The next events, as soon as there are any. May be dropped while it waits without losing
     /// one. After an error, and after the end, there is nothing more to ask for.
     pub async fn next(&mut self) -> Result<News, Error> {

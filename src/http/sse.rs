@@ -29,6 +29,12 @@ const RETRY: (u64, u64) = (1_500, 1_000);
 /// The same when the server stops: all of its readers are cut off at once.
 const DRAIN_RETRY: (u64, u64) = (500, 4_500);
 
+/// A client that closes its connection cannot be told from one that is only done with sending:
+/// the web server goes on for both. What is written then comes back as an error, but not before
+/// the second write. So two heartbeats are sent ahead of their time, this far apart.
+const PROBES: u8 = 2;
+const PROBE_AFTER: Duration = Duration::from_secs(1);
+
 /// One line without a blank one after it: several clients take a blank line for an empty event.
 const HEARTBEAT: Bytes = Bytes::from_static(b":hb\n");
 
@@ -57,6 +63,10 @@ struct Frames {
     stage: Stage,
     heartbeat: Duration,
     pings: bool,
+    /// Heartbeats that are still to be sent early.
+    probes: u8,
+    /// The last poll found nothing to do, and left its task to news of the log and to the timer.
+    is_waiting: bool,
     /// When bytes were last given.
     spoken: Instant,
     closes: Instant,
@@ -85,6 +95,8 @@ impl Frames {
             stage: Stage::Opening,
             heartbeat,
             pings,
+            probes: 0,
+            is_waiting: false,
             spoken: now,
             closes,
             timer: Box::pin(sleep_until(closes.min(now + heartbeat))),
@@ -115,6 +127,7 @@ impl Frames {
 
     fn poll_log(&mut self, context: &mut Context) -> Poll<Chunk> {
         let news = ready!(self.follower.poll_next(context));
+        self.is_waiting = false;
         Poll::Ready(match news {
             Ok(News::Page(page)) => {
                 let job = self.follower.job();
@@ -129,25 +142,50 @@ impl Frames {
     }
 
     fn poll_silence(&mut self, context: &mut Context) -> Poll<Chunk> {
-        loop {
-            ready!(self.timer.as_mut().poll(context));
-            let now = Instant::now();
-            if now >= self.closes {
+        // Woken by neither: it is the socket.
+        if self.is_waiting && !self.timer.is_elapsed() && self.probes == 0 {
+            self.probes = PROBES;
+            self.set_timer();
+        }
+        self.is_waiting = false;
+        while self.timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= self.closes {
                 return Poll::Ready(self.close(None));
             }
-            let is_due = now >= self.spoken + self.heartbeat;
-            let from = if is_due { now } else { self.spoken };
-            let next = self.closes.min(from + self.heartbeat);
-            self.timer.as_mut().reset(next);
-            if is_due {
-                let sign = if self.pings {
-                    ping(self.follower.now())
-                } else {
-                    HEARTBEAT
-                };
-                return Poll::Ready(self.say(sign));
+            if Instant::now() >= self.due() {
+                return Poll::Ready(self.beat());
             }
+            self.set_timer();
         }
+        self.is_waiting = self.follower.is_waiting();
+        Poll::Pending
+    }
+
+    fn beat(&mut self) -> Chunk {
+        self.probes = self.probes.saturating_sub(1);
+        let sign = if self.pings {
+            ping(self.follower.now())
+        } else {
+            HEARTBEAT
+        };
+        let chunk = self.say(sign);
+        self.set_timer();
+        chunk
+    }
+
+    /// When silence is to be broken.
+    fn due(&self) -> Instant {
+        let silence = if self.probes > 0 {
+            self.heartbeat.min(PROBE_AFTER)
+        } else {
+            self.heartbeat
+        };
+        self.spoken + silence
+    }
+
+    fn set_timer(&mut self) {
+        let next = self.closes.min(self.due());
+        self.timer.as_mut().reset(next);
     }
 }
 

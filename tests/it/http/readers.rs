@@ -343,6 +343,24 @@ async fn streams_are_limited_per_job_and_per_user_and_make_room_when_they_close(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_is_noticed_long_before_the_next_heartbeat() {
+    let app = TestApp::start()
+        .provider(Arc::new(Server(Scripted::gated())))
+        .set("heartbeat_seconds", 30)
+        .run()
+        .await;
+    let job = app
+        .submit(&app.job_body(wide_schema(1), json!({})).await)
+        .await;
+    let mut stream = app.follow(&job, None).await;
+    stream.until("job_status").await;
+    streams(&app, 1).await;
+    drop(stream);
+    let gone = timeout(Duration::from_secs(15), streams(&app, 0)).await;
+    assert!(gone.is_ok(), "the stream of a client that left is open");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_is_too_old_ends_cleanly_and_can_be_taken_up() {
     let scripted = Scripted::gated();
     let app = TestApp::start()
