@@ -44,11 +44,10 @@ impl Engine {
         // Registered before the first read, as a follower is.
         let mut place = (!wait.is_zero()).then(|| inner.live.register(job));
         loop {
-            let news = place.as_mut().and_then(|place| place.receiver.as_mut());
-            let news = news.map(|receiver| {
-                receiver.borrow_and_update();
-                receiver
-            });
+            let mut news = place.as_mut().and_then(|place| place.receiver.as_mut());
+            if let Some(receiver) = &mut news {
+                receiver.mark_unchanged();
+            }
             let page = inner.log_page(scope, job, after, limit, PAGE_BYTES).await?;
             inner.refuse_unreadable(scope, job, after, &page).await?;
             let is_due = Instant::now() >= due || inner.is_draining();
