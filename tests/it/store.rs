@@ -3,7 +3,7 @@
 mod admission;
 mod bed;
 mod catalog;
-mod keys;
+mod idempotency;
 mod leases;
 mod lists;
 mod log;
@@ -35,7 +35,7 @@ conformance! {
         a_job_needs_a_document_of_its_own_scope,
         a_job_that_cannot_be_stored_does_not_fail_its_neighbours,
     }
-    keys {
+    idempotency {
         a_key_leads_to_the_job_it_was_stored_with,
         a_taken_key_stores_nothing_whatever_else_has_changed,
         a_refused_job_leaves_its_key_free,
