@@ -14,6 +14,7 @@
 mod architecture;
 mod blob;
 mod cli;
+mod clients;
 mod engine;
 mod http;
 mod kill;
