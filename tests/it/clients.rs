@@ -13,7 +13,7 @@ use crate::support::clients::{self, Ran, Runtime};
 use crate::support::dice::Dice;
 use crate::support::provider::{Scripted, Server};
 use crate::support::proxy::{Fate, Place, Proxy, Seen, streams};
-use crate::support::sse::{Frame, assert_lawful};
+use crate::support::sse::{as_floats, assert_lawful};
 
 const SUBTREES: usize = 40;
 /// Outcomes that become known between two cuts; half of them while nobody is connected.
@@ -28,21 +28,6 @@ struct Account {
     /// Payloads as text, where the client hands out text.
     delivered: Vec<Value>,
     summary: Value,
-}
-
-/// A value with numbers as JavaScript has them.
-fn as_floats(value: Value) -> Value {
-    match value {
-        Value::Number(number) => json!(number.as_f64().unwrap()),
-        Value::Array(items) => items.into_iter().map(as_floats).collect(),
-        Value::Object(members) => {
-            let members = members.into_iter();
-            members
-                .map(|(key, value)| (key, as_floats(value)))
-                .collect()
-        }
-        other => other,
-    }
 }
 
 /// A job under way, seen through a proxy that cuts.
@@ -144,13 +129,18 @@ impl Course {
             .iter()
             .filter(|seen| seen.last_event_id.as_ref() == Some(&last));
         let after: Vec<_> = after.map(|seen| seen.status).collect();
+        let [delivered, repeated, gaps] =
+            ["delivered", "repeated", "gaps"].map(|name| summary[name].as_u64().unwrap());
+        // Only what came behind a gap, and was left for later, came twice.
+        assert_eq!(
+            (delivered, repeated),
+            (log.len() as u64 + gaps, 0),
+            "{client}"
+        );
         println!(
-            "{client}: {} requests, {} events, {} delivered, {} repeated, {} gaps, after the end {after:?}",
+            "{client}: {} requests, {} events, {delivered} delivered, {repeated} repeated, {gaps} gaps, after the end {after:?}",
             seen.len(),
             log.len(),
-            summary["delivered"],
-            summary["repeated"],
-            summary["gaps"]
         );
         seen
     }

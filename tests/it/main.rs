@@ -16,6 +16,7 @@ mod blob;
 mod cli;
 mod clients;
 mod engine;
+mod examples;
 mod http;
 mod kill;
 mod layout;

@@ -174,6 +174,11 @@ fn output(command: &mut Command, name: &str) -> Result<Vec<u8>, String> {
     })
 }
 
+/// Whether a command can be had.
+pub fn is_there(command: &str) -> bool {
+    Command::new(command).arg("--version").output().is_ok()
+}
+
 /// A process that does not outlive its owner.
 pub struct Running(pub Child);
 
