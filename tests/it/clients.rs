@@ -122,6 +122,7 @@ impl Course {
         );
         assert_eq!(self.scripted.asked().len(), SUBTREES, "paid for once");
         let seen = self.proxy.seen();
+        assert!(seen.iter().all(|seen| seen.method == "GET"), "{seen:#?}");
         assert_eq!(seen.iter().filter(|seen| seen.was_cut).count(), CUTS + 1);
         let summary = &account.summary;
         let last = format!("{}.{}", self.job, log.len());

@@ -28,8 +28,6 @@ pub enum Place {
 /// What happens to the answer to a request.
 #[derive(Debug, Clone)]
 pub enum Fate {
-    /// It passes.
-    Whole,
     /// The connection is closed in good order as far as TCP goes, the answer being unfinished.
     Close(Place),
     /// The connection is reset; bytes that the client has not read yet are lost too.
