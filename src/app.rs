@@ -27,7 +27,7 @@ use crate::store::{Sqlite, SqliteOptions};
 use folder::DataFolder;
 
 /// Longer than the web server gives its connections.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(4);
 
 /// Why a start failed.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +149,7 @@ impl Builder {
             address,
             engine,
             handle: server.handle(),
+            drain: listen.drain,
             running: tokio::spawn(server),
             embedded,
         })
@@ -218,7 +219,7 @@ pub struct Embedded {
 impl Embedded {
     /// Stops the jobs where they are; what they committed stays.
     pub async fn stop(self) {
-        self.engine.stop().await;
+        self.engine.stop(Duration::ZERO).await;
     }
 }
 
@@ -228,6 +229,7 @@ pub struct App {
     pub address: SocketAddr,
     pub engine: Engine,
     handle: ServerHandle,
+    drain: Duration,
     running: JoinHandle<io::Result<()>>,
     embedded: Embedded,
 }
@@ -249,11 +251,12 @@ impl App {
         }
     }
 
-    /// Takes no new work, ends streams and requests, stops jobs where they are, gives the data
-    /// folder back.
+    /// Takes no new work, ends streams and requests, lets calls under way settle for as long as
+    /// the settings say, gives the data folder back.
     pub async fn stop(self) {
-        // Jobs first: requests of the last moment are then refused, and not half begun.
-        self.embedded.engine.stop().await;
+        // Jobs first, while requests are still answered: polls go on, new work is refused, and
+        // whoever asks whether the server is ready hears that it is not.
+        self.embedded.engine.stop(self.drain).await;
         if timeout(GRACE, self.handle.stop(true)).await.is_err() {
             warn!("app.stop: connections were still open and are cut");
         }

@@ -45,6 +45,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let sources = Sources::environment()
         .by_default("log", "warn,actix_server=off")
         .with("bind", "127.0.0.1:0")
+        .with("drain", 0)
         .with("data", scratch.path().display());
     let settings = Settings::load(sources)?;
     telemetry::start(&settings.log);

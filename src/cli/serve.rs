@@ -11,8 +11,8 @@ use crate::telemetry;
 
 const EXAMPLES: &str = "\
 Prints one line to stdout when it is ready: `listening on http://ADDR:PORT`. Logs go to stderr.
-A signal ends it within a few seconds, a second one at once. Jobs that were running go on at the
-next start.
+A signal ends it once the calls under way have settled, at most after --drain; a second one ends
+it at once. Jobs that were running go on at the next start.
 
 Examples:
   rivulet serve

@@ -60,6 +60,7 @@ codes! {
     ResultNotReady "result_not_ready" 409 true "The job has not ended";
     JobAlreadyEnded "job_already_ended" 409 false "The job has already ended";
     JobActive "job_active" 409 true "The job is still active";
+    IdempotencyKeyInUse "idempotency_key_in_use" 409 true "A request with this key is being worked on";
     DocumentInUse "document_in_use" 409 true "A job that has not ended needs the document";
     EventsExpired "events_expired" 410 false "The log of the job has expired";
     ResultExpired "result_expired" 410 false "The result of the job has expired";
@@ -69,6 +70,7 @@ codes! {
     SchemaTooComplex "schema_too_complex" 422 false "The JSON Schema is over a limit";
     InvalidConfig "invalid_config" 422 false "A config value is out of its range";
     ModelNotFound "model_not_found" 422 false "No such model here";
+    IdempotencyKeyReused "idempotency_key_reused" 422 false "The key was used for another request";
     DocumentCorrupt "document_corrupt" 422 false "The document cannot be read";
     DocumentEmpty "document_empty" 422 false "The document has no content";
     DocumentWithoutText "document_without_text" 422 false "The document has pictures but no text";
@@ -143,6 +145,13 @@ impl Error {
             errors: Vec::new(),
             retry_after_seconds,
         }
+    }
+
+    /// Says when to try again, seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
     }
 
     #[must_use]

@@ -46,7 +46,7 @@ struct Progress {
 }
 
 impl Run {
-    /// Brings every subtree of `load` to an outcome.
+    /// Brings every subtree of `load` to an outcome. While the engine drains, no request is begun.
     pub(super) async fn call(&self, load: Load) -> Result<(), Halt> {
         let mut progress = Progress {
             missing: load,
@@ -55,6 +55,9 @@ impl Run {
             spent: self.blank.clone(),
         };
         loop {
+            if self.engine.is_draining() {
+                return Err(Halt::Drained);
+            }
             let outcome = self.ask(&mut progress).await?;
             let error = match outcome {
                 Ok(()) if progress.missing.is_empty() => return Ok(()),
@@ -68,7 +71,10 @@ impl Run {
             match self.delay(&progress, &error) {
                 Some(delay) => {
                     self.announce_retry(&progress, &error, delay).await?;
-                    tokio::time::sleep(delay).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(delay) => {}
+                        () = self.engine.drained() => {}
+                    }
                     progress.attempt += 1;
                 }
                 None => return self.give_up(progress, error).await,

@@ -17,12 +17,18 @@ const QUEUE: usize = 64;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// The run must stop: the job is no longer this worker's, or its log cannot be written.
+/// Why a run stops before the end of its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Halt;
+pub(super) enum Halt {
+    /// The job is no longer this worker's, or its log cannot be written.
+    Lost,
+    /// The engine stops; what is left to do is the next owner's.
+    Drained,
+}
 
 struct Entry {
-    draft: Draft,
+    /// `None` only asks for word of what stands before it.
+    draft: Option<Draft>,
     written: Option<oneshot::Sender<()>>,
 }
 
@@ -35,7 +41,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Starts the writer task of a claimed job. It ends when every clone is gone, or when a write
-    /// is refused; then every call answers [`Halt`].
+    /// is refused; then every call answers [`Halt::Lost`].
     pub(super) fn start(engine: Arc<Inner>, job: JobId, epoch: u64) -> Self {
         let (queue, entries) = mpsc::channel(QUEUE);
         tokio::spawn(write(engine, job, Guard::Lease { epoch }, entries));
@@ -46,15 +52,24 @@ impl Journal {
     pub(super) async fn push(&self, draft: Draft) -> Result<(), Halt> {
         self.queue
             .send(Entry {
-                draft,
+                draft: Some(draft),
                 written: None,
             })
             .await
-            .map_err(|_| Halt)
+            .map_err(|_| Halt::Lost)
     }
 
     /// Queues a draft and waits until it is on disk.
     pub(super) async fn record(&self, draft: Draft) -> Result<(), Halt> {
+        self.written(Some(draft)).await
+    }
+
+    /// Waits until everything queued so far is on disk.
+    pub(super) async fn flush(&self) -> Result<(), Halt> {
+        self.written(None).await
+    }
+
+    async fn written(&self, draft: Option<Draft>) -> Result<(), Halt> {
         let (written, done) = oneshot::channel();
         self.queue
             .send(Entry {
@@ -62,8 +77,8 @@ impl Journal {
                 written: Some(written),
             })
             .await
-            .map_err(|_| Halt)?;
-        done.await.map_err(|_| Halt)
+            .map_err(|_| Halt::Lost)?;
+        done.await.map_err(|_| Halt::Lost)
     }
 }
 
@@ -74,7 +89,8 @@ async fn write(engine: Arc<Inner>, job: JobId, guard: Guard, mut entries: mpsc::
             .drain(..)
             .map(|entry| (entry.draft, entry.written))
             .unzip();
-        if !commit(&engine, job, &guard, drafts).await {
+        let drafts: Vec<_> = drafts.into_iter().flatten().collect();
+        if !drafts.is_empty() && !commit(&engine, job, &guard, drafts).await {
             return;
         }
         for written in waiting.into_iter().flatten() {

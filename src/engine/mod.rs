@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ports`] | what the engine needs from outside |
 //! | `submit` | a checked request becomes a job |
+//! | `repeat` | a request that was made before leads to its job |
 //! | `catalog` | documents and schemas |
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
@@ -20,6 +21,7 @@ mod live;
 mod metrics;
 mod plans;
 pub mod ports;
+mod repeat;
 mod result;
 mod run;
 mod submit;
@@ -28,15 +30,17 @@ mod worker;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use tokio::task::AbortHandle;
-use tracing::error;
+use tracing::{error, info};
 use uuid::Uuid;
 
 pub use catalog::{SchemaDraft, sha256_hex};
-pub use live::{Follow, Follower};
+pub use live::{EventsPage, Follow, Follower};
+pub use repeat::{Repeat, Submitted};
 pub use result::{FailedSubtree, JobResult, Wanted};
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
 
@@ -53,6 +57,7 @@ use ports::{
     Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, LogPage, Model,
     Provider, Reader, Release, StoreError,
 };
+use repeat::Creating;
 
 /// How much the engine takes on.
 #[derive(Debug, Clone)]
@@ -108,10 +113,24 @@ struct Inner {
     work: Notify,
     reading: Semaphore,
     blob_gate: RwLock<()>,
-    /// Set once, when the engine stops; everything that waits watches it.
-    draining: watch::Sender<bool>,
+    /// Keys whose jobs are being made.
+    creating: Arc<Creating>,
+    /// A run has left `running`.
+    left: Notify,
+    /// Only goes forward; everything that waits watches it.
+    phase: watch::Sender<Phase>,
     /// Running mean of how long a subtree takes within its job, microseconds; 0 before the first.
     pace: AtomicU64,
+}
+
+/// How far a stop has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    /// Nothing new is begun.
+    Draining,
+    /// No job runs here any more.
+    Stopped,
 }
 
 /// The handle that every dialect asks. Clones share one engine.
@@ -151,7 +170,9 @@ impl Engine {
             running: DashMap::new(),
             work: Notify::new(),
             blob_gate: RwLock::new(()),
-            draining: watch::Sender::new(false),
+            creating: Arc::default(),
+            left: Notify::new(),
+            phase: watch::Sender::new(Phase::Serving),
             pace: AtomicU64::new(0),
         });
         tokio::spawn(worker::work(Arc::clone(&inner)));
@@ -159,12 +180,18 @@ impl Engine {
         Self { inner }
     }
 
-    /// Stops claiming, ends streams after their last whole frame, stops the runs of this process
-    /// where they are and gives their leases back. What they committed stays; the next owner goes
-    /// on from there.
-    pub async fn stop(&self) {
+    /// Stops claiming and begins no further call; streams end after their last whole frame. Calls
+    /// under way get `grace` to settle; then the runs that are left are stopped where they are.
+    /// Every lease is given back: the next owner goes on from what was committed.
+    pub async fn stop(&self, grace: Duration) {
         let inner = &self.inner;
-        inner.draining.send_replace(true);
+        inner.phase.send_replace(Phase::Draining);
+        if tokio::time::timeout(grace, inner.all_left()).await.is_err() {
+            info!(
+                jobs = inner.running.len(),
+                "engine.stop: calls are still under way and are dropped"
+            );
+        }
         let runs: Vec<_> = inner
             .running
             .iter()
@@ -173,6 +200,7 @@ impl Engine {
         for (job, epoch) in runs {
             inner.hand_over(job, epoch).await;
         }
+        inner.phase.send_replace(Phase::Stopped);
     }
 
     /// Whether new work is taken: the server is not stopping and the store answers.
@@ -309,17 +337,34 @@ impl Engine {
 
 impl Inner {
     fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        *self.phase.borrow() >= Phase::Draining
     }
 
-    /// Waits until the engine stops.
+    /// Waits until the engine begins to stop.
     async fn drained(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    /// Waits until the engine has let go of its last job.
+    async fn stopped(&self) {
+        self.reached(Phase::Stopped).await;
+    }
+
+    async fn reached(&self, phase: Phase) {
         // An error cannot be: the sender lives in what we borrow.
-        let _ = self
-            .draining
-            .subscribe()
-            .wait_for(|draining| *draining)
-            .await;
+        let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
+    }
+
+    /// Waits until no job runs here.
+    async fn all_left(&self) {
+        loop {
+            // Registered before looking: a run that leaves in between then wakes us.
+            let left = self.left.notified();
+            if self.running.is_empty() {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Stops a run of this process and gives its lease back.

@@ -12,7 +12,7 @@ use crate::domain::document::{Document, Kind};
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::{self, Envelope};
 use crate::domain::evidence::Attributions;
-use crate::domain::id::{DocumentId, JobId, SchemaId, Scope};
+use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{Draft, JobView, Ordinal, Refusal};
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
@@ -48,12 +48,24 @@ pub struct NewJob {
     pub active_limit: u32,
     /// The plan under `view.spec.plan`; stored when it is not there yet.
     pub plan: Arc<Plan>,
+    /// What the client calls the request; `view.spec.request_hash` is kept with it.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// The job that a key stands for, read in one transaction.
+#[derive(Debug, Clone)]
+pub struct Keyed {
+    /// Hash of the request that the key came with.
+    pub request_hash: String,
+    pub view: JobView,
 }
 
 /// What became of [`Jobs::create`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
     Stored,
+    /// Nothing was written: the key stands for another job of the scope.
+    KeyTaken,
     /// Nothing was written: the scope has as many active jobs as it may.
     TooManyActive,
     /// Nothing was written: the document is gone.
@@ -166,8 +178,8 @@ pub enum Deleted {
 
 /// Jobs, their logs and their outcomes. Every write is on disk when its future resolves.
 pub trait Jobs: Send + Sync {
-    /// Counts the job against its scope by a conditional row, stores the job, its plan and its
-    /// first event in one transaction.
+    /// Counts the job against its scope by a conditional row, stores the job, its plan, its key
+    /// and its first event in one transaction.
     fn create(&self, new: NewJob) -> Answered<'_, Created>;
 
     /// Gives up to `limit` waiting jobs to `owner`, the scope served longest ago first, then the
@@ -199,6 +211,9 @@ pub trait Jobs: Send + Sync {
 
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>>;
 
+    /// The job that `key` stands for. A key lives as long as its job.
+    fn by_key(&self, scope: &Scope, key: &IdempotencyKey) -> Answered<'_, Option<Keyed>>;
+
     fn list(&self, scope: &Scope, query: JobQuery) -> Answered<'_, ListPage<JobView>>;
 
     /// Events after `after`, at most `limit` of them and about `max_bytes` (at least one).
@@ -216,7 +231,7 @@ pub trait Jobs: Send + Sync {
     /// The plan stored under `key`.
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>>;
 
-    /// Deletes an ended job with its log and outcomes.
+    /// Deletes an ended job with its log, its outcomes and its key.
     fn delete(&self, scope: &Scope, job: JobId) -> Answered<'_, Deleted>;
 }
 

@@ -23,6 +23,7 @@ use crate::domain::event::Reason;
 use crate::domain::job::{Draft, Ending, JobSpec};
 use crate::domain::pack::pack;
 use crate::domain::status::Status;
+use crate::domain::time::Time;
 use crate::domain::usage::Usage;
 
 /// A job that killed its worker this often is not tried again.
@@ -37,16 +38,25 @@ pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed) {
     async {
         let _counted = Counted::new(&engine.metrics.jobs_running);
         let journal = Journal::start(Arc::clone(&engine), job, claimed.epoch);
-        if drive(&engine, &claimed, &journal).await.is_ok() {
-            info!("job.ended");
-            return;
-        }
-        info!("job.left: cancelled, taken over, or its log cannot be written");
+        let release = match drive(&engine, &claimed, &journal).await {
+            Ok(()) => {
+                info!("job.ended");
+                return;
+            }
+            // What was paid for is written before another may ask again.
+            Err(Halt::Drained) if journal.flush().await.is_ok() => Release::HandedOver,
+            Err(_) => Release::Broken,
+        };
+        info!(?release, "job.left: the engine stops, the job was cancelled or taken over, or its log cannot be written");
         // Were the lease kept, our own heartbeat would hold the job for ever.
-        let later = engine.clock.now().plus_millis(RELEASED_FOR_MS);
+        let now = engine.clock.now();
+        let held_until = match release {
+            Release::HandedOver => Time(now.0 - 1),
+            Release::Broken => now.plus_millis(RELEASED_FOR_MS),
+        };
         if let Err(cause) = engine
             .jobs
-            .release(job, claimed.epoch, later, Release::Broken)
+            .release(job, claimed.epoch, held_until, release)
             .await
         {
             error!(%cause, "job.release: the lease could not be given back");
@@ -166,7 +176,7 @@ async fn announce(claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {
             journal.push(to(Status::Processing, Reason::Resumed)).await
         }
         Status::Retrying => journal.push(to(Status::Processing, Reason::Resumed)).await,
-        Status::Completed | Status::Failed | Status::Cancelled => Err(Halt),
+        Status::Completed | Status::Failed | Status::Cancelled => Err(Halt::Lost),
     }
 }
 
@@ -205,23 +215,29 @@ async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result
                 .collect();
             Ok(all.filter(|index| !done.contains(index)).collect())
         }
-        Ok(None) => Err(Halt),
+        Ok(None) => Err(Halt::Lost),
         Err(cause) => {
             // The lease runs out and the job is claimed again.
             error!(%cause, "job.outcomes: the outcomes so far cannot be read");
-            Err(Halt)
+            Err(Halt::Lost)
         }
     }
 }
 
-/// Makes every call, as many at a time as the job may. Dropped with the run, calls are dropped.
+/// Makes every call, as many at a time as the job may. Dropped with the run, calls are dropped;
+/// while the engine drains, those under way go on and no further one begins.
 async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     let permits = run.spec.config.max_num_concurrent_requests as usize;
     let slots = Arc::new(Semaphore::new(permits));
     let mut calls = JoinSet::new();
+    let mut outcome = Ok(());
     for load in pack(&run.planned.plan, pending) {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return Err(Halt);
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot.map_err(|_| Halt::Lost)?,
+            () = run.engine.drained() => {
+                outcome = Err(Halt::Drained);
+                break;
+            }
         };
         let run = Arc::clone(run);
         calls.spawn(async move {
@@ -238,14 +254,17 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     }
     while let Some(ended) = calls.join_next().await {
         match ended {
-            Ok(outcome) => outcome?,
+            Ok(Ok(())) => {}
+            // The others are paid for: they may settle.
+            Ok(Err(Halt::Drained)) => outcome = Err(Halt::Drained),
+            Ok(Err(Halt::Lost)) => return Err(Halt::Lost),
             Err(panic) => {
                 error!(%panic, "job.call_panicked: a call broke");
-                return Err(Halt);
+                return Err(Halt::Lost);
             }
         }
     }
-    Ok(())
+    outcome
 }
 
 async fn end(engine: &Inner, journal: &Journal, ending: Ending) -> Result<(), Halt> {

@@ -77,6 +77,7 @@ fn start(engine: &Arc<Inner>, claimed: super::ports::Claimed) {
         run(Arc::clone(&inner), claimed).await;
         inner.running.remove_if(&job, |_, (of, _)| *of == epoch);
         inner.work.notify_one();
+        inner.left.notify_one();
     });
     if let Some((_, before)) = engine.running.insert(job, (epoch, task.abort_handle())) {
         // Our own lease ran out and we claimed the job again: the old run is fenced already.
@@ -92,7 +93,7 @@ pub(super) async fn beat(engine: Arc<Inner>) {
     loop {
         tokio::select! {
             _ = beats.tick() => {}
-            () = engine.drained() => break,
+            () = engine.stopped() => break,
         }
         if engine.running.is_empty() {
             continue;

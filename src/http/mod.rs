@@ -6,6 +6,7 @@
 //! | `/healthz` `/readyz` `/metrics` `/openapi.json` | `ops` | operators and tools |
 //! | `/` `/docs` `/console/` | `console` | people |
 
+mod accept;
 mod auth;
 mod body;
 mod console;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use rivulet::domain::error::Fault;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::app::{TestApp, wide_schema};
-use crate::support::provider::{Scripted, Server};
+use crate::support::provider::{Scripted, Server, fault};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_ends_open_streams_after_a_whole_frame_and_gives_the_folder_back() {
@@ -45,6 +46,78 @@ async fn a_stop_ends_open_streams_after_a_whole_frame_and_gives_the_folder_back(
     assert!(last.ends_with("\n\n\r\n"), "{last:?}");
     assert!(!answer.contains("event: end\n"));
 
+    let app = next
+        .provider(Arc::new(Server(Scripted::plain())))
+        .run()
+        .await;
+    assert_eq!(app.end_of(&job).await["status"], "completed");
+}
+
+/// Waits until the server says that it takes no new work.
+async fn until_draining(client: &reqwest::Client, base: &str) -> Value {
+    loop {
+        let answer = client.get(format!("{base}/readyz")).send().await.unwrap();
+        if answer.status() == 503 {
+            return answer.json().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_under_way_settle_before_a_stop_and_none_is_made_twice_or_begun() {
+    let model = Scripted::gated();
+    let app = TestApp::start()
+        .provider(Arc::new(Server(model.clone())))
+        .set("drain", "1m")
+        .run()
+        .await;
+    let config = json!({"max_num_concurrent_requests": 2});
+    let body = app.job_body(wide_schema(6), config).await;
+    let job = app.submit(&body).await;
+    model.until_asked(2).await;
+
+    let (client, base) = (app.client.clone(), app.base.clone());
+    let meanwhile = async {
+        let problem = until_draining(&client, &base).await;
+        assert_eq!(problem["code"], "draining");
+        let jobs = format!("{base}/v1/extract/jobs");
+        let refused = client.post(&jobs).json(&body).send().await.unwrap();
+        assert_eq!(refused.status(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+        let polled = client.get(format!("{jobs}/{job}")).send().await.unwrap();
+        assert_eq!(polled.status(), 200);
+        model.pass(2);
+    };
+    let (next, ()) = tokio::join!(app.reopen(), meanwhile);
+    let before = model.asked();
+    assert_eq!(before.len(), 2, "{before:?}");
+
+    let model = Scripted::plain();
+    let app = next.provider(Arc::new(Server(model.clone()))).run().await;
+    let end = app.end_of(&job).await;
+    assert_eq!(end["subtrees_succeeded"], 6, "{end}");
+    let after = model.asked();
+    assert_eq!(after.len(), 4, "{after:?}");
+    assert!(after.iter().all(|asked| !before.contains(asked)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_waits_for_its_next_attempt_does_not_hold_up_a_stop() {
+    let model = Scripted::new(|_, _| fault(Fault::ProviderRateLimit, Some(60_000)));
+    let app = TestApp::start()
+        .provider(Arc::new(Server(model.clone())))
+        .set("drain", "1h")
+        .run()
+        .await;
+    let job = app
+        .submit(&app.job_body(wide_schema(2), json!({})).await)
+        .await;
+    let mut stream = app.follow(&job, None).await;
+    while stream.next().await.unwrap().event != "subtree_retry" {}
+    drop(stream);
+    let next = tokio::time::timeout(Duration::from_secs(20), app.reopen())
+        .await
+        .expect("the stop waits for an attempt that it will not make");
     let app = next
         .provider(Arc::new(Server(Scripted::plain())))
         .run()

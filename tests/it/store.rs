@@ -3,6 +3,7 @@
 mod admission;
 mod bed;
 mod catalog;
+mod keys;
 mod leases;
 mod lists;
 mod log;
@@ -33,6 +34,14 @@ conformance! {
         a_hundred_parallel_creates_never_pass_the_limit,
         a_job_needs_a_document_of_its_own_scope,
         a_job_that_cannot_be_stored_does_not_fail_its_neighbours,
+    }
+    keys {
+        a_key_leads_to_the_job_it_was_stored_with,
+        a_taken_key_stores_nothing_whatever_else_has_changed,
+        a_refused_job_leaves_its_key_free,
+        the_same_key_of_two_scopes_stands_for_two_jobs,
+        a_hundred_parallel_creates_with_one_key_store_one_job,
+        a_key_lives_as_long_as_its_job,
     }
     log {
         parallel_commits_to_one_job_leave_no_gap,

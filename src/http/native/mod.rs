@@ -4,7 +4,9 @@
 //! come from them.
 
 mod documents;
+mod events;
 mod jobs;
+mod repeat;
 mod schemas;
 
 use actix_web::http::Method;
@@ -24,6 +26,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
     schemas::routes(config);
     jobs::routes(config);
+    events::routes(config);
     config.service(resource("/models", [on(Method::GET, models)]));
 }
 

@@ -4,6 +4,8 @@ mod documents;
 mod door;
 mod jobs;
 mod openapi;
+mod pages;
+mod repeat;
 mod results;
 mod schemas;
 mod stream;

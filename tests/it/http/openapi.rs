@@ -259,6 +259,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "console",
         "ops",
         "native/documents",
+        "native/events",
         "native/jobs",
         "native/mod",
         "native/schemas",

@@ -159,6 +159,7 @@ impl Bed {
             plan: format!("plan-of-{subtrees}"),
             config: Config::parse(None, "layout").unwrap(),
             warnings: Vec::new(),
+            request_hash: None,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan
@@ -173,6 +174,7 @@ impl Bed {
             start,
             active_limit: 1_000,
             plan: Arc::new(plan),
+            key: None,
         }
     }
 

@@ -107,6 +107,20 @@ async fn a_file_of_another_program_is_refused_and_left_alone() {
     assert!(nowhere.contains("no/such/folder.db"), "{nowhere}");
 }
 
+#[tokio::test]
+async fn a_job_of_before_request_hashes_were_kept_is_read_and_has_none() {
+    let bed = Bed::sqlite();
+    let job = bed.stored(&scope(), 1).await;
+    let connection = Connection::open(bed.folder.path().join("rivulet.db")).unwrap();
+    let changed = connection.execute(
+        "UPDATE specs SET spec = json_remove(spec, '$.request_hash') \
+         WHERE json_type(spec, '$.request_hash') IS NOT NULL",
+        (),
+    );
+    assert_eq!(changed.unwrap(), 1);
+    assert_eq!(bed.view(&scope(), job).await.spec.request_hash, None);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_files_can_be_read_by_their_owner_only() {

@@ -51,6 +51,8 @@ impl Start {
     pub async fn run(self) -> TestApp {
         let mut flags = vec![
             ("bind", "127.0.0.1:0".to_owned()),
+            // Models of tests may be held for ever.
+            ("drain", "0".to_owned()),
             (
                 "data",
                 self.folder.path().join("data").display().to_string(),

@@ -17,11 +17,12 @@ pub const METHODS: [&str; 8] = [
 ];
 
 /// Headers that tell a client what to do next: an answer that has one must say so.
-const TELLING: [&str; 5] = [
+const TELLING: [&str; 6] = [
     "location",
     "retry-after",
     "x-job-id",
     "x-stream-protocol",
+    "x-idempotent-replay",
     "content-disposition",
 ];
 

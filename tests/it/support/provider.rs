@@ -11,7 +11,7 @@ use rivulet::domain::plan::Subtree;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// What becomes of one asking of a subtree.
 pub enum Reply {
@@ -29,6 +29,7 @@ pub struct Scripted {
     gate: Semaphore,
     /// Subtree ids in the order they were asked.
     asked: Mutex<Vec<String>>,
+    more_asked: Notify,
     counts: Mutex<HashMap<String, u32>>,
 }
 
@@ -40,6 +41,7 @@ impl Scripted {
             script: Box::new(script),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             asked: Mutex::default(),
+            more_asked: Notify::new(),
             counts: Mutex::default(),
         })
     }
@@ -67,6 +69,17 @@ impl Scripted {
 
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().clone()
+    }
+
+    /// Waits until `count` subtrees were asked for.
+    pub async fn until_asked(&self, count: usize) {
+        loop {
+            let more = self.more_asked.notified();
+            if self.asked.lock().len() >= count {
+                return;
+            }
+            more.await;
+        }
     }
 }
 
@@ -104,6 +117,7 @@ impl Provider for Server {
             for index in call.subtrees.clone() {
                 let subtree = Arc::clone(&call.plan.subtrees[index]);
                 scripted.asked.lock().push(subtree.id.clone());
+                scripted.more_asked.notify_waiters();
                 let count = {
                     let mut counts = scripted.counts.lock();
                     let count = counts.entry(subtree.id.clone()).or_insert(0);
