@@ -1,10 +1,10 @@
 // npm `event-source-plus`: with `on-error` it reconnects and resumes by itself after errors, and not after the end.
 import { EventSourcePlus } from "event-source-plus";
-import { Taken, pause } from "./taken.mjs";
+import { Taken, pause, request } from "./taken.mjs";
 
-const [url] = process.argv.slice(2);
+const { url, ...options } = request();
 const taken = new Taken();
-const controller = new EventSourcePlus(url, { retryStrategy: "on-error" }).listen({
+const controller = new EventSourcePlus(url, { ...options, retryStrategy: "on-error" }).listen({
   onMessage({ data }) {
     taken.take(data);
     if (taken.ended) controller.abort();

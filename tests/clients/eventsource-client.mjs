@@ -1,10 +1,10 @@
 // npm `eventsource-client`: reconnects and resumes by itself.
 import { createEventSource } from "eventsource-client";
-import { Taken } from "./taken.mjs";
+import { Taken, request } from "./taken.mjs";
 
-const [url, careless] = process.argv.slice(2);
+const { careless, ...options } = request();
 const taken = new Taken();
-const source = createEventSource({ url });
+const source = createEventSource(options);
 for await (const { data } of source) {
   taken.take(data);
   if (taken.ended && !careless) break;

@@ -1,10 +1,12 @@
 // npm `eventsource`: reconnects and resumes by itself.
 import { EventSource } from "eventsource";
-import { Taken, TYPES } from "./taken.mjs";
+import { Taken, TYPES, request } from "./taken.mjs";
 
-const [url, careless] = process.argv.slice(2);
+const { url, careless, method, body, headers } = request();
 const taken = new Taken();
-const source = new EventSource(url);
+const source = new EventSource(url, {
+  fetch: (input, init) => fetch(input, { ...init, method, body, headers: { ...init.headers, ...headers } }),
+});
 for (const type of TYPES) {
   source.addEventListener(type, ({ data }) => {
     taken.take(data);

@@ -1,14 +1,14 @@
 // npm `@microsoft/fetch-event-source`: reconnects by itself after errors. It notes an id before the blank line that
 // ends the frame: an event that was cut right there is lost, and the cursor stands behind it. So its user looks for
 // gaps and opens a new stream with a cursor of his own.
-import { Taken, pause } from "./taken.mjs";
+import { Taken, pause, request } from "./taken.mjs";
 
 // It is made for browsers. This is all that it asks of one.
 globalThis.window = globalThis;
 globalThis.document = new EventTarget();
 const { EventStreamContentType, fetchEventSource } = await import("@microsoft/fetch-event-source");
 
-const [url] = process.argv.slice(2);
+const { url, headers, ...options } = request();
 const taken = new Taken();
 class Final extends Error {}
 
@@ -16,7 +16,8 @@ while (!taken.ended) {
   const stop = new AbortController();
   await fetchEventSource(url, {
     signal: stop.signal,
-    headers: taken.last ? { "last-event-id": String(taken.last) } : {},
+    ...options,
+    headers: { ...headers, ...(taken.last && { "last-event-id": `${taken.job}.${taken.last}` }) },
     openWhenHidden: true,
     async onopen(response) {
       const isStream = response.headers.get("content-type")?.startsWith(EventStreamContentType);

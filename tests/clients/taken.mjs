@@ -24,6 +24,7 @@ export class Taken {
       this.gaps += 1;
       return false;
     }
+    this.job = payload.job_id;
     this.last = payload.sequence_number;
     this.ended = payload.type === "end";
     console.log(JSON.stringify(typeof data === "string" ? { data } : { payload }));
@@ -35,6 +36,16 @@ export class Taken {
     const { delivered, repeated, gaps } = this;
     console.log(JSON.stringify({ summary: { delivered, repeated, gaps } }));
   }
+}
+
+// The request that the tests want: a GET of a job's events, or the POST that starts a job.
+export function request() {
+  const [url, given] = process.argv.slice(2);
+  if (!given) return { url };
+  const headers = { "Content-Type": "application/json" };
+  const { body, key, careless } = JSON.parse(given);
+  if (key) headers["Idempotency-Key"] = key;
+  return body ? { url, careless, method: "POST", headers, body: JSON.stringify(body) } : { url, careless };
 }
 
 // Before a stream is opened again by hand.
