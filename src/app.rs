@@ -1,9 +1,11 @@
 //! The composition root: the only place that names concrete adapters.
 //!
 //! Started in this order, and stopped in the reverse: port, data folder, store, engine, web
-//! server. The port comes first, since a start that fails there must leave no folder behind.
+//! server. The port comes first, since a start that fails there must leave no folder behind; and
+//! before it is looked whether there is a key, where one is needed to listen there.
 
 mod folder;
+mod keys;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -22,9 +24,10 @@ use crate::engine::ports::{Clock, Jobs, Provider, StoreError};
 use crate::engine::{self, Engine, Outside};
 use crate::http;
 use crate::provider::layout::Layout;
-use crate::settings::{Settings, table};
+use crate::settings::{Origin, Settings, table};
 use crate::store::{Sqlite, SqliteOptions};
 use folder::DataFolder;
+pub use keys::{has_data, keyring};
 
 /// Longer than the web server gives its connections.
 const GRACE: Duration = Duration::from_secs(4);
@@ -52,6 +55,14 @@ pub enum Error {
         table::variable(table::DEFAULT_MODEL.name)
     )]
     Model { name: String, known: String },
+    #[error(
+        "{bind} ({origin}) can be reached from other machines, and there is no key in `{folder}`: whoever reaches the server could read and delete everything. Make a key first, with `rivulet keys create --user NAME --data {folder}`, or bind a loopback address, such as 127.0.0.1:{}.", bind.port()
+    )]
+    Exposed {
+        bind: SocketAddr,
+        origin: Origin,
+        folder: String,
+    },
     #[error("The web server failed: {0}")]
     Server(io::Error),
 }
@@ -133,6 +144,7 @@ impl Builder {
 
     /// Starts everything. When this returns, the server answers at its address.
     pub fn start(self) -> Result<App, Error> {
+        keys::refuse_exposure(&self.settings)?;
         let listen = self.settings.listen.clone();
         let listener =
             TcpListener::bind(listen.bind).map_err(|cause| refused(listen.bind, cause))?;
@@ -141,6 +153,9 @@ impl Builder {
         let options = http::Options {
             workers: listen.http_workers,
             heartbeat: listen.heartbeat,
+            ticket_lifetime: listen.ticket_lifetime,
+            public_hosts: listen.public_hosts,
+            cors_origins: listen.cors_origins,
         };
         let (address, server) =
             http::server(engine.clone(), listener, options).map_err(Error::Server)?;
@@ -185,7 +200,8 @@ fn outside(
     let blobs = Local::open(&folder.blobs()).map_err(failed)?;
     Ok(Outside {
         jobs: store.clone(),
-        catalog: store,
+        catalog: store.clone(),
+        keys: store,
         blobs: Arc::new(blobs),
         reader: Arc::new(Readers),
         providers: vec![Arc::new(Layout::default())],

@@ -50,6 +50,7 @@ codes! {
     InvalidLastEventId "invalid_last_event_id" 400 false "The event cursor cannot be read";
     LastEventIdOutOfRange "last_event_id_out_of_range" 400 false "The event cursor lies beyond the log";
     UnsupportedProtocol "unsupported_protocol" 400 false "This protocol version is not spoken here";
+    Unauthorized "unauthorized" 401 false "A valid API key is needed";
     ForbiddenOrigin "forbidden_origin" 403 false "Requests from this origin or host are not allowed";
     NotFound "not_found" 404 false "There is nothing at this address";
     DocumentNotFound "document_not_found" 404 false "No such document";
@@ -77,6 +78,7 @@ codes! {
     DocumentTooComplex "document_too_complex" 422 false "The document is over a limit";
     PasswordRequired "password_required" 422 false "The document is encrypted";
     TooManyJobs "too_many_jobs" 429 true "Too many active jobs";
+    RateLimited "rate_limited" 429 true "Too many requests with a wrong key";
     Internal "internal" 500 false "The server failed";
     StoreUnavailable "store_unavailable" 503 true "The store does not answer";
     Draining "draining" 503 true "The server is shutting down";

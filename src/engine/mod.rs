@@ -12,11 +12,13 @@
 //! | `journal` | the one writer of events: store first, announce second |
 //! | `live` | followers: register, read, go on by number |
 //! | `result` | the combined result |
+//! | [`keys`], `tickets` | who asks; what opens one stream without a key |
 //! | `metrics` | counters |
 
 mod call;
 mod catalog;
 mod journal;
+pub mod keys;
 mod live;
 mod metrics;
 mod plans;
@@ -25,6 +27,7 @@ mod repeat;
 mod result;
 mod run;
 mod submit;
+mod tickets;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -43,6 +46,7 @@ pub use live::{EventsPage, Follow, Follower};
 pub use repeat::{Repeat, Submitted};
 pub use result::{FailedSubtree, JobResult, Wanted};
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
+pub use tickets::{Admission, Ticket};
 
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};
@@ -50,11 +54,12 @@ use crate::domain::job::{Draft, Ending, JobView, Refusal};
 use crate::domain::page::ListPage;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
+use keys::Keyring;
 use live::Live;
 use metrics::Metrics;
 use plans::{Planned, Plans};
 use ports::{
-    Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, LogPage, Model,
+    Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, Keys, LogPage, Model,
     Provider, Reader, Release, StoreError,
 };
 use repeat::Creating;
@@ -78,6 +83,7 @@ pub struct Settings {
 pub struct Outside {
     pub jobs: Arc<dyn Jobs>,
     pub catalog: Arc<dyn Catalog>,
+    pub keys: Arc<dyn Keys>,
     pub blobs: Arc<dyn Blobs>,
     pub reader: Arc<dyn Reader>,
     pub providers: Vec<Arc<dyn Provider>>,
@@ -95,6 +101,7 @@ struct Inner {
     settings: Settings,
     jobs: Arc<dyn Jobs>,
     catalog: Arc<dyn Catalog>,
+    keyring: Keyring,
     blobs: Arc<dyn Blobs>,
     reader: Arc<dyn Reader>,
     clock: Arc<dyn Clock>,
@@ -158,6 +165,7 @@ impl Engine {
             settings,
             jobs: outside.jobs,
             catalog: outside.catalog,
+            keyring: Keyring::new(outside.keys, Arc::clone(&outside.clock)),
             blobs: outside.blobs,
             reader: outside.reader,
             clock: outside.clock,
@@ -210,6 +218,11 @@ impl Engine {
         }
         let nobody = JobId(Uuid::nil());
         stored(self.inner.jobs.view(&Scope::local(), nobody).await).map(|_| ())
+    }
+
+    /// Who may ask.
+    pub fn keyring(&self) -> &Keyring {
+        &self.inner.keyring
     }
 
     pub fn models(&self) -> Vec<Model> {

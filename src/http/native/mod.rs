@@ -8,6 +8,7 @@ mod events;
 mod jobs;
 mod repeat;
 mod schemas;
+mod tickets;
 
 use actix_web::http::Method;
 use actix_web::web;
@@ -27,6 +28,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     schemas::routes(config);
     jobs::routes(config);
     events::routes(config);
+    tickets::routes(config);
     config.service(resource("/models", [on(Method::GET, models)]));
 }
 

@@ -17,8 +17,8 @@ use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{
-    Catalog, Claimed, Clock, Commit, Committed, Created, Guard, JobQuery, Jobs, LogPage, NewJob,
-    StoredDocument, StoredEvent, StoredSchema,
+    Catalog, Claimed, Clock, Commit, Committed, Created, Guard, JobQuery, Jobs, Keys, LogPage,
+    NewJob, StoredDocument, StoredEvent, StoredSchema,
 };
 use rivulet::store::{Sqlite, SqliteOptions};
 use serde_json::json;
@@ -31,8 +31,8 @@ pub const RETENTION_MS: u64 = 1_000_000;
 pub const START: Time = Time(1_763_762_400_000);
 pub const MINUTE: u64 = 60_000;
 
-pub trait Store: Jobs + Catalog {}
-impl<T: Jobs + Catalog> Store for T {}
+pub trait Store: Jobs + Catalog + Keys {}
+impl<T: Jobs + Catalog + Keys> Store for T {}
 
 /// A clock that stands still until it is set.
 pub struct SetClock(AtomicI64);

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use futures_util::FutureExt as _;
 use rivulet::domain::page::ListPage;
-use rivulet::engine::ports::{Catalog as _, Jobs as _, StoreError};
-use rivulet::store::{Sqlite, SqliteOptions};
+use rivulet::engine::ports::{Catalog as _, Jobs as _, Keys as _, StoreError, StoredKey};
+use rivulet::store::{Sqlite, SqliteKeys, SqliteOptions};
 use rusqlite::Connection;
 
-use super::bed::{Bed, begin, jobs, result, scope, sqlite, whole_list};
+use super::bed::{Bed, START, begin, jobs, result, scope, sqlite, whole_list};
 
 fn open(bed: &Bed, path: &Path) -> Result<Sqlite, StoreError> {
     Sqlite::open(SqliteOptions {
@@ -183,4 +183,48 @@ async fn an_abandoned_write_still_happens_and_harms_nobody() {
         committed,
         rivulet::engine::ports::Committed::Refused { .. }
     ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_can_be_made_beside_a_store_that_is_open() {
+    let bed = Bed::sqlite();
+    let (job, _) = bed.begun(&scope(), 2).await;
+    let claimed = bed.view(&scope(), job).await;
+    let path = bed.folder.path().join("rivulet.db");
+    let beside = SqliteKeys::open(&path).unwrap();
+    assert!(!beside.has_usable_key().unwrap());
+    let key = StoredKey {
+        id: "00".into(),
+        hash: [7; 32],
+        user: scope(),
+        name: String::new(),
+        created_at: START,
+        revoked_at: None,
+    };
+    assert!(beside.insert_key(key.clone()).await.unwrap());
+    assert_eq!(bed.store.key("00").await.unwrap(), Some(key));
+    assert!(beside.has_usable_key().unwrap());
+    bed.store.revoke_key("00", START).await.unwrap();
+    assert!(!beside.has_usable_key().unwrap());
+    assert!(beside.has_keys().await.unwrap());
+    // The lease of the job is where it was.
+    let later = START.plus_millis(1);
+    let again = bed.store.claim("other", later, later, 10).await.unwrap();
+    assert!(again.is_empty(), "{again:?}");
+    assert_eq!(bed.view(&scope(), job).await, claimed);
+}
+
+#[test]
+fn many_may_create_the_file_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rivulet.db");
+    let opened: Vec<_> = (0..12)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || SqliteKeys::open(&path).map(drop))
+        })
+        .collect();
+    for one in opened {
+        one.join().unwrap().unwrap();
+    }
 }
