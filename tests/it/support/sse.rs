@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use reqwest::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::schemas;
 
@@ -261,5 +261,20 @@ fn merge(into: &mut Value, from: Value) {
             }
         }
         (into, from) => *into = from,
+    }
+}
+
+/// A value with numbers as JavaScript has them.
+pub fn as_floats(value: Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64().unwrap()),
+        Value::Array(items) => items.into_iter().map(as_floats).collect(),
+        Value::Object(members) => {
+            let members = members.into_iter();
+            members
+                .map(|(key, value)| (key, as_floats(value)))
+                .collect()
+        }
+        other => other,
     }
 }
