@@ -417,7 +417,7 @@ async fn a_draining_server_answers_with_when_to_come_back_and_ends_the_stream() 
         .await;
     let mut open = app.follow(&job, None).await;
     open.until("job_status").await;
-    app.app.engine.stop(std::time::Duration::ZERO).await;
+    app.app.engine.stop(Duration::ZERO).await;
     assert!(timeout(PATIENCE, open.next()).await.unwrap().is_none());
     let pace = |line: &str| -> u64 { line.strip_prefix("retry: ").unwrap().parse().unwrap() };
     assert!((500..=5_000).contains(&pace(open.beside.last().unwrap())));
