@@ -35,10 +35,7 @@ async fn soon(url: &str, key: &str, expected: u16) {
     let begun = Instant::now();
     let client = client();
     while status(client.get(url).bearer_auth(key)).await != expected {
-        assert!(
-            begun.elapsed() < Duration::from_millis(1_200),
-            "no {expected}"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(1), "no {expected}");
     }
 }
 
@@ -90,21 +87,25 @@ async fn keys_are_made_listed_and_revoked_while_a_server_runs() {
 fn an_address_that_others_reach_is_served_only_with_a_key() {
     let bench = Bench::new();
     let serve = ["serve", "--bind", "0.0.0.0:0", "--data", "d"];
-    let refused = |output: Output| {
-        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
-        let error = text(&output.stderr);
+    // Started and not run: a server that serves after all would never come back.
+    let refused = || {
+        let mut server = bench.start(&serve);
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut server.lines, &mut line).unwrap();
+        assert_eq!(line, "");
+        let mut error = String::new();
+        let stderr = server.child.stderr.as_mut().unwrap();
+        std::io::Read::read_to_string(stderr, &mut error).unwrap();
+        assert_eq!(server.end().0, Some(2), "{error}");
         let says_how = error.contains("rivulet keys create --user NAME --data d");
         assert!(says_how && error.contains("flag --bind"), "{error}");
     };
-    refused(bench.run(&serve));
+    refused();
     assert!(!bench.folder.path().join("d").exists());
     let key = key_of(&bench.run(&["keys", "create", "--data", "d"]));
     bench.start(&serve).url();
     bench.run(&["keys", "revoke", id_of(&key), "--data", "d"]);
-    refused(bench.run(&serve));
-    let mut command = bench.command(&["serve", "--data", "d"]);
-    let output = command.env("RIVULET_BIND", "[::]:0").output().unwrap();
-    assert!(text(&output.stderr).contains("variable RIVULET_BIND"));
+    refused();
 }
 
 #[test]
