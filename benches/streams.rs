@@ -232,6 +232,7 @@ async fn seed(data: &Path) {
         plan: "none".into(),
         config: Config::parse(None, "100").unwrap(),
         warnings: Vec::new(),
+        request_hash: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;
@@ -244,6 +245,7 @@ async fn seed(data: &Path) {
             shells: Vec::new(),
             subtrees: Vec::new(),
         }),
+        key: None,
     };
     store.create(new).await.unwrap();
     let retry = SubtreeRetry {
@@ -397,7 +399,7 @@ async fn job(server: &Server, model: &str, subtrees: usize) -> String {
     let job = answer["job_id"].as_str();
     format!(
         "/v1/extract/jobs/{}/events",
-        job.expect(&answer.to_string())
+        job.unwrap_or_else(|| panic!("no job: {answer}"))
     )
 }
 
