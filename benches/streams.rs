@@ -6,6 +6,7 @@
 //! figures depend on the machine; ratios of one run do not, much. `idle` opens 10,000 sockets:
 //! the limit of open files must allow that.
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_precision_loss,
