@@ -143,6 +143,8 @@ impl Builder {
                 documents: self.settings.storage.document_retention,
                 schemas: self.settings.storage.schema_retention,
             },
+            max_streams_per_job: limits.max_streams_per_job,
+            max_streams_per_user: limits.max_streams_per_user,
         };
         refuse_missing_model(&settings.default_model, &outside)?;
         Ok(Embedded {
@@ -165,6 +167,8 @@ impl Builder {
             ticket_lifetime: listen.ticket_lifetime,
             public_hosts: listen.public_hosts,
             cors_origins: listen.cors_origins,
+            max_stream_age: listen.max_stream_age,
+            stalled_after: listen.stalled_after,
         };
         let (address, server) =
             http::server(engine.clone(), listener, options).map_err(Error::Server)?;

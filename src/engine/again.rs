@@ -42,8 +42,8 @@ impl Engine {
             queue_limit: inner.settings.max_queued_jobs,
         };
         match stored(inner.jobs.reopen(reopen).await)? {
-            Reopened::Stored { view } => {
-                inner.live.announce(job, view.sequence);
+            Reopened::Stored { view, event } => {
+                inner.live.publish(job, vec![event]);
                 inner.work.notify_one();
                 Ok(*view)
             }

@@ -115,6 +115,12 @@ impl Jobs for Sqlite {
         .boxed()
     }
 
+    fn positions(&self, jobs: &[JobId]) -> Answered<'_, Vec<(JobId, u64)>> {
+        let jobs: Vec<u8> = jobs.iter().flat_map(|job| *job.0.as_bytes()).collect();
+        self.read(move |connection| log::positions(connection, &jobs))
+            .boxed()
+    }
+
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
         self.read(move |connection| {
@@ -271,11 +277,12 @@ fn reopen(
         return Ok(Change::Undo(Reopened::QueueFull));
     }
     log::unsettle_errors(connection, reopen.job)?;
-    log::write(connection, terms, &envelope, None)?;
+    let event = log::write(connection, terms, &envelope, None)?;
     rows::update(connection, &view, before)?;
     leases::forget(connection, reopen.job)?;
     Ok(Change::Keep(Reopened::Stored {
         view: Box::new(view),
+        event,
     }))
 }
 
@@ -305,6 +312,7 @@ fn append(
         Guard::Caller { .. } => leases::fence(connection, commit.job)?,
     }
     let now = terms.clock.now();
+    let mut events = Vec::with_capacity(commit.drafts.len());
     for draft in commit.drafts {
         let ordinal = draft.ordinal();
         if let Some(ordinal) = ordinal
@@ -313,7 +321,7 @@ fn append(
             continue;
         }
         match view.admit(draft, now, terms.retention_ms) {
-            Ok(envelope) => log::write(connection, terms, &envelope, ordinal)?,
+            Ok(envelope) => events.push(log::write(connection, terms, &envelope, ordinal)?),
             Err(refusal) => {
                 let status = before;
                 return Ok(Change::Undo(Committed::Refused { refusal, status }));
@@ -326,6 +334,7 @@ fn append(
     }
     Ok(Change::Keep(Committed::Stored {
         view: Box::new(view),
+        events,
     }))
 }
 

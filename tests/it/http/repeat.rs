@@ -93,7 +93,8 @@ async fn rest(response: Response) -> Vec<Frame> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_parallel_posts_with_one_key_start_one_job() {
-    let app = Arc::new(plain().await);
+    let start = TestApp::start().provider(Arc::new(Server(Scripted::plain())));
+    let app = Arc::new(start.set("max_streams_per_job", 100).run().await);
     let posts = (0..100).map(|number| {
         let app = Arc::clone(&app);
         tokio::spawn(async move {
@@ -163,7 +164,10 @@ async fn a_key_is_in_use_until_its_job_is_stored() {
     let first = post_later("k");
     hold.arrivals(1).await;
     for body in [inline(), with(&inline(), "config", json!({"seed": 1}))] {
-        let refused = post(&app, &body, &[("Idempotency-Key", "k")]).await;
+        let key = [("Idempotency-Key", "k")];
+        // One that is not refused would wait at the door.
+        let refused = tokio::time::timeout(Duration::from_secs(20), post(&app, &body, &key)).await;
+        let refused = refused.expect("an answer at once");
         assert_eq!(refused.refusal(), (409, "idempotency_key_in_use"));
         assert_eq!(refused.headers["retry-after"], "1");
     }

@@ -21,7 +21,7 @@ fn reopen(scope: &Scope, job: JobId, at_sequence: u64) -> Reopen {
 
 async fn reopened(bed: &Bed, reopen: Reopen) -> JobView {
     match bed.store.reopen(reopen).await.unwrap() {
-        Reopened::Stored { view } => *view,
+        Reopened::Stored { view, .. } => *view,
         other => panic!("{other:?}"),
     }
 }

@@ -1,7 +1,13 @@
 //! A real browser without a window, and what it made of a page.
 
 use std::io::Write;
-use std::process::Command;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use super::clients::Running;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -10,6 +16,45 @@ const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 const BUDGET_MS: u32 = 10_000;
 /// Real time after which the browser gives up, milliseconds.
 const PATIENCE_MS: u32 = 60_000;
+
+const FLAGS: [&str; 11] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    // Whatever a page asks of another host fails, and is complained of.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--no-proxy-server",
+];
+
+/// A browser that stays at a page in real time until it is dropped.
+pub struct Window {
+    // Its own children leave when it is gone.
+    _browser: Running,
+    _profile: tempfile::TempDir,
+}
+
+impl Window {
+    pub fn open(browser: &str, url: &str) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let mut command = Command::new(browser);
+        command
+            .args(FLAGS)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(url)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self {
+            _browser: Running(command.spawn().unwrap()),
+            _profile: profile,
+        }
+    }
+}
 
 /// One element of a drawn page.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +85,8 @@ pub fn find(test: &str) -> Option<&'static str> {
     found
 }
 
-fn skip(test: &str, reason: &str) {
+/// Notes that a test cannot be run here.
+pub fn skip(test: &str, reason: &str) {
     let Some(list) = std::env::var_os("RIVULET_SKIPPED") else {
         return;
     };
@@ -48,7 +94,9 @@ fn skip(test: &str, reason: &str) {
         .append(true)
         .create(true)
         .open(list);
-    writeln!(list.unwrap(), "{test}: {reason}").unwrap();
+    // In one piece: others may be writing too.
+    let line = format!("{test}: {reason}\n");
+    list.unwrap().write_all(line.as_bytes()).unwrap();
 }
 
 /// Opens an address and lets the page draw itself.
@@ -57,21 +105,8 @@ pub async fn draw(browser: &'static str, url: String) -> Drawn {
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new(browser);
         command
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-            ])
-            .args(["--no-first-run", "--disable-background-networking"])
-            .args([
-                "--disable-component-update",
-                "--disable-sync",
-                "--disable-extensions",
-            ])
-            // Whatever a page asks of another host fails, and is complained of.
-            .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-            .args(["--no-proxy-server", "--enable-logging=stderr", "--dump-dom"])
+            .args(FLAGS)
+            .args(["--enable-logging=stderr", "--dump-dom"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("--virtual-time-budget={BUDGET_MS}"))
             .arg(format!("--timeout={PATIENCE_MS}"))
@@ -153,4 +188,53 @@ fn unescape(text: &str) -> String {
         .replace("&gt;", ">")
         .replace("&quot;", "\"");
     plain.replace("&nbsp;", "\u{a0}").replace("&amp;", "&")
+}
+
+/// A door in front of a server that hands out one page in a version of its own, so that a script
+/// may act on it as a person would; everything else is the server's. Gives its address.
+pub async fn acted_on(
+    server: SocketAddr,
+    page: &'static str,
+    html: String,
+    script: &str,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let html = html.replace("</head>", "<script src=\"/act.js\"></script></head>");
+    let script = script.to_owned();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let own = [
+                ("text/html", page, html.clone()),
+                ("text/javascript", "/act.js", script.clone()),
+            ];
+            tokio::spawn(pass(client, server, own));
+        }
+    });
+    address
+}
+
+/// One request of one connection.
+async fn pass(mut client: TcpStream, server: SocketAddr, own: [(&str, &str, String); 2]) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = client.read_u8().await else {
+            return;
+        };
+        head.push(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let path = head.split(' ').nth(1).unwrap();
+    if let Some((kind, _, text)) = own.iter().find(|(_, wanted, _)| path.starts_with(wanted)) {
+        let length = text.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+        );
+        let _ = client.write_all(answer.as_bytes()).await;
+        return;
+    }
+    let mut upstream = TcpStream::connect(server).await.unwrap();
+    let head = head.replace("Connection: keep-alive", "Connection: close");
+    upstream.write_all(head.as_bytes()).await.unwrap();
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
 }

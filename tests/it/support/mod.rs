@@ -2,10 +2,13 @@
 
 pub mod app;
 pub mod browser;
+pub mod clients;
 pub mod clock;
+pub mod dice;
 pub mod openapi;
 pub mod pdf;
 pub mod provider;
+pub mod proxy;
 pub mod raw;
 pub mod schemas;
 pub mod sse;
