@@ -31,8 +31,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tracing::{error, info};
 use uuid::Uuid;
 
@@ -115,6 +117,8 @@ struct Inner {
     phase: watch::Sender<Phase>,
     /// Running mean of how long a subtree takes within its job, microseconds; 0 before the first.
     pace: AtomicU64,
+    /// When the store last took a claim or a renewal of leases.
+    heard: Mutex<Instant>,
 }
 
 /// How far a stop has come.
@@ -167,9 +171,11 @@ impl Engine {
             left: Notify::new(),
             phase: watch::Sender::new(Phase::Serving),
             pace: AtomicU64::new(0),
+            heard: Mutex::new(Instant::now()),
         });
         tokio::spawn(worker::work(Arc::clone(&inner)));
         tokio::spawn(worker::beat(Arc::clone(&inner)));
+        tokio::spawn(worker::listen(Arc::clone(&inner)));
         Self { inner }
     }
 
@@ -360,15 +366,19 @@ impl Inner {
         }
     }
 
+    /// The store has answered.
+    fn hear(&self) {
+        *self.heard.lock() = Instant::now();
+    }
+
     /// Stops a run of this process and gives its lease back.
     async fn hand_over(&self, job: JobId, epoch: u64) {
         if let Some((_, (_, run))) = self.running.remove(&job) {
             run.abort();
         }
-        let before_now = Time(self.clock.now().0 - 1);
         let release = self
             .jobs
-            .release(job, epoch, before_now, Release::HandedOver);
+            .release(job, epoch, Duration::ZERO, Release::HandedOver);
         if let Err(cause) = release.await {
             error!(%job, %cause, "engine.stop: a lease could not be given back");
         }

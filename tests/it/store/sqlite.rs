@@ -9,7 +9,7 @@ use rivulet::engine::ports::{Catalog as _, Jobs as _, StoreError};
 use rivulet::store::{Sqlite, SqliteOptions};
 use rusqlite::Connection;
 
-use super::bed::{Bed, begin, jobs, result, scope, sqlite, whole_list};
+use super::bed::{Bed, LEASE, begin, jobs, result, scope, sqlite, whole_list};
 
 fn open(bed: &Bed, path: &Path) -> Result<Sqlite, StoreError> {
     Sqlite::open(SqliteOptions {
@@ -46,6 +46,22 @@ async fn what_was_acknowledged_is_in_the_files_before_they_are_closed() {
     assert_eq!(copy.view(&scope(), job).await.unwrap(), Some(view));
     let log = copy.events(&scope(), job, 0, 10, 10_000).await.unwrap();
     assert_eq!(log.unwrap().events, bed.log(&scope(), job).await);
+}
+
+#[tokio::test]
+async fn a_restart_frees_every_lease() {
+    let bed = Bed::sqlite();
+    let (begun, _) = bed.begun(&scope(), 1).await;
+    let waiting = bed.stored(&scope(), 1).await;
+    bed.claim("worker", 10).await;
+    let bed = bed.restart();
+    // A lease that a dead owner left must not be kept alive by its namesake.
+    let jobs = [begun, waiting];
+    bed.store.renew("worker", &jobs, LEASE).await.unwrap();
+    let claimed = bed.claim("worker", 10).await;
+    let taken: Vec<_> = claimed.iter().map(|claim| claim.view.id).collect();
+    assert_eq!(taken, jobs);
+    assert_eq!((claimed[0].crashes, claimed[1].crashes), (1, 0));
 }
 
 #[tokio::test]

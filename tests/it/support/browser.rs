@@ -1,7 +1,8 @@
 //! A real browser without a window, and what it made of a page.
 
-use std::io::Write;
 use std::process::Command;
+
+use super::skipped::skip;
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -38,17 +39,6 @@ pub fn find(test: &str) -> Option<&'static str> {
         skip(test, "no Chromium on the PATH");
     }
     found
-}
-
-fn skip(test: &str, reason: &str) {
-    let Some(list) = std::env::var_os("RIVULET_SKIPPED") else {
-        return;
-    };
-    let list = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(list);
-    writeln!(list.unwrap(), "{test}: {reason}").unwrap();
 }
 
 /// Opens an address and lets the page draw itself.

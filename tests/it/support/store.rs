@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::stream::BoxStream;
 use rivulet::domain::id::{JobId, Scope};
 use rivulet::domain::job::JobView;
 use rivulet::domain::page::ListPage;
 use rivulet::domain::plan::Plan;
-use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, LogPage, NewJob,
+    Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, LogPage, NewJob, News,
     Release, Snapshot, StoreError,
 };
 
@@ -62,28 +62,22 @@ impl Jobs for Wrapped {
         self.write(self.inner.create(new))
     }
 
-    fn claim(
-        &self,
-        owner: &str,
-        now: Time,
-        lease_until: Time,
-        limit: u32,
-    ) -> Answered<'_, Vec<Claimed>> {
-        self.write(self.inner.claim(owner, now, lease_until, limit))
+    fn claim(&self, owner: &str, lease: Duration, limit: u32) -> Answered<'_, Vec<Claimed>> {
+        self.write(self.inner.claim(owner, lease, limit))
     }
 
-    fn renew(&self, owner: &str, lease_until: Time) -> Answered<'_, ()> {
-        self.write(self.inner.renew(owner, lease_until))
+    fn renew(&self, owner: &str, jobs: &[JobId], lease: Duration) -> Answered<'_, ()> {
+        self.write(self.inner.renew(owner, jobs, lease))
     }
 
     fn release(
         &self,
         job: JobId,
         epoch: u64,
-        held_until: Time,
+        pause: Duration,
         release: Release,
     ) -> Answered<'_, ()> {
-        self.write(self.inner.release(job, epoch, held_until, release))
+        self.write(self.inner.release(job, epoch, pause, release))
     }
 
     fn commit(&self, commit: Commit) -> Answered<'_, Committed> {
@@ -119,5 +113,9 @@ impl Jobs for Wrapped {
 
     fn delete(&self, scope: &Scope, job: JobId) -> Answered<'_, Deleted> {
         self.write(self.inner.delete(scope, job))
+    }
+
+    fn news(&self) -> BoxStream<'static, News> {
+        self.inner.news()
     }
 }
