@@ -1,9 +1,11 @@
 //! The composition root: the only place that names concrete adapters.
 //!
 //! Started in this order, and stopped in the reverse: port, data folder, store, engine, web
-//! server. The port comes first, since a start that fails there must leave no folder behind.
+//! server. The port comes first, since a start that fails there must leave no folder behind; and
+//! before it is looked whether there is a key, where one is needed to listen there.
 
 mod folder;
+mod keys;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -18,14 +20,15 @@ use tracing::{info, warn};
 use crate::blob::{Local, bucket};
 use crate::document::Readers;
 use crate::domain::time::Time;
-use crate::engine::ports::{Catalog, Clock, Jobs, Provider, StoreError};
+use crate::engine::ports::{Catalog, Clock, Jobs, Keys, Provider, StoreError};
 use crate::engine::{self, Engine, Outside};
 use crate::http;
 use crate::provider::layout::Layout;
-use crate::settings::{Secret, Settings, Storage, table};
-use crate::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions};
+use crate::settings::{Origin, Secret, Settings, Storage, table};
+use crate::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions, postgres};
 use crate::tls;
 use folder::DataFolder;
+pub use keys::{has_data, keyring, place};
 
 /// Longer than the web server gives its connections.
 const GRACE: Duration = Duration::from_secs(4);
@@ -63,6 +66,16 @@ pub enum Error {
         table::variable(table::DEFAULT_MODEL.name)
     )]
     Model { name: String, known: String },
+    #[error(
+        "{bind} ({origin}) can be reached from other machines, and there is no key in `{place}`: whoever reaches the server could read and delete everything. Make a key first, with `rivulet keys create --user NAME {flag}`, or bind a loopback address, such as 127.0.0.1:{}.", bind.port()
+    )]
+    Exposed {
+        bind: SocketAddr,
+        origin: Origin,
+        place: String,
+        /// Names the place to the command.
+        flag: String,
+    },
     #[error("The web server failed: {0}")]
     Server(io::Error),
 }
@@ -148,6 +161,7 @@ impl Builder {
 
     /// Starts everything. When this returns, the server answers at its address.
     pub fn start(self) -> Result<App, Error> {
+        keys::refuse_exposure(&self.settings)?;
         let listen = self.settings.listen.clone();
         let listener =
             TcpListener::bind(listen.bind).map_err(|cause| refused(listen.bind, cause))?;
@@ -156,6 +170,9 @@ impl Builder {
         let options = http::Options {
             workers: listen.http_workers,
             heartbeat: listen.heartbeat,
+            ticket_lifetime: listen.ticket_lifetime,
+            public_hosts: listen.public_hosts,
+            cors_origins: listen.cors_origins,
         };
         let (address, server) =
             http::server(engine.clone(), listener, options).map_err(Error::Server)?;
@@ -198,6 +215,7 @@ fn outside(
     Ok(Outside {
         jobs: kept.jobs,
         catalog: kept.catalog,
+        keys: kept.keys,
         clock: kept.clock,
         blobs: Arc::new(blobs),
         reader: Arc::new(Readers),
@@ -209,6 +227,7 @@ fn outside(
 struct Kept {
     jobs: Arc<dyn Jobs>,
     catalog: Arc<dyn Catalog>,
+    keys: Arc<dyn Keys>,
     clock: Arc<dyn Clock>,
 }
 
@@ -240,7 +259,8 @@ fn here(
     let store = Arc::new(store);
     Ok(Kept {
         jobs: store.clone(),
-        catalog: store,
+        catalog: store.clone(),
+        keys: store,
         clock,
     })
 }
@@ -253,19 +273,29 @@ fn elsewhere(storage: &Storage, url: &str, clock: Option<Arc<dyn Clock>>) -> Res
              server; other servers cannot read them. Share a bucket with --blobs"
         );
     }
+    let store = Arc::new(database(storage, url, clock)?);
+    Ok(Kept {
+        clock: store.clock(),
+        jobs: store.clone(),
+        catalog: store.clone(),
+        keys: store,
+    })
+}
+
+fn database(
+    storage: &Storage,
+    url: &str,
+    clock: Option<Arc<dyn Clock>>,
+) -> Result<Postgres, Error> {
     let options = PostgresOptions {
         url: url.to_owned(),
         connections: storage.store_connections,
+        patience: postgres::PATIENCE,
         max_event_bytes: storage.max_event_bytes,
         retention_ms: retention_ms(storage),
         clock,
     };
-    let store = Arc::new(Postgres::open(options).map_err(|cause| Error::Database { cause })?);
-    Ok(Kept {
-        clock: store.clock(),
-        jobs: store.clone(),
-        catalog: store,
-    })
+    Postgres::open(options).map_err(|cause| Error::Database { cause })
 }
 
 fn refuse_missing_model(name: &str, outside: &Outside) -> Result<(), Error> {

@@ -4,6 +4,7 @@ mod client;
 mod demo;
 mod exit;
 mod extract;
+mod keys;
 mod narrate;
 mod plan;
 mod scratch;
@@ -30,7 +31,8 @@ Examples:
   rivulet demo                                     see it work on an invoice
   rivulet serve                                    listen on 127.0.0.1:8080
   rivulet extract invoice.pdf --schema s.json      one document, no server
-  rivulet plan s.json                              what a schema splits into";
+  rivulet plan s.json                              what a schema splits into
+  rivulet keys create --user ada                   an API key; from then on every request needs one";
 
 /// A streaming structured-extraction server: a document and a JSON Schema in, every part of the
 /// answer streamed as it lands.
@@ -47,6 +49,7 @@ enum Command {
     Demo(demo::Args),
     Extract(extract::Args),
     Plan(plan::Args),
+    Keys(keys::Args),
 }
 
 impl Cli {
@@ -54,6 +57,7 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         let outcome = match self.command {
             Command::Plan(args) => plan::run(&args),
+            Command::Keys(args) => block_on(keys::run(args)),
             Command::Serve(args) => block_on(serve::run(args)),
             Command::Demo(args) => block_on(demo::run(args)),
             Command::Extract(args) => block_on(extract::run(args)),

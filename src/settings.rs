@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use flags::Flags;
+pub use flags::{DataFlags, Flags};
 pub use form::{LogFormat, Secret};
 use layers::Layers;
 pub use layers::{Error, Origin, Sources};
@@ -32,8 +32,10 @@ pub struct Settings {
 /// How clients reach the server.
 #[derive(Debug, Clone)]
 pub struct Listen {
-    /// Port 0 takes a free one. A loopback address, since there are no keys.
+    /// Port 0 takes a free one. Without keys only a loopback address is taken at the start.
     pub bind: SocketAddr,
+    /// Who said where to listen.
+    pub bind_origin: Origin,
     /// Threads that serve connections.
     pub http_workers: usize,
     /// Silence on a stream before a heartbeat.
@@ -101,9 +103,10 @@ impl Settings {
     pub fn load(sources: Sources) -> Result<Self, Error> {
         let layers = Layers::of(sources)?;
         let seconds = |row| layers.get(row).map(Duration::from_secs);
-        let settings = Self {
+        Ok(Self {
             listen: Listen {
                 bind: layers.get(&table::BIND)?,
+                bind_origin: layers.origin(&table::BIND),
                 http_workers: layers.get(&table::HTTP_WORKERS)?,
                 heartbeat: seconds(&table::HEARTBEAT_SECONDS)?,
                 public_hosts: layers.get(&table::PUBLIC_HOSTS)?,
@@ -135,19 +138,6 @@ impl Settings {
                 filter: layers.get(&table::LOG)?,
                 format: layers.get(&table::LOG_FORMAT)?,
             },
-        };
-        settings.refuse_exposure(&layers)?;
-        Ok(settings)
-    }
-
-    /// Without keys, whoever reaches the server may read everything in it.
-    fn refuse_exposure(&self, layers: &Layers) -> Result<(), Error> {
-        if self.listen.bind.ip().to_canonical().is_loopback() {
-            return Ok(());
-        }
-        Err(Error::Exposed {
-            bind: self.listen.bind,
-            origin: layers.origin(&table::BIND),
         })
     }
 }
@@ -351,21 +341,9 @@ mod tests {
     }
 
     #[test]
-    fn only_a_loopback_address_is_taken_while_there_are_no_keys() {
-        for bind in [
-            "127.0.0.1:0",
-            "127.9.9.9:80",
-            "[::1]:80",
-            "[::ffff:127.0.0.1]:80",
-        ] {
-            load(None, &[], &[("bind", bind)]).unwrap();
-        }
-        for bind in ["0.0.0.0:8080", "[::]:8080", "192.168.1.2:8080"] {
-            let error = load(None, &[("RIVULET_BIND", bind)], &[]).unwrap_err();
-            assert!(
-                error.contains(bind) && error.contains("RIVULET_BIND") && error.contains("keys"),
-                "{error}"
-            );
-        }
+    fn where_to_listen_keeps_its_origin() {
+        let settings = load(None, &[("RIVULET_BIND", "0.0.0.0:8080")], &[]).unwrap();
+        let origin = settings.listen.bind_origin.to_string();
+        assert_eq!(origin, "variable RIVULET_BIND");
     }
 }

@@ -39,7 +39,7 @@ impl DataFolder {
     }
 
     pub fn database(&self) -> PathBuf {
-        self.path.join("rivulet.db")
+        database(&self.path)
     }
 
     pub fn blobs(&self) -> PathBuf {
@@ -47,7 +47,13 @@ impl DataFolder {
     }
 }
 
-fn create(path: &Path) -> io::Result<()> {
+/// The database of a data folder.
+pub fn database(folder: &Path) -> PathBuf {
+    folder.join("rivulet.db")
+}
+
+/// Creates the folder, for its owner only, unless it is there.
+pub fn create(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

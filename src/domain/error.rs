@@ -50,6 +50,7 @@ codes! {
     InvalidLastEventId "invalid_last_event_id" 400 false "The event cursor cannot be read";
     LastEventIdOutOfRange "last_event_id_out_of_range" 400 false "The event cursor lies beyond the log";
     UnsupportedProtocol "unsupported_protocol" 400 false "This protocol version is not spoken here";
+    Unauthorized "unauthorized" 401 false "A valid API key is needed";
     ForbiddenOrigin "forbidden_origin" 403 false "Requests from this origin or host are not allowed";
     NotFound "not_found" 404 false "There is nothing at this address";
     DocumentNotFound "document_not_found" 404 false "No such document";
@@ -60,6 +61,7 @@ codes! {
     ResultNotReady "result_not_ready" 409 true "The job has not ended";
     JobAlreadyEnded "job_already_ended" 409 false "The job has already ended";
     JobActive "job_active" 409 true "The job is still active";
+    IdempotencyKeyInUse "idempotency_key_in_use" 409 true "A request with this key is being worked on";
     DocumentInUse "document_in_use" 409 true "A job that has not ended needs the document";
     EventsExpired "events_expired" 410 false "The log of the job has expired";
     ResultExpired "result_expired" 410 false "The result of the job has expired";
@@ -69,12 +71,14 @@ codes! {
     SchemaTooComplex "schema_too_complex" 422 false "The JSON Schema is over a limit";
     InvalidConfig "invalid_config" 422 false "A config value is out of its range";
     ModelNotFound "model_not_found" 422 false "No such model here";
+    IdempotencyKeyReused "idempotency_key_reused" 422 false "The key was used for another request";
     DocumentCorrupt "document_corrupt" 422 false "The document cannot be read";
     DocumentEmpty "document_empty" 422 false "The document has no content";
     DocumentWithoutText "document_without_text" 422 false "The document has pictures but no text";
     DocumentTooComplex "document_too_complex" 422 false "The document is over a limit";
     PasswordRequired "password_required" 422 false "The document is encrypted";
     TooManyJobs "too_many_jobs" 429 true "Too many active jobs";
+    RateLimited "rate_limited" 429 true "Too many requests with a wrong key";
     Internal "internal" 500 false "The server failed";
     StoreUnavailable "store_unavailable" 503 true "The store does not answer";
     Draining "draining" 503 true "The server is shutting down";
@@ -143,6 +147,13 @@ impl Error {
             errors: Vec::new(),
             retry_after_seconds,
         }
+    }
+
+    /// Says when to try again, seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
     }
 
     #[must_use]

@@ -67,6 +67,34 @@ impl Scope {
     }
 }
 
+/// A client's own name for a request: sent again under the same name, it does nothing twice.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// The most characters.
+    pub const MAX: usize = 255;
+
+    /// Takes 1 to [`Self::MAX`] printable characters of ASCII, blanks included.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let (count, max) = (text.chars().count(), Self::MAX);
+        if (1..=max).contains(&count) && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Ok(Self(text.to_owned()));
+        }
+        let shown: String = text.chars().take(80).collect();
+        Err(Error::new(
+            Code::InvalidRequest,
+            format!(
+                "`Idempotency-Key: {shown}` has {count} characters; it takes 1 to {max} printable ASCII characters. Send a UUID, for instance."
+            ),
+        ))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A place in a job's event log: everything up to and including `sequence` has been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
@@ -150,6 +178,18 @@ mod tests {
         ] {
             let error = Cursor::parse(bad).unwrap_err();
             assert_eq!(error.code, Code::InvalidLastEventId, "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_printable_and_of_255_characters_at_most() {
+        for good in ["a", "~ !", &"k".repeat(255)] {
+            assert_eq!(IdempotencyKey::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", &"k".repeat(256), "k\tk", "k\u{7f}", "schl\u{fc}ssel"] {
+            let error = IdempotencyKey::parse(bad).unwrap_err();
+            assert_eq!(error.code, Code::InvalidRequest, "{bad}");
+            assert!(error.detail.contains("1 to 255"), "{}", error.detail);
         }
     }
 

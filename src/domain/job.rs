@@ -33,6 +33,10 @@ pub struct JobSpec {
     pub config: Config,
     /// What the chosen model cannot honour of the request.
     pub warnings: Vec<Warning>,
+    /// What tells the request from others, lower-case hexadecimal SHA-256. None for jobs that
+    /// did not come over the wire, and for those of before it was kept: no request repeats them.
+    #[serde(default)]
+    pub request_hash: Option<String>,
 }
 
 /// A setting that was accepted and changes nothing, and why.

@@ -1,15 +1,19 @@
 //! Following a job's log: wake-ups and the one reader loop behind every stream.
 
+mod page;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::watch;
 
+use super::Inner;
 use super::ports::StoredEvent;
-use super::{Inner, no_job, stored};
-use crate::domain::error::{Code, Error};
+use crate::domain::error::Error;
 use crate::domain::id::{JobId, Scope};
+
+pub use page::EventsPage;
 
 /// Events of one page, and about how many bytes of them: the memory of a reader.
 const PAGE_EVENTS: u32 = 64;
@@ -104,19 +108,7 @@ impl Follower {
         // Registered before the first read: an event committed in between is then announced to us.
         let registration = engine.live.register(job);
         let page = engine.log_page(&scope, job, cursor, 1, 1).await?;
-        if cursor > page.last_sequence {
-            return Err(Error::new(
-                Code::LastEventIdOutOfRange,
-                format!(
-                    "The cursor names event {cursor}, but the log of job {job} ends at {}. Leave the cursor out to read it from the start.",
-                    page.last_sequence
-                ),
-            ));
-        }
-        if page.terminal {
-            let view = stored(engine.jobs.view(&scope, job).await)?.ok_or_else(|| no_job(job))?;
-            engine.refuse_expired(&view, Code::EventsExpired)?;
-        }
+        engine.refuse_unreadable(&scope, job, cursor, &page).await?;
         if page.terminal && cursor == page.last_sequence {
             return Ok(Follow::Ended);
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ports`] | what the engine needs from outside |
 //! | `submit` | a checked request becomes a job |
+//! | `repeat` | a request that was made before leads to its job |
 //! | `catalog` | documents and schemas |
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
@@ -11,18 +12,22 @@
 //! | `journal` | the one writer of events: store first, announce second |
 //! | `live` | followers: register, read, go on by number |
 //! | `result` | the combined result |
+//! | [`keys`], `tickets` | who asks; what opens one stream without a key |
 //! | `metrics` | counters |
 
 mod call;
 mod catalog;
 mod journal;
+pub mod keys;
 mod live;
 mod metrics;
 mod plans;
 pub mod ports;
+mod repeat;
 mod result;
 mod run;
 mod submit;
+mod tickets;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -39,9 +44,11 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 pub use catalog::{SchemaDraft, sha256_hex};
-pub use live::{Follow, Follower};
+pub use live::{EventsPage, Follow, Follower};
+pub use repeat::{Repeat, Submitted};
 pub use result::{FailedSubtree, JobResult, Wanted};
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
+pub use tickets::{Admission, Ticket};
 
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};
@@ -49,13 +56,15 @@ use crate::domain::job::{Draft, Ending, JobView, Refusal};
 use crate::domain::page::ListPage;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
+use keys::Keyring;
 use live::Live;
 use metrics::Metrics;
 use plans::{Planned, Plans};
 use ports::{
-    Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, LogPage, Model,
+    Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, Keys, LogPage, Model,
     Provider, Reader, Release, StoreError,
 };
+use repeat::Creating;
 
 /// How much the engine takes on.
 #[derive(Debug, Clone)]
@@ -76,6 +85,7 @@ pub struct Settings {
 pub struct Outside {
     pub jobs: Arc<dyn Jobs>,
     pub catalog: Arc<dyn Catalog>,
+    pub keys: Arc<dyn Keys>,
     pub blobs: Arc<dyn Blobs>,
     pub reader: Arc<dyn Reader>,
     pub providers: Vec<Arc<dyn Provider>>,
@@ -93,6 +103,7 @@ struct Inner {
     settings: Settings,
     jobs: Arc<dyn Jobs>,
     catalog: Arc<dyn Catalog>,
+    keyring: Keyring,
     blobs: Arc<dyn Blobs>,
     reader: Arc<dyn Reader>,
     clock: Arc<dyn Clock>,
@@ -111,6 +122,8 @@ struct Inner {
     work: Notify,
     reading: Semaphore,
     blob_gate: RwLock<()>,
+    /// Keys whose jobs are being made.
+    creating: Arc<Creating>,
     /// A run has left `running`.
     left: Notify,
     /// Only goes forward; everything that waits watches it.
@@ -156,6 +169,7 @@ impl Engine {
             settings,
             jobs: outside.jobs,
             catalog: outside.catalog,
+            keyring: Keyring::new(outside.keys, Arc::clone(&outside.clock)),
             blobs: outside.blobs,
             reader: outside.reader,
             clock: outside.clock,
@@ -168,6 +182,7 @@ impl Engine {
             running: DashMap::new(),
             work: Notify::new(),
             blob_gate: RwLock::new(()),
+            creating: Arc::default(),
             left: Notify::new(),
             phase: watch::Sender::new(Phase::Serving),
             pace: AtomicU64::new(0),
@@ -209,6 +224,11 @@ impl Engine {
         }
         let nobody = JobId(Uuid::nil());
         stored(self.inner.jobs.view(&Scope::local(), nobody).await).map(|_| ())
+    }
+
+    /// Who may ask.
+    pub fn keyring(&self) -> &Keyring {
+        &self.inner.keyring
     }
 
     pub fn models(&self) -> Vec<Model> {

@@ -14,7 +14,7 @@ use crate::domain::document::{Document, Kind};
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::{self, Envelope};
 use crate::domain::evidence::Attributions;
-use crate::domain::id::{DocumentId, JobId, SchemaId, Scope};
+use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{Draft, JobView, Ordinal, Refusal};
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
@@ -50,12 +50,24 @@ pub struct NewJob {
     pub active_limit: u32,
     /// The plan under `view.spec.plan`; stored when it is not there yet.
     pub plan: Arc<Plan>,
+    /// What the client calls the request; `view.spec.request_hash` is kept with it.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// The job that a key stands for, read in one transaction.
+#[derive(Debug, Clone)]
+pub struct Keyed {
+    /// Hash of the request that the key came with.
+    pub request_hash: String,
+    pub view: JobView,
 }
 
 /// What became of [`Jobs::create`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
     Stored,
+    /// Nothing was written: the key stands for another job of the scope.
+    KeyTaken,
     /// Nothing was written: the scope has as many active jobs as it may.
     TooManyActive,
     /// Nothing was written: the document is gone.
@@ -179,8 +191,8 @@ pub enum News {
 ///
 /// Leases are measured by the store's own clock, since owners may disagree about the time.
 pub trait Jobs: Send + Sync {
-    /// Counts the job against its scope by a conditional row, stores the job, its plan and its
-    /// first event in one transaction.
+    /// Counts the job against its scope by a conditional row, stores the job, its plan, its key
+    /// and its first event in one transaction.
     fn create(&self, new: NewJob) -> Answered<'_, Created>;
 
     /// Gives up to `limit` waiting jobs to `owner` for as long as `lease`, the scope served longest
@@ -209,6 +221,9 @@ pub trait Jobs: Send + Sync {
 
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>>;
 
+    /// The job that `key` stands for. A key lives as long as its job.
+    fn by_key(&self, scope: &Scope, key: &IdempotencyKey) -> Answered<'_, Option<Keyed>>;
+
     fn list(&self, scope: &Scope, query: JobQuery) -> Answered<'_, ListPage<JobView>>;
 
     /// Events after `after`, at most `limit` of them and about `max_bytes` (at least one).
@@ -226,7 +241,7 @@ pub trait Jobs: Send + Sync {
     /// The plan stored under `key`.
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>>;
 
-    /// Deletes an ended job with its log and outcomes.
+    /// Deletes an ended job with its log, its outcomes and its key.
     fn delete(&self, scope: &Scope, job: JobId) -> Answered<'_, Deleted>;
 
     /// What other processes do with this store; nothing when there are none.
@@ -276,6 +291,39 @@ pub trait Catalog: Send + Sync {
     /// Replaces all but id and creation time; false when it is not there.
     fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool>;
     fn delete_schema(&self, scope: &Scope, id: SchemaId) -> Answered<'_, Deleted>;
+}
+
+/// Bytes of a secret, and of the hash of one.
+pub const SECRET_BYTES: usize = 32;
+
+/// An API key as it is kept: all of it but the secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// The part of the key that is no secret.
+    pub id: String,
+    /// SHA-256 of the secret.
+    pub hash: [u8; SECRET_BYTES],
+    /// Whose data it opens.
+    pub user: Scope,
+    pub name: String,
+    pub created_at: Time,
+    pub revoked_at: Option<Time>,
+}
+
+/// API keys, and what the installation signs with. A key is never deleted. Every write is on disk
+/// when its future resolves.
+pub trait Keys: Send + Sync {
+    fn key(&self, id: &str) -> Answered<'_, Option<StoredKey>>;
+    /// All of them, revoked ones included, the oldest first.
+    fn keys(&self) -> Answered<'_, Vec<StoredKey>>;
+    /// Whether there is any, revoked or not.
+    fn has_keys(&self) -> Answered<'_, bool>;
+    /// False, and nothing written, when its id is taken.
+    fn insert_key(&self, key: StoredKey) -> Answered<'_, bool>;
+    /// The key as it is then; one that was revoked before keeps that moment.
+    fn revoke_key(&self, id: &str, at: Time) -> Answered<'_, Option<StoredKey>>;
+    /// The secret of that name. `fresh` becomes it when there is none, for whoever asks at once.
+    fn secret(&self, name: &str, fresh: [u8; SECRET_BYTES]) -> Answered<'_, [u8; SECRET_BYTES]>;
 }
 
 /// Immutable files by key. A put is on disk, whole, when its future resolves.

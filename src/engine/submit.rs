@@ -10,7 +10,7 @@ use super::ports::{Created, Model, NewJob, StoredDocument};
 use super::{Engine, mint, stored};
 use crate::domain::config::Config;
 use crate::domain::error::{Code, Error};
-use crate::domain::id::{DocumentId, JobId, SchemaId, Scope};
+use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{JobSpec, JobView, Warning};
 
 /// Where the document of a job comes from.
@@ -39,11 +39,30 @@ pub struct JobRequest {
     pub config: Option<Value>,
 }
 
+/// What a new job is known by, beside its id.
+#[derive(Default)]
+pub(super) struct Name {
+    pub(super) request_hash: Option<String>,
+    pub(super) key: Option<IdempotencyKey>,
+}
+
 impl Engine {
     /// Checks a request, stores it as a job with its first event, and lets a worker know.
     ///
     /// Refused with the codes of the document, schema and config, and with `too_many_jobs`.
     pub async fn submit(&self, scope: &Scope, request: JobRequest) -> Result<JobView, Error> {
+        let submitted = self.begin(scope, request, Name::default()).await?;
+        // Nobody else uses the name that there is not.
+        submitted.ok_or_else(Error::internal)
+    }
+
+    /// [`Engine::submit`] under a name; `None` when its key was taken a moment ago.
+    pub(super) async fn begin(
+        &self,
+        scope: &Scope,
+        request: JobRequest,
+        name: Name,
+    ) -> Result<Option<JobView>, Error> {
         let inner = &self.inner;
         if inner.is_draining() {
             return Err(Error::new(
@@ -55,6 +74,7 @@ impl Engine {
         let model = self.model(&config.model)?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
+        let is_inline = matches!(request.document, DocumentSource::Inline { .. });
         let document = match request.document {
             DocumentSource::Stored(id) => self.document(scope, id).await?,
             DocumentSource::Inline { name, bytes } => self.upload(scope, &name, bytes).await?,
@@ -68,17 +88,26 @@ impl Engine {
             plan: planned.key.clone(),
             warnings: warnings(&config, &model),
             config,
+            request_hash: name.request_hash,
         };
-        self.create(scope, spec, &planned, &document).await
+        let created = self
+            .create(scope, spec, name.key, &planned, &document)
+            .await;
+        if is_inline && !matches!(created, Ok(Some(_))) {
+            // Nobody knows of it. Where it cannot be deleted it only takes up room.
+            let _ = self.delete_document(scope, document.id).await;
+        }
+        created
     }
 
     async fn create(
         &self,
         scope: &Scope,
         spec: JobSpec,
+        key: Option<IdempotencyKey>,
         planned: &Planned,
         document: &StoredDocument,
-    ) -> Result<JobView, Error> {
+    ) -> Result<Option<JobView>, Error> {
         let inner = &self.inner;
         let subtrees: Vec<_> = planned
             .plan
@@ -94,13 +123,15 @@ impl Engine {
             start,
             active_limit,
             plan: Arc::clone(&planned.plan),
+            key,
         };
         match stored(inner.jobs.create(new).await)? {
             Created::Stored => {
                 inner.metrics.jobs_created.inc();
                 inner.work.notify_one();
-                Ok(view)
+                Ok(Some(view))
             }
+            Created::KeyTaken => Ok(None),
             Created::TooManyActive => Err(Error::new(
                 Code::TooManyJobs,
                 format!(

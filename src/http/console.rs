@@ -29,6 +29,7 @@ const FILES: &[(&str, &str, &str)] = files! {
     "docs.js" SCRIPT;
     "dom.js" SCRIPT;
     "job.js" SCRIPT;
+    "key.js" SCRIPT;
     "values.js" SCRIPT;
     "icon.svg" "image/svg+xml";
 };

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue};
+use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, ResponseError};
@@ -122,6 +122,9 @@ fn body(error: &Error, wording: Wording, id: &str) -> HttpResponse {
     let mut response = HttpResponse::build(status);
     response.content_type(media_type);
     response.insert_header((REQUEST_ID, id));
+    if error.code == Code::Unauthorized {
+        response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+    }
     if let Some(seconds) = error.retry_after_seconds {
         response.insert_header(("Retry-After", seconds.to_string()));
     }

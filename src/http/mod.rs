@@ -5,13 +5,19 @@
 //! | `/v1/extract` | [`native`] | clients of the native dialect |
 //! | `/healthz` `/readyz` `/metrics` `/openapi.json` | `ops` | operators and tools |
 //! | `/` `/docs` `/console/` | `console` | people |
+//!
+//! A request passes, from outside in: `origin::share` (CORS), `error::speak` (words for errors),
+//! `origin::gate` (foreign hosts and origins), and where a key is needed `auth::guard`.
 
+mod accept;
+mod attempts;
 mod auth;
 mod body;
 mod console;
 pub mod error;
 pub mod native;
 mod ops;
+mod origin;
 mod pace;
 mod query;
 mod sse;
@@ -32,7 +38,10 @@ use actix_web::{
 
 use crate::domain::error::{Code, Error};
 use crate::engine::Engine;
+use attempts::Attempts;
+use auth::guard;
 use error::{Problem, problem, speak};
+use origin::{gate, share};
 
 /// What the web server needs to know.
 #[derive(Debug, Clone)]
@@ -41,6 +50,12 @@ pub struct Options {
     pub workers: usize,
     /// Silence on a stream before a heartbeat.
     pub heartbeat: Duration,
+    /// How long a stream ticket is good for.
+    pub ticket_lifetime: Duration,
+    /// Names beside loopback ones under which a server without keys may be asked, in lower case.
+    pub public_hosts: Vec<String>,
+    /// Origins whose pages may use the server from elsewhere, in lower case.
+    pub cors_origins: Vec<String>,
 }
 
 /// How long a client may take over the head of a request, and the server over a closed one.
@@ -59,12 +74,22 @@ pub fn server(
 ) -> io::Result<(SocketAddr, Server)> {
     let address = listener.local_addr()?;
     let workers = options.workers;
+    let (engine, options) = (web::Data::new(engine), web::Data::new(options));
+    let attempts = web::Data::new(Attempts::new());
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(web::Data::new(engine.clone()))
-            .app_data(web::Data::new(options.clone()))
+            .app_data(engine.clone())
+            .app_data(options.clone())
+            .app_data(attempts.clone())
+            // The last one is the outermost.
+            .wrap(from_fn(gate))
             .wrap(from_fn(|request, next| speak(problem, request, next)))
-            .service(web::scope(native::base()).configure(native::routes))
+            .wrap(from_fn(share))
+            .service(
+                web::scope(native::base())
+                    .wrap(from_fn(guard))
+                    .configure(native::routes),
+            )
             .configure(ops::routes)
             .configure(console::routes)
             .default_service(web::route().to(nothing_here))

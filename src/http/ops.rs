@@ -3,9 +3,11 @@
 use std::sync::LazyLock;
 
 use actix_web::http::Method;
+use actix_web::middleware::from_fn;
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 
+use super::auth::guard;
 use super::{on, resource};
 use crate::engine::Engine;
 
@@ -13,7 +15,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/healthz", [on(Method::GET, health)]))
         .service(resource("/readyz", [on(Method::GET, ready)]))
-        .service(resource("/metrics", [on(Method::GET, metrics)]))
+        .service(resource("/metrics", [on(Method::GET, metrics)]).wrap(from_fn(guard)))
         .service(resource("/openapi.json", [on(Method::GET, openapi)]));
 }
 
@@ -46,10 +48,11 @@ macro_rules! embedded {
 
 /// Every body and event by the name it has under `components.schemas`.
 const SCHEMAS: &[(&str, &str)] = embedded! {
-    "api": "config" "config_used" "deleted" "document" "document_list" "document_upload" "health"
+    "api": "config" "config_used" "deleted" "document" "document_list" "document_upload"
+        "events_page" "health"
         "job" "job_create" "job_created" "job_list" "job_summary" "model_list" "plan" "problem"
         "results" "schema" "schema_create" "schema_list" "schema_update" "schema_validate"
-        "schema_validation";
+        "schema_validation" "stream_ticket";
     "events": "agentic_array_progress" "common" "end" "event" "job_status" "ping" "start"
         "subtree_error" "subtree_result" "subtree_retry";
 };

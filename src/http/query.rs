@@ -1,5 +1,7 @@
 //! Query parameters to values. Unknown parameters are ignored.
 
+use std::ops::RangeInclusive;
+
 use actix_web::HttpRequest;
 use actix_web::web::Query;
 
@@ -38,16 +40,7 @@ impl Parameters {
 
     /// `limit`, `cursor` and `search`.
     pub fn list(&self) -> Result<ListQuery, Error> {
-        let limit = match self.get("limit") {
-            None => LIMIT,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                .ok_or_else(|| {
-                    refused("limit", text, &format!("a number from 1 to {MAX_LIMIT}"))
-                })?,
-        };
+        let limit = self.number("limit", 1..=MAX_LIMIT, LIMIT)?;
         let search = self.get("search").map(str::to_owned);
         if let Some(text) = search
             .as_ref()
@@ -65,6 +58,32 @@ impl Parameters {
             cursor,
             search,
         })
+    }
+
+    /// A whole number within a range, or `default` when it is not given.
+    pub fn number(
+        &self,
+        name: &str,
+        range: RangeInclusive<u32>,
+        default: u32,
+    ) -> Result<u32, Error> {
+        let Some(text) = self.get(name) else {
+            return Ok(default);
+        };
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            let (low, high) = (range.start(), range.end());
+            refused(name, text, &format!("a number from {low} to {high}"))
+        })
+    }
+
+    /// The place of a word in `words`; the first one when it is not given.
+    pub fn word(&self, name: &str, words: &[&str]) -> Result<usize, Error> {
+        let Some(text) = self.get(name) else {
+            return Ok(0);
+        };
+        let found = words.iter().position(|word| *word == text);
+        found.ok_or_else(|| refused(name, text, &format!("one of {}", words.join(", "))))
     }
 
     pub fn job_status(&self) -> Result<Option<Status>, Error> {

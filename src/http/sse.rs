@@ -1,7 +1,5 @@
 //! A follower as an event stream: frames, heartbeat, headers.
 
-use std::time::Duration;
-
 use actix_web::HttpResponse;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -10,6 +8,7 @@ use async_stream::try_stream;
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
 
+use super::Options;
 use super::error::Problem;
 use crate::domain::event::Links;
 use crate::domain::id::JobId;
@@ -26,8 +25,8 @@ const HEARTBEAT: Bytes = Bytes::from_static(b":hb\n");
 
 /// The response that streams `follower` until its log ends or the client leaves. Dropping it
 /// drops the follower and nothing else.
-pub fn respond(mut follower: Box<Follower>, heartbeat: Duration) -> HttpResponse {
-    let job = follower.job();
+pub fn respond(mut follower: Box<Follower>, options: &Options, _pings: bool) -> HttpResponse {
+    let (job, heartbeat) = (follower.job(), options.heartbeat);
     let frames = try_stream! {
         yield preamble();
         loop {

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Format as _, Toml};
@@ -109,10 +108,6 @@ pub enum Error {
     File { file: PathBuf, cause: io::Error },
     #[error("The settings file `{}` is not TOML: {cause}", file.display())]
     Toml { file: PathBuf, cause: String },
-    #[error(
-        "{bind} ({origin}) can be reached from other machines, and this server has no keys: whoever reaches it could read and delete everything. Bind a loopback address, such as 127.0.0.1:{}, and put a proxy that asks for a password in front of it.", bind.port()
-    )]
-    Exposed { bind: SocketAddr, origin: Origin },
 }
 
 fn known() -> String {

@@ -57,7 +57,7 @@ impl<F: Form> Row for Setting<F> {
 pub const BIND: Setting<Address> = Setting {
     name: "bind",
     default: "127.0.0.1:8080",
-    help: "Address and port to listen on; only loopback addresses while there are no keys",
+    help: "Address and port to listen on; only loopback addresses while there is no key",
     form: Address,
 };
 pub const PUBLIC_HOSTS: Setting<Hosts> = Setting {

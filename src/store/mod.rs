@@ -1,4 +1,5 @@
-//! Jobs, their logs, documents and schemas in a database: the engine's `Jobs` and `Catalog`.
+//! Jobs, their logs, documents, schemas and keys in a database: the engine's `Jobs`, `Catalog` and
+//! `Keys`.
 //!
 //! Every store passes the same conformance suite, `tests/it/store.rs`.
 
@@ -8,7 +9,7 @@ pub mod sqlite;
 mod state;
 
 pub use postgres::{Postgres, PostgresOptions};
-pub use sqlite::{Sqlite, SqliteOptions};
+pub use sqlite::{Sqlite, SqliteKeys, SqliteOptions};
 
 use crate::engine::ports::StoreError;
 

@@ -9,6 +9,7 @@ mod clock;
 mod connection;
 mod create;
 mod jobs;
+mod keys;
 mod leases;
 mod line;
 mod log;
@@ -19,6 +20,7 @@ mod rows;
 mod target;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use target::redacted;
 
@@ -36,6 +38,9 @@ const APPENDERS: usize = 4;
 /// Transactions that create at once. They contend for the rows of their scopes.
 const CREATORS: usize = 2;
 
+/// How long anybody should wait for an answer: clients hear within two seconds that there is none.
+pub const PATIENCE: Duration = Duration::from_millis(1_800);
+
 /// How to open a [`Postgres`] store.
 pub struct PostgresOptions {
     /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, with `sslmode` and the other parameters of
@@ -43,6 +48,8 @@ pub struct PostgresOptions {
     pub url: String,
     /// Connections to the database at once, at least 8.
     pub connections: usize,
+    /// How long anybody waits for an answer of the database.
+    pub patience: Duration,
     /// The largest payload of an event, bytes; a larger result is set aside.
     pub max_event_bytes: usize,
     /// How long results are kept after the end of their job.
@@ -81,6 +88,14 @@ pub struct Postgres {
     commits: Line<Commit, Committed>,
 }
 
+/// Whether the database holds a key that was not revoked. Blocks; brings the schema up to date.
+pub fn has_usable_key(url: &str) -> Result<bool, StoreError> {
+    let target = target::Target::parse(url)?;
+    migrate::before_use(&target, async |client| {
+        Ok(client.query_one(keys::USABLE, &[]).await?.get(0))
+    })
+}
+
 impl Postgres {
     /// Connects and brings the schema of the database up to date. Blocks; needs a tokio runtime
     /// around it.
@@ -90,8 +105,13 @@ impl Postgres {
     pub fn open(options: PostgresOptions) -> Result<Self, StoreError> {
         let target = target::Target::parse(&options.url)?;
         let clock = Arc::new(DatabaseClock::new(options.clock.clone()));
-        migrate::before_use(&target, &clock)?;
-        let pool = Pool::new(&target, options.connections)?;
+        migrate::before_use(&target, async |client| {
+            let asked = Instant::now();
+            let now = client.query_one("SELECT clock_ms()", &[]).await?;
+            clock.learn(now.get(0), asked);
+            Ok(())
+        })?;
+        let pool = Pool::new(&target, options.connections, options.patience)?;
         let terms = Arc::new(Terms {
             max_event_bytes: options.max_event_bytes,
             retention_ms: options.retention_ms,

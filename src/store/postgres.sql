@@ -108,5 +108,34 @@ CREATE TABLE outcomes (
     PRIMARY KEY (job_id, ordinal)
 );
 
+-- API keys. The secret is not kept: `hash` is the SHA-256 of it, `id` the part of the key that is
+-- no secret. A revoked key keeps its row, so that a server with keys never becomes one without.
+CREATE TABLE keys (
+    id         TEXT COLLATE "C" PRIMARY KEY,
+    hash       BYTEA NOT NULL,
+    -- Whose data it opens: the scope.
+    owner      TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    revoked_ms BIGINT
+);
+
+-- What this installation signs with. Made at first use; never leaves the database.
+CREATE TABLE secrets (
+    name   TEXT COLLATE "C" PRIMARY KEY,
+    secret BYTEA NOT NULL
+);
+
+-- Which job a client's key stands for; the row lives as long as the job.
+CREATE TABLE idempotency (
+    scope        TEXT COLLATE "C" NOT NULL,
+    key          TEXT COLLATE "C" NOT NULL,
+    request_hash TEXT NOT NULL,
+    job_id       UUID NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    PRIMARY KEY (scope, key)
+);
+
+CREATE INDEX idempotency_by_job ON idempotency (job_id);
+
 CREATE FUNCTION clock_ms() RETURNS BIGINT LANGUAGE sql VOLATILE AS
     $$ SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT $$;

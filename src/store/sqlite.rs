@@ -1,9 +1,11 @@
 //! SQLite in a file: one thread writes and groups commits, a few read.
 //!
-//! The file has one owner process; whoever opens it has made sure of that.
+//! The file has one owner process; whoever opens a [`Sqlite`] has made sure of that. A command
+//! beside it opens [`SqliteKeys`], which touches nothing but keys.
 
 mod catalog;
 mod jobs;
+mod keys;
 mod leases;
 mod log;
 mod page;
@@ -14,10 +16,11 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+pub use self::keys::SqliteKeys;
 use self::readers::Readers;
 use self::writer::{Change, Writer};
 use crate::engine::ports::{Clock, StoreError};
@@ -68,11 +71,7 @@ impl Sqlite {
     /// version.
     pub fn open(options: SqliteOptions) -> Result<Self, StoreError> {
         let path = &options.path;
-        reserve(path).map_err(|error| {
-            StoreError::Failed(format!("cannot open `{}`: {error}", path.display()))
-        })?;
-        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        migrate(&mut connection, path)?;
+        let connection = open_file(path)?;
         leases::clear(&connection)?;
         let readers = (0..options.readers.max(1))
             .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
@@ -108,6 +107,16 @@ impl Sqlite {
     }
 }
 
+/// The file, created where there is none, with its schema up to date.
+fn open_file(path: &Path) -> Result<Connection, StoreError> {
+    reserve(path).map_err(|error| {
+        StoreError::Failed(format!("cannot open `{}`: {error}", path.display()))
+    })?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    migrate(&mut connection, path)?;
+    Ok(connection)
+}
+
 /// Creates the file before SQLite would, which would let everybody read it.
 fn reserve(path: &Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
@@ -127,6 +136,59 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
 
 /// Refuses files that are not ours or from the future, before anything in them is changed.
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let known = MIGRATIONS.len();
+    // In one transaction: another process may be creating the file at this moment.
+    let moment = connection.unchecked_transaction()?;
+    let is_current = check(&moment, path)? == known;
+    drop(moment);
+    use_wal(connection)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // Reach beyond the cache of the drive on macOS; without effect elsewhere.
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    // The writer does it itself, when nobody waits for it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    if is_current {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Looked at again: whoever held the lock before may have done the work.
+    let version = check(&transaction, path)?;
+    if version < known {
+        for script in MIGRATIONS.iter().skip(version) {
+            transaction.execute_batch(script)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", known as i64)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Turns the write-ahead log on. While another process does so, SQLite refuses at once instead of
+/// waiting its turn.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let done = connection.pragma_update(None, "journal_mode", "WAL");
+        let code = done
+            .as_ref()
+            .err()
+            .and_then(rusqlite::Error::sqlite_error_code);
+        let is_busy = matches!(
+            code,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        );
+        if !is_busy || begun.elapsed() > BUSY_TIMEOUT {
+            return done;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The version of a file of ours, or of an empty one: 0.
+fn check(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (version, program) = (number("user_version")?, number("application_id")?);
     let is_new = version == 0 && program == 0 && is_empty(connection)?;
@@ -144,25 +206,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
             path.display()
         )));
     }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    // Reach beyond the cache of the drive on macOS; without effect elsewhere.
-    connection.pragma_update(None, "fullfsync", true)?;
-    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
-    // The writer does it itself, when nobody waits for it.
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
-    let pending = MIGRATIONS.iter().skip(version as usize);
-    if pending.len() > 0 {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for script in pending {
-            transaction.execute_batch(script)?;
-        }
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", known)?;
-        transaction.commit()?;
-    }
-    Ok(())
+    Ok(usize::try_from(version).unwrap_or(0))
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {

@@ -286,9 +286,10 @@ fn settings_that_cannot_be_are_refused_before_anything_is_made() {
     };
     let error = refused(bench.run(&["serve", "--bind", "0.0.0.0:8080"]));
     assert!(
-        error.contains("has no keys") && error.contains("flag --bind"),
+        error.contains("rivulet keys create") && error.contains("flag --bind"),
         "{error}"
     );
+    assert!(!bench.folder.path().join("rivulet-data").exists());
     let mut command = bench.command(&["serve"]);
     let error = refused(command.env("RIVULET_MAX_READS", "0").output().unwrap());
     assert!(

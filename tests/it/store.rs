@@ -3,6 +3,8 @@
 mod admission;
 mod bed;
 mod catalog;
+mod idempotency;
+mod keys;
 mod leases;
 mod lists;
 mod log;
@@ -44,6 +46,14 @@ conformance! {
         a_hundred_parallel_creates_never_pass_the_limit,
         a_job_needs_a_document_of_its_own_scope,
         a_job_that_cannot_be_stored_does_not_fail_its_neighbours,
+    }
+    idempotency {
+        a_key_leads_to_the_job_it_was_stored_with,
+        a_taken_key_stores_nothing_whatever_else_has_changed,
+        a_refused_job_leaves_its_key_free,
+        the_same_key_of_two_scopes_stands_for_two_jobs,
+        a_hundred_parallel_creates_with_one_key_store_one_job,
+        a_key_lives_as_long_as_its_job,
     }
     log {
         parallel_commits_to_one_job_leave_no_gap,
@@ -93,5 +103,13 @@ conformance! {
         a_document_is_kept_while_a_job_needs_it,
         bytes_are_needed_while_a_document_or_an_active_job_has_them,
         another_scope_sees_nothing_and_changes_nothing,
+    }
+    keys {
+        a_key_is_kept_as_it_was_and_its_id_is_nobody_elses,
+        a_revoked_key_stays_and_keeps_the_moment,
+        keys_are_listed_the_oldest_first,
+        there_are_keys_once_there_was_one,
+        everybody_who_asks_at_once_gets_the_same_secret,
+        keys_and_the_secret_outlive_a_restart,
     }
 }

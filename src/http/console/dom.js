@@ -1,6 +1,8 @@
 // Elements, answers of the API, and words for times. Nothing here or elsewhere sets HTML:
 // whatever a document or a server says goes into the page as text.
 
+import { authorized } from "./key.js";
+
 /** An element. Functions become listeners; `true` a bare attribute; `false` and null none. */
 export function el(tag, attributes, ...children) {
   const node = document.createElement(tag);
@@ -56,7 +58,7 @@ export class Refusal extends Error {
 
 /** The JSON that the API answers with. */
 export async function api(path, options) {
-  const answer = await fetch(`/v1/extract${path}`, options);
+  const answer = await authorized(`/v1/extract${path}`, options);
   const text = await answer.text();
   const json = (answer.headers.get("content-type") ?? "").includes("json");
   const body = json ? parse(text) : null;

@@ -1,6 +1,7 @@
 // The page of one job: follows its events and shows every subtree as it lands.
 
 import { alert, api, el, ENDED, lasting, parse, pill, post, when } from "./dom.js";
+import { authorized, hasKey } from "./key.js";
 import { evidence, render } from "./values.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -39,7 +40,7 @@ class Page {
     this.status = el("span", { class: "status" }, pill("pending"));
     this.link = el("span", { class: "link", role: "status" }, "connecting");
     this.about = el("p", { class: "about" }, el("code", {}, this.id));
-    this.results = el("a", { class: "button", href: `${base}/results`, hidden: true }, "Results as JSON");
+    this.results = el("a", { class: "button", href: `${base}/results`, hidden: true, click: (event) => this.save(event) }, "Results as JSON");
     this.cancel = el("button", { type: "button", class: "danger", click: () => this.stop() }, "Cancel the job");
     this.bar = el("progress", { max: 100, value: 0, "aria-label": "Progress of the job" });
     this.step = el("p", { class: "step" }, "Waiting for the first event");
@@ -52,15 +53,26 @@ class Page {
     this.root = el("div", { class: "job" },
       el("div", { class: "head" },
         el("div", {}, this.title, this.about),
-        el("div", { class: "actions" }, this.results, el("a", { class: "button", href: `${base}/events` }, "Events"), this.cancel)),
+        el("div", { class: "actions" }, this.results, el("a", { class: "button", href: `${base}/events`, click: (event) => this.read(event) }, "Events"), this.cancel)),
       el("div", { class: "progress" }, el("div", { class: "line" }, this.status, this.step, this.link), this.bar),
       this.notices,
       el("div", { class: "columns" }, this.list, this.panel));
   }
 
-  /** Opens the stream after the last event that was seen. The browser reconnects by itself. */
-  follow() {
-    const source = new EventSource(`/v1/extract/jobs/${this.id}/events?after=${this.last}`);
+  /** Opens the stream after the last event that was seen, with a ticket: `EventSource` sends no key. */
+  async follow() {
+    try {
+      const { events_url } = await post(`/jobs/${this.id}/stream-ticket`, {});
+      this.open(`${events_url}&after=${this.last}`);
+    } catch (error) {
+      if (error.status === 404) this.missing(error);
+      else this.later();
+    }
+  }
+
+  /** The browser reconnects by itself, until it gives up. */
+  open(address) {
+    const source = new EventSource(address);
     source.onopen = () => this.connection("live");
     source.onerror = () => {
       if (this.ended) return;
@@ -96,12 +108,34 @@ class Page {
         const job = await api(`/jobs/${this.id}`);
         if (ENDED.includes(job.status) && this.last >= job.last_sequence_number) return this.connection("ended");
       } catch (error) {
-        if (error.status === 404) {
-          return this.root.replaceChildren(el("h1", {}, "No such job"), alert(error));
-        }
+        if (error.status === 404) return this.missing(error);
       }
       this.follow();
     }, wait);
+  }
+
+  /** A link that the browser would follow without the key. */
+  async save(event) {
+    if (!hasKey()) return;
+    event.preventDefault();
+    const link = event.currentTarget;
+    const answer = await authorized(link.href);
+    if (!answer.ok) return this.notices.replaceChildren(alert(new Error(`The server answered ${answer.status}.`)));
+    const address = URL.createObjectURL(await answer.blob());
+    el("a", { href: address, download: link.pathname.split("/").slice(-2).join("-") }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  }
+
+  /** The same for events, which may still be coming. */
+  async read(event) {
+    if (!hasKey()) return;
+    event.preventDefault();
+    const { events_url } = await post(`/jobs/${this.id}/stream-ticket`, {});
+    location.assign(events_url);
+  }
+
+  missing(error) {
+    this.root.replaceChildren(el("h1", {}, "No such job"), alert(error));
   }
 
   connection(state) {
@@ -123,7 +157,7 @@ class Page {
     this.title.textContent = file.file_name;
     document.title = `${file.file_name} \u00b7 Rivulet`;
     const pages = file.page_count === 1 ? "1 page" : `${file.page_count} pages`;
-    this.about.append(" \u00b7 ", el("a", { href: `/v1/extract/documents/${file.document_id}/content` }, `document, ${pages}`));
+    this.about.append(" \u00b7 ", el("a", { href: `/v1/extract/documents/${file.document_id}/content`, click: (event) => this.save(event) }, `document, ${pages}`));
   }
 
   progress({ completion_percentage, current_step }) {

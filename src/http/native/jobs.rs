@@ -1,27 +1,29 @@
-//! Jobs: start, stream, poll, result, cancel, delete.
+//! Jobs: start, poll, result, cancel, delete.
 
-use actix_web::http::Method;
-use actix_web::http::header::{ACCEPT, LOCATION, RETRY_AFTER};
+use actix_web::http::header::{LOCATION, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{DeletedBody, in_member, list_body, refuse_others, wrong};
+use super::{DeletedBody, events, in_member, list_body, refuse_others, repeat, wrong};
 use crate::domain::config::Config;
-use crate::domain::error::{Code, Error, Fault};
+use crate::domain::error::{Error, Fault};
 use crate::domain::event::{Links, Progress};
-use crate::domain::id::{Cursor, DocumentId, JobId, SchemaId};
+use crate::domain::id::{DocumentId, JobId, SchemaId};
 use crate::domain::job::JobView;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::JobQuery;
-use crate::engine::{DocumentSource, Engine, Follow, JobRequest, JobResult, SchemaSource, Wanted};
+use crate::engine::{
+    DocumentSource, Engine, JobRequest, JobResult, Repeat, SchemaSource, Submitted, Wanted,
+};
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
 use crate::http::wrapped::wrap;
-use crate::http::{Options, body, on, resource, sse};
+use crate::http::{Options, body, on, resource};
 
 /// Room beside an inline document in a job's body, bytes: the schema and the config.
 const BESIDE_DOCUMENT: usize = 2 << 20;
@@ -37,7 +39,6 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             [on(Method::GET, show), on(Method::DELETE, delete)],
         ))
         .service(resource("/jobs/{id}/results", [on(Method::GET, results)]))
-        .service(resource("/jobs/{id}/events", [on(Method::GET, events)]))
         .service(resource("/jobs/{id}/cancel", [on(Method::POST, cancel)]));
 }
 
@@ -54,6 +55,19 @@ const MEMBERS: [&str; 6] = [
 struct CreateRequest {
     job: JobRequest,
     stream: bool,
+    /// Of the body without `stream`.
+    body_sha256: [u8; 32],
+}
+
+impl CreateRequest {
+    /// Reads a body; one that holds a document is long, and read where nobody waits.
+    async fn read(body: Value) -> Result<Self, Error> {
+        if body.get("document").is_none() {
+            return body.try_into();
+        }
+        let read = web::block(move || body.try_into()).await;
+        read.unwrap_or_else(|_| Err(Error::internal()))
+    }
 }
 
 impl TryFrom<Value> for CreateRequest {
@@ -70,6 +84,7 @@ impl TryFrom<Value> for CreateRequest {
             Some(Value::Bool(stream)) => stream,
             Some(_) => return Err(wrong("/stream", "Expected true or false.")),
         };
+        let body_sha256 = repeat::body_sha256(&members);
         let document = match (
             members.shift_remove("document_id"),
             members.shift_remove("document"),
@@ -96,6 +111,7 @@ impl TryFrom<Value> for CreateRequest {
                 config,
             },
             stream,
+            body_sha256,
         })
     }
 }
@@ -233,32 +249,53 @@ async fn create(
     // Base64 takes four bytes for three.
     let limit = engine.max_document_bytes() as usize / 3 * 4 + BESIDE_DOCUMENT;
     let body = body::json(&request, payload, limit).await?;
-    let CreateRequest { job, stream } = body.try_into()?;
+    events::refuse_protocol(&Parameters::of(&request)?)?;
+    let key = repeat::key(&request)?;
+    let cursor = events::last_event_id(&request)?;
+    let CreateRequest {
+        job,
+        stream,
+        body_sha256,
+    } = CreateRequest::read(body).await?;
     let inline = matches!(job.schema, SchemaSource::Inline(_));
-    let view = engine.submit(&caller.0, job).await;
-    let view = view.map_err(|error| {
+    let repeat = Repeat {
+        body_sha256,
+        key,
+        seen: cursor.and_then(|cursor| cursor.job),
+    };
+    let submitted = engine.submit_once(&caller.0, job, repeat).await;
+    let Submitted { view, is_repeat } = submitted.map_err(|error| {
         if inline {
             in_member(error, "schema")
         } else {
             error
         }
     })?;
-    if stream {
-        return match engine.follow(&caller.0, view.id, None).await? {
-            Follow::Stream(follower) => Ok(sse::respond(follower, options.heartbeat)),
-            // A cursor before the first event is never at the end of a log.
-            Follow::Ended => Err(Error::internal().into()),
+    let mut response = if stream {
+        // A job that is new has nothing that the client could have seen.
+        let cursor = cursor.filter(|_| is_repeat);
+        let follow = engine.follow(&caller.0, view.id, cursor).await?;
+        events::follow(follow, &options, false)
+    } else {
+        let status = if is_repeat {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
         };
-    }
-    let body = CreatedBody {
-        job_id: view.id,
-        status: view.status,
-        created_at: view.created_at,
-        estimated_completion: engine.estimated_completion(&view),
+        let body = CreatedBody {
+            job_id: view.id,
+            status: view.status,
+            created_at: view.created_at,
+            estimated_completion: engine.estimated_completion(&view),
+        };
+        HttpResponse::build(status)
+            .insert_header((LOCATION, Links::of(view.id).job))
+            .json(body)
     };
-    Ok(HttpResponse::Accepted()
-        .insert_header((LOCATION, Links::of(view.id).job))
-        .json(body))
+    if is_repeat {
+        repeat::mark(&mut response);
+    }
+    Ok(response)
 }
 
 async fn list(
@@ -312,64 +349,6 @@ async fn results(
     };
     let result = engine.result(&caller.0, id, wanted).await?;
     Ok(HttpResponse::Ok().json(results_body(&result)))
-}
-
-async fn events(
-    engine: web::Data<Engine>,
-    options: web::Data<Options>,
-    caller: Caller,
-    id: web::Path<String>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let id = JobId::parse(&id)?;
-    accept_events(&request)?;
-    let cursor = cursor(&request)?;
-    match engine.follow(&caller.0, id, cursor).await? {
-        Follow::Ended => Ok(HttpResponse::NoContent().finish()),
-        Follow::Stream(follower) => Ok(sse::respond(follower, options.heartbeat)),
-    }
-}
-
-/// `Last-Event-ID`, else `after`: a browser that comes back repeats the address it began with.
-fn cursor(request: &HttpRequest) -> Result<Option<Cursor>, Error> {
-    let parameters = Parameters::of(request)?;
-    if let Some(version) = parameters.get("protocol").filter(|version| *version != "1") {
-        let message =
-            format!("Protocol {version} is not spoken here. Leave `protocol` out, or send 1.");
-        return Err(Error::new(Code::UnsupportedProtocol, message));
-    }
-    let header = request
-        .headers()
-        .get("Last-Event-ID")
-        .map(|value| value.to_str().unwrap_or("?"));
-    match header.filter(|text| !text.is_empty()) {
-        Some(text) => Cursor::parse(text),
-        None => parameters.get("after").map_or(Ok(None), Cursor::parse),
-    }
-}
-
-/// Whether the client takes an event stream. No header takes everything.
-fn accept_events(request: &HttpRequest) -> Result<(), Error> {
-    let Some(header) = request.headers().get(ACCEPT) else {
-        return Ok(());
-    };
-    let text = header.to_str().unwrap_or_default();
-    let takes = text.split(',').any(|range| {
-        let name = range
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        matches!(name.as_str(), "*/*" | "text/*" | "text/event-stream" | "")
-    });
-    if takes {
-        Ok(())
-    } else {
-        let message =
-            format!("`Accept: {text}` takes no event stream. Accept `text/event-stream`.");
-        Err(Error::new(Code::NotAcceptable, message))
-    }
 }
 
 async fn cancel(

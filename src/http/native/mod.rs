@@ -4,8 +4,11 @@
 //! come from them.
 
 mod documents;
+mod events;
 mod jobs;
+mod repeat;
 mod schemas;
+mod tickets;
 
 use actix_web::http::Method;
 use actix_web::web;
@@ -24,6 +27,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
     schemas::routes(config);
     jobs::routes(config);
+    events::routes(config);
+    tickets::routes(config);
     config.service(resource("/models", [on(Method::GET, models)]));
 }
 

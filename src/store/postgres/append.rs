@@ -157,7 +157,6 @@ impl Appender {
         }
         let changed: Vec<_> = held.values().filter(|held| held.is_changed).collect();
         if changed.is_empty() {
-            connection.roll_back().await?;
             return Ok(answers);
         }
         let written = write(&connection, &changed, &new).await;

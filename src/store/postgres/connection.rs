@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -15,9 +16,6 @@ use tokio_postgres::{Error, Row, Statement};
 
 use super::target::Target;
 use crate::engine::ports::StoreError;
-
-/// How long a caller waits for an answer, a connection included.
-pub const ANSWER: Duration = Duration::from_millis(1_800);
 
 pub type Param<'a> = &'a (dyn ToSql + Sync);
 /// A statement that was sent when this was first polled. Statements of one connection are answered
@@ -27,18 +25,20 @@ pub type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a
 #[derive(Clone)]
 pub struct Pool {
     connections: deadpool_postgres::Pool,
+    /// How long a caller waits for an answer, a connection included.
+    pub patience: Duration,
 }
 
 impl Pool {
-    pub fn new(target: &Target, size: usize) -> Result<Self, StoreError> {
+    pub fn new(target: &Target, size: usize, patience: Duration) -> Result<Self, StoreError> {
         let config = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
         let manager = Manager::from_config(target.config.clone(), target.tls.clone(), config);
         let timeouts = Timeouts {
-            wait: Some(ANSWER),
-            create: Some(ANSWER),
-            recycle: Some(ANSWER),
+            wait: Some(patience),
+            create: Some(patience),
+            recycle: Some(patience),
         };
         let connections = deadpool_postgres::Pool::builder(manager)
             .max_size(size.max(8))
@@ -46,27 +46,37 @@ impl Pool {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| StoreError::Failed(error.to_string()))?;
-        Ok(Self { connections })
+        Ok(Self {
+            connections,
+            patience,
+        })
     }
 
     /// A connection on which everything must be done in time.
     pub async fn connection(&self) -> Result<Connection, StoreError> {
-        let deadline = Instant::now() + ANSWER;
+        let deadline = Instant::now() + self.patience;
         let object = timeout_at(deadline, self.connections.get()).await;
         Ok(Connection {
             object: Some(object.map_err(|_| late())??),
             deadline,
-            is_clean: AtomicBool::new(true),
+            state: AtomicU8::new(IDLE),
         })
     }
 }
 
-/// A connection of ours. Closed when it is dropped in the middle of a transaction, which the
-/// database then takes back, or after an answer that did not come in time.
+/// Nothing is under way on a connection.
+const IDLE: u8 = 0;
+/// A transaction is.
+const BUSY: u8 = 1;
+/// An answer did not come in time; it may never.
+const LATE: u8 = 2;
+
+/// A connection of ours. When it is dropped, a transaction that is under way is taken back, and
+/// one that owes us an answer is closed.
 pub struct Connection {
     object: Option<Object>,
     deadline: Instant,
-    is_clean: AtomicBool,
+    state: AtomicU8,
 }
 
 impl Connection {
@@ -90,7 +100,7 @@ impl Connection {
         if let Ok(answer) = timeout_at(self.deadline, answer).await {
             return answer;
         }
-        self.is_clean.store(false, Ordering::Relaxed);
+        self.state.store(LATE, Ordering::Relaxed);
         Err(late())
     }
 
@@ -107,10 +117,9 @@ impl Connection {
         })
     }
 
-    /// From here on the connection is closed when it is dropped before [`Self::commit`] was
-    /// answered.
+    /// From here on the transaction is taken back when this is dropped before [`Self::settle`].
     pub fn begin<'a>(&'a self, how: &'a str) -> Sent<'a, ()> {
-        self.is_clean.store(false, Ordering::Relaxed);
+        self.state.store(BUSY, Ordering::Relaxed);
         Box::pin(async move {
             match &self.object {
                 Some(object) => object.batch_execute(how).await,
@@ -128,17 +137,9 @@ impl Connection {
         })
     }
 
-    /// Takes a transaction back, so that the connection can be used again.
-    pub async fn roll_back(&self) -> Result<(), StoreError> {
-        let rolled_back = self.object()?.batch_execute("ROLLBACK");
-        self.within(async { Ok(rolled_back.await?) }).await?;
-        self.settle();
-        Ok(())
-    }
-
     /// The transaction has ended.
     pub fn settle(&self) {
-        self.is_clean.store(true, Ordering::Relaxed);
+        self.state.store(IDLE, Ordering::Relaxed);
     }
 
     /// Runs one statement.
@@ -158,10 +159,14 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if !self.is_clean.load(Ordering::Relaxed)
-            && let Some(object) = self.object.take()
-        {
-            drop(Object::take(object));
+        let Some(object) = self.object.take() else {
+            return;
+        };
+        match self.state.load(Ordering::Relaxed) {
+            IDLE => {}
+            // Sent, and not waited for: whatever is sent next is answered after it.
+            BUSY => drop(object.batch_execute("ROLLBACK").now_or_never()),
+            _ => drop(Object::take(object)),
         }
     }
 }

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::try_join;
 use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use super::Terms;
@@ -27,6 +28,9 @@ const ARRIVE: &str = "INSERT INTO tenants (scope, served) \
      ORDER BY scope ON CONFLICT (scope) DO NOTHING";
 const ACTIVE: &str = "SELECT scope, active_jobs FROM tenants WHERE scope = ANY($1) \
      ORDER BY scope FOR NO KEY UPDATE";
+/// Sent after the rows of the scopes were locked, which whoever takes a key does first.
+const TAKEN: &str = "SELECT scope, key FROM idempotency \
+     JOIN unnest($1::text[], $2::text[]) AS asked (scope, key) USING (scope, key)";
 const PLANS: &str = "SELECT key FROM plans WHERE key = ANY($1) ORDER BY key FOR KEY SHARE";
 const WRITE: &str = "WITH counted AS ( \
      UPDATE tenants SET active_jobs = active_jobs + new.jobs \
@@ -42,12 +46,17 @@ const WRITE: &str = "WITH counted AS ( \
      $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::uuid[], $15::text[])), \
      specified AS ( \
      INSERT INTO specs (job_id, document_name, schema_name, plan, spec) \
-     SELECT * FROM unnest($5::uuid[], $16::text[], $17::text[], $18::text[], $19::text[])) \
+     SELECT * FROM unnest($5::uuid[], $16::text[], $17::text[], $18::text[], $19::text[])), \
+     keyed AS ( \
+     INSERT INTO idempotency (scope, key, request_hash, job_id) \
+     SELECT * FROM unnest($22::text[], $23::text[], $24::text[], $25::uuid[])) \
      INSERT INTO events (job_id, sequence, kind, payload) \
      SELECT * FROM unnest($5::uuid[], $8::bigint[], $20::text[], $21::text[])";
 
 /// What stands before a group is stored.
 struct Before {
+    /// Keys of requests, by scope.
+    taken: HashSet<(String, String)>,
     documents: HashSet<(String, Uuid)>,
     /// Active jobs by scope.
     active: HashMap<String, i64>,
@@ -86,7 +95,6 @@ impl Creator {
             answers.push(answer);
         }
         if accepted.is_empty() {
-            connection.roll_back().await?;
         } else {
             self.write(&connection, &accepted, &before.plans).await?;
         }
@@ -133,37 +141,60 @@ async fn look(connection: &Connection, group: &[NewJob]) -> Result<Before, Store
     let of_documents = connection.statement(DOCUMENTS).await?;
     let arrive = connection.statement(ARRIVE).await?;
     let of_tenants = connection.statement(ACTIVE).await?;
+    let of_keys = connection.statement(TAKEN).await?;
     let of_plans = connection.statement(PLANS).await?;
-    let (of_group, of_scopes, by_key): ([Param; 2], [Param; 1], [Param; 1]) =
-        ([&owners, &documents], [&scopes], [&plans]);
+    let keyed = group.iter().filter_map(|new| {
+        let key = new.key.as_ref()?;
+        Some((new.scope.as_str(), key.as_str()))
+    });
+    let (askers, keys): (Vec<_>, Vec<_>) = keyed.unzip();
+    let (of_group, by_name): ([Param; 2], [Param; 2]) = ([&owners, &documents], [&askers, &keys]);
+    let (of_scopes, by_key): ([Param; 1], [Param; 1]) = ([&scopes], [&plans]);
     let answers = async {
         Ok(try_join!(
             connection.begin("BEGIN"),
             connection.send(&of_documents, &of_group),
             connection.send(&arrive, &of_scopes),
             connection.send(&of_tenants, &of_scopes),
+            connection.send(&of_keys, &by_name),
             connection.send(&of_plans, &by_key),
         )?)
     };
-    let ((), documents, _, tenants, plans) = connection.within(answers).await?;
-    let document = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
-    let key = |row: &Row| Ok(row.try_get(0)?);
+    let ((), documents, _, tenants, taken, plans) = connection.within(answers).await?;
     Ok(Before {
-        documents: documents
+        taken: pairs(&taken)?,
+        documents: pairs(&documents)?,
+        active: pairs(&tenants)?,
+        plans: plans
             .iter()
-            .map(document)
+            .map(|row| Ok(row.try_get(0)?))
             .collect::<Result<_, StoreError>>()?,
-        active: tenants
-            .iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-            .collect::<Result<_, StoreError>>()?,
-        plans: plans.iter().map(key).collect::<Result<_, StoreError>>()?,
     })
+}
+
+/// The first two columns.
+fn pairs<C, A, B>(rows: &[Row]) -> Result<C, StoreError>
+where
+    C: FromIterator<(A, B)>,
+    A: for<'row> FromSql<'row>,
+    B: for<'row> FromSql<'row>,
+{
+    let pair = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    rows.iter().map(pair).collect()
 }
 
 impl Before {
     fn accept(&mut self, new: &NewJob) -> Created {
         let scope = new.scope.as_str().to_owned();
+        // Asked before all else: a request that was made before is not refused for what has
+        // changed.
+        let key = new
+            .key
+            .as_ref()
+            .map(|key| (scope.clone(), key.as_str().to_owned()));
+        if key.as_ref().is_some_and(|key| self.taken.contains(key)) {
+            return Created::KeyTaken;
+        }
         let document = (scope, new.view.spec.document_id.0);
         if !self.documents.contains(&document) {
             return Created::DocumentGone;
@@ -173,6 +204,7 @@ impl Before {
             return Created::TooManyActive;
         }
         *active += 1;
+        self.taken.extend(key);
         Created::Stored
     }
 }
@@ -201,6 +233,10 @@ struct Rows<'a> {
     specs: Vec<String>,
     kinds: Vec<&'static str>,
     payloads: Vec<String>,
+    askers: Vec<&'a str>,
+    keys: Vec<&'a str>,
+    hashes_of_requests: Vec<Option<&'a str>>,
+    keyed: Vec<Uuid>,
 }
 
 impl<'a> Rows<'a> {
@@ -253,11 +289,17 @@ impl<'a> Rows<'a> {
         self.kinds.push(new.start.event.kind().name());
         self.payloads
             .push(new.start.encode(max_event_bytes)?.payload);
+        if let Some(key) = &new.key {
+            self.askers.push(new.scope.as_str());
+            self.keys.push(key.as_str());
+            self.hashes_of_requests.push(spec.request_hash.as_deref());
+            self.keyed.push(view.id.0);
+        }
         Ok(())
     }
 
     /// In the order in which [`WRITE`] counts them.
-    fn params(&self) -> [Param<'_>; 21] {
+    fn params(&self) -> [Param<'_>; 25] {
         [
             &self.scopes,
             &self.counts,
@@ -280,6 +322,10 @@ impl<'a> Rows<'a> {
             &self.specs,
             &self.kinds,
             &self.payloads,
+            &self.askers,
+            &self.keys,
+            &self.hashes_of_requests,
+            &self.keyed,
         ]
     }
 }

@@ -7,19 +7,20 @@ use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 use futures_util::try_join;
 use tokio::time::timeout;
+use tokio_postgres::Row;
 
 use super::Postgres;
-use super::connection::{ANSWER, Param, late};
+use super::connection::{Param, late};
 use super::page::Listing;
 use super::rows::{self, JOBS, VIEW};
-use crate::domain::id::{JobId, Scope};
+use crate::domain::id::{IdempotencyKey, JobId, Scope};
 use crate::domain::job::JobView;
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
 use crate::domain::status::Status;
 use crate::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, LogPage, NewJob,
-    News, Release, Snapshot, StoreError,
+    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Keyed, LogPage,
+    NewJob, News, Release, Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -37,7 +38,7 @@ const DELETE_PLAN: &str = "DELETE FROM plans WHERE key = $1 \
 
 impl Jobs for Postgres {
     fn create(&self, new: NewJob) -> Answered<'_, Created> {
-        soon(self.creates.put(new)).boxed()
+        self.soon(self.creates.put(new)).boxed()
     }
 
     fn claim(&self, owner: &str, lease: Duration, limit: u32) -> Answered<'_, Vec<Claimed>> {
@@ -65,7 +66,7 @@ impl Jobs for Postgres {
         let is_caller = matches!(commit.guard, Guard::Caller { .. });
         let put = self.commits.put(commit);
         if is_caller {
-            soon(put).boxed()
+            self.soon(put).boxed()
         } else {
             put.boxed()
         }
@@ -78,6 +79,28 @@ impl Jobs for Postgres {
             let connection = self.pool.connection().await?;
             let rows = connection.query(&sql, &[&job.0, &scope.as_str()]).await?;
             rows.first().map(rows::view).transpose()
+        }
+        .boxed()
+    }
+
+    fn by_key(&self, scope: &Scope, key: &IdempotencyKey) -> Answered<'_, Option<Keyed>> {
+        let (scope, key) = (scope.clone(), key.clone());
+        async move {
+            let sql = format!(
+                "SELECT {VIEW}, idempotency.request_hash FROM {JOBS} \
+                 JOIN idempotency ON idempotency.job_id = jobs.id \
+                 WHERE idempotency.scope = $1 AND idempotency.key = $2"
+            );
+            let connection = self.pool.connection().await?;
+            let key: [Param; 2] = [&scope.as_str(), &key.as_str()];
+            let rows = connection.query(&sql, &key).await?;
+            let keyed = |row: &Row| {
+                Ok(Keyed {
+                    request_hash: row.try_get(9)?,
+                    view: rows::view(row)?,
+                })
+            };
+            rows.first().map(keyed).transpose()
         }
         .boxed()
     }
@@ -144,14 +167,16 @@ impl Jobs for Postgres {
     }
 }
 
-/// For those that somebody waits for: an answer, or word that there is none.
-async fn soon<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(ANSWER, answer)
-        .await
-        .unwrap_or_else(|_| Err(late()))
-}
-
 impl Postgres {
+    /// For those that somebody waits for: an answer, or word that there is none.
+    async fn soon<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let answer = timeout(self.pool.patience, answer).await;
+        answer.unwrap_or_else(|_| Err(late()))
+    }
+
     async fn delete_job(&self, scope: &Scope, job: JobId) -> Result<Deleted, StoreError> {
         let connection = self.pool.connection().await?;
         let lock = connection.statement(LOCK).await?;
@@ -167,7 +192,6 @@ impl Postgres {
         };
         let ((), found, gone) = connection.within(answers).await?;
         let Some(gone) = gone.first() else {
-            connection.roll_back().await?;
             return Ok(match found.first() {
                 Some(_) => Deleted::InUse,
                 None => Deleted::Missing,

@@ -1,14 +1,10 @@
 //! The schema of the database: ours, of the right version, or made so.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use tokio::time::timeout;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::clock::DatabaseClock;
 use super::connection::late;
 use super::target::{CONNECT, Target};
 use crate::engine::ports::StoreError;
@@ -18,22 +14,28 @@ const MIGRATIONS: [&str; 1] = [include_str!("../postgres.sql")];
 /// One node at a time migrates ("Rvlt").
 const LOCK: i64 = 0x5276_6c74;
 
-/// Checks the database and brings its schema up to date, on a connection and a runtime of its own:
-/// the caller may be on a runtime that must not block itself.
-pub fn before_use(target: &Target, clock: &Arc<DatabaseClock>) -> Result<(), StoreError> {
+/// Checks the database, brings its schema up to date and looks at something in it, on a connection
+/// and a runtime of its own: the caller may be on a runtime that must not block itself.
+pub fn before_use<T: Send>(
+    target: &Target,
+    look: impl AsyncFnOnce(&Client) -> Result<T, StoreError> + Send,
+) -> Result<T, StoreError> {
     let failed = |cause: std::io::Error| StoreError::Failed(cause.to_string());
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = { runtime }.enable_all().build().map_err(failed)?;
-            runtime.block_on(check(target, clock))
+            runtime.block_on(check(target, look))
         });
         let broken = || StoreError::Failed("the check of the database broke".into());
         work.join().unwrap_or_else(|_| Err(broken()))
     })
 }
 
-async fn check(target: &Target, clock: &DatabaseClock) -> Result<(), StoreError> {
+async fn check<T>(
+    target: &Target,
+    look: impl AsyncFnOnce(&Client) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let named = |error: StoreError| match error {
         StoreError::Unavailable(text) | StoreError::Failed(text) => {
             StoreError::Failed(format!("`{}`: {text}", target.shown))
@@ -41,16 +43,12 @@ async fn check(target: &Target, clock: &DatabaseClock) -> Result<(), StoreError>
     };
     let (client, connection) = connect(target).await.map_err(named)?;
     let driven = tokio::spawn(connection);
-    let checked = async {
-        migrate(&client).await?;
-        let asked = Instant::now();
-        let now = client.query_one("SELECT clock_ms()", &[]).await?;
-        clock.learn(now.get(0), asked);
-        Ok(())
+    let checked = match migrate(&client).await {
+        Ok(()) => look(&client).await,
+        Err(error) => Err(error),
     };
-    let checked = checked.await.map_err(named);
     driven.abort();
-    checked
+    checked.map_err(named)
 }
 
 type Driver = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;

@@ -8,15 +8,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::page::Listing;
 use super::rows::{self, JobRow, VIEW, has};
 use super::{Change, Sqlite, Terms, leases, log};
-use crate::domain::id::{JobId, Scope};
+use crate::domain::id::{IdempotencyKey, JobId, Scope};
 use crate::domain::job::JobView;
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, LogPage, NewJob,
-    Release, Snapshot, StoreError,
+    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Keyed, LogPage,
+    NewJob, Release, Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -66,6 +66,12 @@ impl Jobs for Sqlite {
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>> {
         let scope = scope.clone();
         self.read(move |connection| view(connection, &scope, job))
+            .boxed()
+    }
+
+    fn by_key(&self, scope: &Scope, key: &IdempotencyKey) -> Answered<'_, Option<Keyed>> {
+        let (scope, key) = (scope.clone(), key.clone());
+        self.read(move |connection| by_key(connection, &scope, &key))
             .boxed()
     }
 
@@ -140,6 +146,16 @@ fn create(
     new: &NewJob,
 ) -> Result<Change<Created>, StoreError> {
     let (scope, spec) = (new.scope.as_str(), &new.view.spec);
+    // Asked before all else: a request that was made before is not refused for what has changed.
+    if let Some(key) = &new.key
+        && has(
+            connection,
+            "SELECT 1 FROM idempotency WHERE scope = ?1 AND key = ?2",
+            params![scope, key.as_str()],
+        )?
+    {
+        return Ok(Change::Undo(Created::KeyTaken));
+    }
     let has_document = has(
         connection,
         "SELECT 1 FROM documents WHERE scope = ?1 AND id = ?2",
@@ -172,6 +188,19 @@ fn create(
             .execute(params![spec.plan, serde_json::to_string(&*new.plan)?])?;
     }
     rows::insert(connection, &new.scope, &new.view)?;
+    if let Some(key) = &new.key {
+        connection
+            .prepare_cached(
+                "INSERT INTO idempotency (scope, key, request_hash, job_id) \
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                scope,
+                key.as_str(),
+                spec.request_hash,
+                new.view.id.0.as_bytes()
+            ])?;
+    }
     log::write(connection, terms, &new.start, None)?;
     Ok(Change::Keep(Created::Stored))
 }
@@ -231,6 +260,27 @@ fn view(connection: &Connection, scope: &Scope, job: JobId) -> Result<Option<Job
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![job.0.as_bytes(), scope.as_str()])?;
     rows.next()?.map(rows::view).transpose()
+}
+
+fn by_key(
+    connection: &Connection,
+    scope: &Scope,
+    key: &IdempotencyKey,
+) -> Result<Option<Keyed>, StoreError> {
+    let sql = format!(
+        "SELECT {VIEW}, idempotency.request_hash FROM idempotency \
+         JOIN jobs ON jobs.id = idempotency.job_id \
+         WHERE idempotency.scope = ?1 AND idempotency.key = ?2"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![scope.as_str(), key.as_str()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    Ok(Some(Keyed {
+        request_hash: row.get(9)?,
+        view: rows::view(row)?,
+    }))
 }
 
 fn list(

@@ -421,6 +421,8 @@ async fn outcomes_wait_while_the_store_is_away_and_the_job_ends_when_it_is_back(
                     inner,
                     delay: Duration::ZERO,
                     away: switch,
+                    creates: Arc::default(),
+                    blind: Arc::default(),
                 })
             })
         })

@@ -42,15 +42,15 @@ async fn heads_that_are_none_are_refused_and_the_connection_closed() {
     for (what, head) in [
         (
             "a huge header",
-            format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: {long}\r\n\r\n"),
+            format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: {long}\r\n\r\n"),
         ),
         (
             "many headers",
-            format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{headers}\r\n"),
+            format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"),
         ),
         (
             "a huge path",
-            format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
+            format!("GET /{long} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         ),
         ("no version", "GET /healthz\r\n\r\n".to_owned()),
         (
@@ -59,20 +59,23 @@ async fn heads_that_are_none_are_refused_and_the_connection_closed() {
         ),
         (
             "a method with spaces",
-            "GE T /healthz HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GE T /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         ),
         (
             "a nul in a header",
-            "GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n".to_owned(),
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n".to_owned(),
         ),
         (
             "a bare line feed in a value",
-            "GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n".to_owned(),
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n".to_owned(),
         ),
-        ("no path", "GET  HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+        (
+            "no path",
+            "GET  HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        ),
         (
             "a path without slash",
-            "GET healthz HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         ),
         (
             "TLS",
@@ -92,7 +95,8 @@ async fn bodies_of_unclear_length_are_refused_and_nothing_in_them_is_obeyed() {
     let address = app.app.address;
     let good = json!({"name": "x", "schema_definition": {}}).to_string();
     let hidden = get("/v1/extract/jobs");
-    let head = format!("POST {SCHEMAS} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n");
+    let head =
+        format!("POST {SCHEMAS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
     let size = good.len();
     for (what, request) in [
@@ -141,7 +145,7 @@ async fn bodies_of_unclear_length_are_refused_and_nothing_in_them_is_obeyed() {
         (
             "a body of the wrong kind",
             format!(
-                "POST {SCHEMAS} HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{hidden}",
+                "POST {SCHEMAS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{hidden}",
                 hidden.len()
             ),
         ),
@@ -172,7 +176,7 @@ async fn requests_sent_at_once_are_answered_each_and_in_order() {
     let app = TestApp::start().run().await;
     let body = json!({"name": "x", "schema_definition": {}}).to_string();
     let post = format!(
-        "POST {SCHEMAS} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST {SCHEMAS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let requests = [
@@ -180,7 +184,7 @@ async fn requests_sent_at_once_are_answered_each_and_in_order() {
         get("/nowhere"),
         post,
         get(SCHEMAS),
-        "PATCH /healthz HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        "PATCH /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         get("/v1/extract/models"),
     ];
     let answers = parse(&exchange(app.app.address, requests.concat().as_bytes()).await);
@@ -222,7 +226,8 @@ async fn paths_lead_only_where_they_say() {
         "/console//",
         "*",
     ] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let answer = ask(address, request.as_bytes()).await;
         assert_eq!(
             (answer.status, &*answer.code()),
@@ -231,10 +236,10 @@ async fn paths_lead_only_where_they_say() {
         );
     }
     let query = "?search=%ff&search=%zz&%00=1&limit";
-    let request = format!("GET {SCHEMAS}{query} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {SCHEMAS}{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(ask(address, request.as_bytes()).await.status <= 400);
-    let absolute =
-        "GET http://elsewhere.example/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let absolute = "GET http://elsewhere.example/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert_eq!(ask(address, absolute.as_bytes()).await.status, 200);
     assert_well(&app).await;
 }
@@ -247,7 +252,7 @@ async fn head_is_not_taken_and_its_answer_has_no_body() {
         .await;
     app.end_of(&job).await;
     let path = format!("/v1/extract/jobs/{job}/events");
-    let request = format!("HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let request = format!("HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let bytes = exchange(app.app.address, request.as_bytes()).await;
     let text = String::from_utf8(bytes).unwrap();
     assert!(text.starts_with("HTTP/1.1 405 "), "{text}");
@@ -352,7 +357,7 @@ async fn whatever_comes_in_no_fault_is_the_servers() {
 }
 
 /// A place for files that breaks in the hand.
-struct Brittle;
+pub struct Brittle;
 
 impl Blobs for Brittle {
     fn put(&self, _: &str, _: Bytes) -> Answered<'_, ()> {

@@ -18,8 +18,8 @@ use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{
-    Catalog, Claimed, Clock, Commit, Committed, Created, Guard, JobQuery, Jobs, LogPage, NewJob,
-    StoredDocument, StoredEvent, StoredSchema,
+    Catalog, Claimed, Clock, Commit, Committed, Created, Guard, JobQuery, Jobs, Keys, LogPage,
+    NewJob, StoredDocument, StoredEvent, StoredSchema,
 };
 use rivulet::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions};
 use serde_json::json;
@@ -35,8 +35,8 @@ pub const START: Time = Time(1_763_762_400_000);
 pub const MINUTE: u64 = 60_000;
 pub const LEASE: Duration = Duration::from_millis(MINUTE);
 
-pub trait Store: Jobs + Catalog {}
-impl<T: Jobs + Catalog> Store for T {}
+pub trait Store: Jobs + Catalog + Keys {}
+impl<T: Jobs + Catalog + Keys> Store for T {}
 
 /// A clock that stands still until it is set.
 pub struct SetClock(AtomicI64);
@@ -78,6 +78,8 @@ pub fn postgres(url: &str, clock: Arc<SetClock>) -> Postgres {
     Postgres::open(PostgresOptions {
         url: url.to_owned(),
         connections: 8,
+        // Nothing here is about a database that does not answer.
+        patience: Duration::from_mins(1),
         max_event_bytes: MAX_EVENT_BYTES,
         retention_ms: RETENTION_MS,
         clock: Some(clock),
@@ -181,6 +183,7 @@ impl Bed {
             plan: format!("plan-of-{subtrees}"),
             config: Config::parse(None, "layout").unwrap(),
             warnings: Vec::new(),
+            request_hash: None,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan
@@ -195,6 +198,7 @@ impl Bed {
             start,
             active_limit: 1_000,
             plan: Arc::new(plan),
+            key: None,
         }
     }
 

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use futures_util::FutureExt as _;
 use rivulet::domain::page::ListPage;
-use rivulet::engine::ports::{Catalog as _, Jobs as _, StoreError};
-use rivulet::store::{Sqlite, SqliteOptions};
+use rivulet::engine::ports::{Catalog as _, Jobs as _, Keys as _, StoreError, StoredKey};
+use rivulet::store::{Sqlite, SqliteKeys, SqliteOptions};
 use rusqlite::Connection;
 
-use super::bed::{Bed, LEASE, begin, jobs, result, scope, sqlite, whole_list};
+use super::bed::{Bed, LEASE, START, begin, jobs, result, scope, sqlite, whole_list};
 
 fn open(bed: &Bed, path: &Path) -> Result<Sqlite, StoreError> {
     Sqlite::open(SqliteOptions {
@@ -123,6 +123,20 @@ async fn a_file_of_another_program_is_refused_and_left_alone() {
     assert!(nowhere.contains("no/such/folder.db"), "{nowhere}");
 }
 
+#[tokio::test]
+async fn a_job_of_before_request_hashes_were_kept_is_read_and_has_none() {
+    let bed = Bed::sqlite();
+    let job = bed.stored(&scope(), 1).await;
+    let connection = Connection::open(bed.folder.path().join("rivulet.db")).unwrap();
+    let changed = connection.execute(
+        "UPDATE specs SET spec = json_remove(spec, '$.request_hash') \
+         WHERE json_type(spec, '$.request_hash') IS NOT NULL",
+        (),
+    );
+    assert_eq!(changed.unwrap(), 1);
+    assert_eq!(bed.view(&scope(), job).await.spec.request_hash, None);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_files_can_be_read_by_their_owner_only() {
@@ -185,4 +199,48 @@ async fn an_abandoned_write_still_happens_and_harms_nobody() {
         committed,
         rivulet::engine::ports::Committed::Refused { .. }
     ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_can_be_made_beside_a_store_that_is_open() {
+    let bed = Bed::sqlite();
+    let (job, _) = bed.begun(&scope(), 2).await;
+    let claimed = bed.view(&scope(), job).await;
+    let path = bed.folder.path().join("rivulet.db");
+    let beside = SqliteKeys::open(&path).unwrap();
+    assert!(!beside.has_usable_key().unwrap());
+    let key = StoredKey {
+        id: "00".into(),
+        hash: [7; 32],
+        user: scope(),
+        name: String::new(),
+        created_at: START,
+        revoked_at: None,
+    };
+    assert!(beside.insert_key(key.clone()).await.unwrap());
+    assert_eq!(bed.store.key("00").await.unwrap(), Some(key));
+    assert!(beside.has_usable_key().unwrap());
+    bed.store.revoke_key("00", START).await.unwrap();
+    assert!(!beside.has_usable_key().unwrap());
+    assert!(beside.has_keys().await.unwrap());
+    // The lease of the job is where it was.
+    bed.clock.set(START.plus_millis(1));
+    let again = bed.claim("other", 10).await;
+    assert!(again.is_empty(), "{again:?}");
+    assert_eq!(bed.view(&scope(), job).await, claimed);
+}
+
+#[test]
+fn many_may_create_the_file_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rivulet.db");
+    let opened: Vec<_> = (0..12)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || SqliteKeys::open(&path).map(drop))
+        })
+        .collect();
+    for one in opened {
+        one.join().unwrap().unwrap();
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Client, Method, Response, StatusCode};
 use rivulet::app::{App, Builder};
 use rivulet::engine::ports::Provider;
@@ -81,7 +82,7 @@ impl Start {
 /// An answer that was held against its schema.
 pub struct Answer {
     pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
+    pub headers: HeaderMap,
     pub body: Value,
 }
 
@@ -118,6 +119,21 @@ impl TestApp {
             flags: Vec::new(),
             build: Box::new(|builder| builder),
         }
+    }
+
+    /// A new key of a user. From now on the server asks for one.
+    pub async fn key(&self, user: &str) -> String {
+        let created = self.app.engine.keyring().create(user, "of a test").await;
+        created.unwrap().1
+    }
+
+    /// Sends a key with every request from now on.
+    pub fn with_key(mut self, key: &str) -> Self {
+        let value = format!("Bearer {key}").parse().unwrap();
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        let builder = Client::builder().no_proxy().default_headers(headers);
+        self.client = builder.build().unwrap();
+        self
     }
 
     pub fn data(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
@@ -17,11 +18,13 @@ pub const METHODS: [&str; 8] = [
 ];
 
 /// Headers that tell a client what to do next: an answer that has one must say so.
-const TELLING: [&str; 5] = [
+const TELLING: [&str; 7] = [
+    "www-authenticate",
     "location",
     "retry-after",
     "x-job-id",
     "x-stream-protocol",
+    "x-idempotent-replay",
     "content-disposition",
 ];
 
@@ -44,6 +47,39 @@ fn fits(template: &str, path: &str) -> bool {
             .all(|(wanted, given)| wanted == given || wanted.starts_with('{') && !given.is_empty())
 }
 
+/// Every path, method and operation of the document.
+pub fn operations() -> impl Iterator<Item = (&'static str, Method, &'static Value)> {
+    let paths = DOCUMENT["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, item)| {
+        let members = item.as_object().unwrap().iter();
+        let operations = members.filter(|(name, _)| METHODS.contains(&name.as_str()));
+        operations.map(move |(name, operation)| {
+            let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
+            (path.as_str(), method, operation)
+        })
+    })
+}
+
+/// A path with something in the place of each name in braces.
+pub fn filled(path: &str, value: &str) -> String {
+    let parts = path.split('/');
+    let parts = parts.map(|part| if part.starts_with('{') { value } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The responses of an operation by status, references followed.
+pub fn responses(
+    operation: &'static Value,
+) -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let all = operation["responses"].as_object().unwrap().iter();
+    all.map(|(status, response)| (status.as_str(), resolve(response)))
+}
+
+fn resolve(node: &'static Value) -> &'static Value {
+    let pointer = node["$ref"].as_str().and_then(|r| r.strip_prefix('#'));
+    pointer.map_or(node, |pointer| DOCUMENT.pointer(pointer).unwrap())
+}
+
 /// Codes that a response of the document names.
 pub fn codes(response: &Value) -> Vec<&str> {
     let codes = response["x-codes"].as_array();
@@ -60,7 +96,7 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
     }
     let operation = operation(method, path)
         .unwrap_or_else(|| panic!("{method} {path} answers {status} and is not published"));
-    let response = &operation["responses"][status.to_string()];
+    let response = resolve(&operation["responses"][status.to_string()]);
     assert!(
         response.is_object(),
         "{method} {path} answers {status}, which is not published: {body}"

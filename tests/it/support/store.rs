@@ -1,25 +1,58 @@
 //! Wrappers around the store of jobs: slow, failing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
-use rivulet::domain::id::{JobId, Scope};
+use rivulet::domain::id::{IdempotencyKey, JobId, Scope};
 use rivulet::domain::job::JobView;
 use rivulet::domain::page::ListPage;
 use rivulet::domain::plan::Plan;
 use rivulet::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, LogPage, NewJob, News,
-    Release, Snapshot, StoreError,
+    Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, Keyed, LogPage, NewJob,
+    News, Release, Snapshot, StoreError,
 };
+use tokio::sync::watch;
 
 /// A store that answers late, or not at all while it is `away`.
 pub struct Wrapped {
     pub inner: Arc<dyn Jobs>,
     pub delay: Duration,
     pub away: Arc<AtomicBool>,
+    pub creates: Arc<Hold>,
+    /// How many of the next keys that are looked for are not found, as by a read that was overtaken.
+    pub blind: Arc<AtomicUsize>,
+}
+
+/// A door in front of an operation. It is open until it is closed.
+#[derive(Default)]
+pub struct Hold {
+    closed: watch::Sender<bool>,
+    arrived: watch::Sender<usize>,
+}
+
+impl Hold {
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    pub fn open(&self) {
+        self.closed.send_replace(false);
+    }
+
+    /// Waits until `count` operations have come to the door.
+    pub async fn arrivals(&self, count: usize) {
+        let mut arrived = self.arrived.subscribe();
+        arrived.wait_for(|arrived| *arrived >= count).await.unwrap();
+    }
+
+    async fn pass(&self) {
+        self.arrived.send_modify(|arrived| *arrived += 1);
+        let mut closed = self.closed.subscribe();
+        closed.wait_for(|closed| !closed).await.unwrap();
+    }
 }
 
 impl Wrapped {
@@ -28,6 +61,19 @@ impl Wrapped {
             inner,
             delay,
             away: Arc::default(),
+            creates: Arc::default(),
+            blind: Arc::default(),
+        })
+    }
+
+    /// A store in which a job is stored when `hold` lets it.
+    pub fn held(inner: Arc<dyn Jobs>, hold: Arc<Hold>) -> Arc<dyn Jobs> {
+        Arc::new(Self {
+            inner,
+            delay: Duration::ZERO,
+            away: Arc::default(),
+            creates: hold,
+            blind: Arc::default(),
         })
     }
 
@@ -59,7 +105,11 @@ impl Wrapped {
 
 impl Jobs for Wrapped {
     fn create(&self, new: NewJob) -> Answered<'_, Created> {
-        self.write(self.inner.create(new))
+        async move {
+            self.creates.pass().await;
+            self.write(self.inner.create(new)).await
+        }
+        .boxed()
     }
 
     fn claim(&self, owner: &str, lease: Duration, limit: u32) -> Answered<'_, Vec<Claimed>> {
@@ -86,6 +136,18 @@ impl Jobs for Wrapped {
 
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>> {
         self.read(self.inner.view(scope, job))
+    }
+
+    fn by_key(&self, scope: &Scope, key: &IdempotencyKey) -> Answered<'_, Option<Keyed>> {
+        let blind = self
+            .blind
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
+        if blind.is_ok() {
+            return async { Ok(None) }.boxed();
+        }
+        self.read(self.inner.by_key(scope, key))
     }
 
     fn list(&self, scope: &Scope, query: JobQuery) -> Answered<'_, ListPage<JobView>> {
