@@ -1,4 +1,5 @@
-//! Files in a bucket of S3, Google Cloud Storage or Azure.
+//! Files that several servers share: in a bucket of S3, Google Cloud Storage or Azure, or in a
+//! folder that all of them have mounted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ClientConfigKey, ObjectStore, ObjectStoreExt as _, RetryConfig};
 
-use super::Files;
+use super::{Files, Local};
 use crate::engine::ports::StoreError;
 
 /// What a start writes, so that a bucket that is missing or may not be written to is found then.
@@ -24,10 +25,10 @@ const RETRIES: usize = 2;
 const RETRY_FOR: Duration = Duration::from_secs(10);
 
 /// What addresses of buckets begin with.
-pub const SCHEMES: [&str; 3] = ["s3://", "gs://", "az://"];
+pub const SCHEMES: [&str; 4] = ["s3://", "gs://", "az://", "file:///"];
 
-/// Opens `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`; credentials and
-/// endpoints are those of the environment. Blocks; needs a tokio runtime around it.
+/// Opens `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or `file:///FOLDER`;
+/// credentials and endpoints are those of the environment. Blocks.
 ///
 /// Errors: it cannot be written to.
 pub fn open(url: &str) -> Result<Files, StoreError> {
@@ -36,8 +37,12 @@ pub fn open(url: &str) -> Result<Files, StoreError> {
             StoreError::Failed(format!("`{url}`: {text}"))
         }
     };
-    let bucket = bucket(url).map_err(StoreError::from).map_err(named)?;
-    let files = Files { store: bucket };
+    let files = match url.strip_prefix("file://") {
+        Some(folder) => Local::shared(folder.as_ref()).map_err(named)?,
+        None => Files {
+            store: bucket(url).map_err(StoreError::from).map_err(named)?,
+        },
+    };
     check(&files).map_err(named)?;
     Ok(files)
 }

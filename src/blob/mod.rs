@@ -6,6 +6,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -18,6 +19,9 @@ use crate::engine::ports::{Answered, Blobs, StoreError};
 const MAX_KEY: usize = 200;
 /// What the names of half-written files contain; no key does.
 const STAGED: char = '#';
+
+/// How old a half-written file is that nobody is writing any more.
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// Files that are whole or not there.
 #[derive(Debug)]
@@ -38,7 +42,22 @@ impl Local {
             StoreError::Failed(format!("cannot open `{}`: {error}", root.display()))
         };
         create(root).map_err(failed)?;
-        sweep(root.to_owned()).map_err(failed)?;
+        sweep(root.to_owned(), Duration::ZERO).map_err(failed)?;
+        Self::files(root)
+    }
+
+    /// The same of a folder that other processes write to at this moment: what they are writing
+    /// is left to them.
+    fn shared(root: &Path) -> Result<Files, StoreError> {
+        let failed = |error: io::Error| {
+            StoreError::Failed(format!("cannot open `{}`: {error}", root.display()))
+        };
+        create(root).map_err(failed)?;
+        sweep(root.to_owned(), ABANDONED).map_err(failed)?;
+        Self::files(root)
+    }
+
+    fn files(root: &Path) -> Result<Files, StoreError> {
         let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
         Ok(Files {
             store: Arc::new(store),
@@ -114,15 +133,17 @@ fn create(root: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes half-written files, and flushes the folders that a crash may have left unflushed.
-fn sweep(root: PathBuf) -> io::Result<()> {
+/// Removes half-written files that are at least so old, and flushes the folders that a crash may have left unflushed.
+fn sweep(root: PathBuf, age: Duration) -> io::Result<()> {
     let mut folders = vec![root];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
-            } else if entry.file_name().to_string_lossy().contains(STAGED) {
+            } else if entry.file_name().to_string_lossy().contains(STAGED)
+                && entry.metadata()?.modified()?.elapsed().unwrap_or_default() >= age
+            {
                 fs::remove_file(entry.path())?;
             }
         }

@@ -127,7 +127,7 @@ impl Form for Bucket {
     }
 
     fn allowed(&self) -> String {
-        "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, the prefix being optional; credentials come from the usual variables, such as AWS_ACCESS_KEY_ID".into()
+        "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, the prefix being optional and credentials coming from the usual variables, such as AWS_ACCESS_KEY_ID; or file:///FOLDER, one that all servers have mounted".into()
     }
 
     fn placeholder(&self) -> &'static str {
@@ -451,10 +451,11 @@ mod tests {
             "s3://bucket",
             "gs://a-bucket/with/prefix",
             "az://container/",
+            "file:///srv/files",
         ] {
             assert_eq!(Bucket.read(good), Some(Some(good.to_owned())));
         }
-        for bad in ["s3://", "s3:///a", "file:///a", "bucket", "s3://a b"] {
+        for bad in ["s3://", "s3:///a", "file://a", "bucket", "s3://a b"] {
             assert_eq!(Bucket.read(bad), None, "{bad}");
         }
         assert_eq!(Bucket.read(""), Some(None));

@@ -97,7 +97,7 @@ pub const STORE: Setting<Database> = Setting {
 pub const BLOBS: Setting<Bucket> = Setting {
     name: "blobs",
     default: "",
-    help: "Bucket for the files, instead of the data folder",
+    help: "Bucket or shared folder for the files, instead of the data folder",
     form: Bucket,
 };
 pub const DEFAULT_MODEL: Setting<Name> = Setting {

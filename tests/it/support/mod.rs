@@ -3,6 +3,7 @@
 pub mod app;
 pub mod browser;
 pub mod clock;
+pub mod line;
 pub mod openapi;
 pub mod pdf;
 pub mod postgres;

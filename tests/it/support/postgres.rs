@@ -148,13 +148,4 @@ impl Database {
     pub async fn run(&self, sql: &str) {
         run(&self.url(), sql).await;
     }
-
-    /// The first column of the first row of a query, as text.
-    pub async fn ask(&self, sql: &str) -> String {
-        let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();
-        let driven = tokio::spawn(connection);
-        let row = client.query_one(sql, &[]).await.unwrap();
-        driven.abort();
-        row.get(0)
-    }
 }
