@@ -151,6 +151,8 @@ impl Builder {
             max_document_bytes: limits.max_document_bytes,
             default_model: self.settings.default_model,
             max_reads: limits.max_reads,
+            max_streams_per_job: limits.max_streams_per_job,
+            max_streams_per_user: limits.max_streams_per_user,
         };
         refuse_missing_model(&settings.default_model, &outside)?;
         Ok(Embedded {
@@ -173,6 +175,8 @@ impl Builder {
             ticket_lifetime: listen.ticket_lifetime,
             public_hosts: listen.public_hosts,
             cors_origins: listen.cors_origins,
+            max_stream_age: listen.max_stream_age,
+            stalled_after: listen.stalled_after,
         };
         let (address, server) =
             http::server(engine.clone(), listener, options).map_err(Error::Server)?;

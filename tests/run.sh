@@ -5,16 +5,24 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
+has() { # a command, or one with arguments that must work
+  case "$1" in *\ *) $1 >/dev/null 2>&1 ;; *) command -v "$1" >/dev/null 2>&1 ;; esac
+}
 need() { # command, Debian package, what for
-  command -v "$1" >/dev/null 2>&1 && return
+  has "$1" && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     [ -n "${APT_UPDATED:-}" ] || { apt-get update -qq >/dev/null 2>&1; APT_UPDATED=1; }
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null 2>&1
   fi
-  command -v "$1" >/dev/null 2>&1 || echo "missing: $1 (Debian package $2), needed for $3"
+  has "$1" || echo "missing: $1 (Debian package $2), needed for $3"
 }
 need cc gcc "building the bundled SQLite"
-need chromium chromium "tests of the console in a real browser"
+need chromium chromium "tests of the console and of streams in a real browser"
+need curl curl "the example in curl"
+need node nodejs "clients from npm"
+need npm npm "clients from npm"
+need python3 python3 "clients from PyPI"
+need "python3 -m ensurepip --version" python3-venv "clients from PyPI"
 
 log=$(mktemp)
 skipped=$(mktemp)

@@ -17,7 +17,9 @@ use crate::app::App;
 use crate::domain::event::Envelope;
 use crate::domain::id::Scope;
 use crate::domain::status::Status;
-use crate::engine::{DocumentSource, Engine, Follow, JobRequest, JobResult, SchemaSource, Wanted};
+use crate::engine::{
+    DocumentSource, Engine, Follow, JobRequest, JobResult, News, SchemaSource, Wanted,
+};
 use crate::settings::{Settings, Sources};
 use crate::telemetry;
 
@@ -136,8 +138,8 @@ async fn extract(engine: &Engine, request: JobRequest) -> Result<JobResult, Fail
     }
     if let Follow::Stream(mut follower) = engine.follow(&scope, view.id, None).await? {
         let mut narrator = Narrator::new(&mut show);
-        while let Some(events) = follower.next().await {
-            for event in events? {
+        while let News::Page(page) = follower.next().await? {
+            for event in page.events() {
                 narrator.tell(&read(&event.payload)?)?;
             }
         }

@@ -79,6 +79,7 @@ codes! {
     PasswordRequired "password_required" 422 false "The document is encrypted";
     TooManyJobs "too_many_jobs" 429 true "Too many active jobs";
     RateLimited "rate_limited" 429 true "Too many requests with a wrong key";
+    TooManyStreams "too_many_streams" 429 true "Too many open streams";
     Internal "internal" 500 false "The server failed";
     StoreUnavailable "store_unavailable" 503 true "The store does not answer";
     Draining "draining" 503 true "The server is shutting down";

@@ -111,9 +111,9 @@ async fn commit(engine: &Inner, job: JobId, guard: &Guard, drafts: Vec<Draft>) -
             drafts: drafts.clone(),
         };
         match engine.jobs.commit(commit).await {
-            Ok(Committed::Stored { view }) => {
-                engine.metrics.events.inc_by(drafts.len() as u64);
-                engine.live.announce(job, view.sequence);
+            Ok(Committed::Stored { events, .. }) => {
+                engine.metrics.events.inc_by(events.len() as u64);
+                engine.live.publish(job, events);
                 return true;
             }
             Ok(Committed::Fenced | Committed::Missing) => return false,

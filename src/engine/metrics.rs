@@ -18,6 +18,7 @@ pub struct Metrics {
     pub(super) calls: Family<Labels, Counter>,
     pub(super) subtrees: Family<Labels, Counter>,
     pub(super) streams: Gauge,
+    pub(super) log_reads: Counter,
     pub(super) documents_read: Family<Labels, Counter>,
 }
 
@@ -32,6 +33,7 @@ impl Metrics {
             calls: Family::default(),
             subtrees: Family::default(),
             streams: Gauge::default(),
+            log_reads: Counter::default(),
             documents_read: Family::default(),
             registry: Registry::default(),
         };
@@ -66,6 +68,11 @@ impl Metrics {
             metrics.subtrees.clone(),
         );
         registry.register("streams", "Open event streams", metrics.streams.clone());
+        registry.register(
+            "log_reads",
+            "Pages that streams read from the store",
+            metrics.log_reads.clone(),
+        );
         registry.register(
             "documents_read",
             "Uploaded files, by outcome",

@@ -10,17 +10,21 @@
 //! | `worker` | claims jobs and keeps their leases |
 //! | `run`, `call` | one job; one call to a model |
 //! | `journal` | the one writer of events: store first, announce second |
-//! | `live` | followers: register, read, go on by number |
+//! | `live` | who follows which job: limits, wake-ups, the newest pages |
+//! | `follow` | a reader of a log: register, read, go on by number |
+//! | `page` | a log in pages, for clients that poll |
 //! | `result` | the combined result |
 //! | [`keys`], `tickets` | who asks; what opens one stream without a key |
 //! | `metrics` | counters |
 
 mod call;
 mod catalog;
+mod follow;
 mod journal;
 pub mod keys;
 mod live;
 mod metrics;
+mod page;
 mod plans;
 pub mod ports;
 mod repeat;
@@ -44,7 +48,9 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 pub use catalog::{SchemaDraft, sha256_hex};
-pub use live::{EventsPage, Follow, Follower};
+pub use follow::{Follow, Follower, News};
+pub use live::{Page, Slot};
+pub use page::EventsPage;
 pub use repeat::{Repeat, Submitted};
 pub use result::{FailedSubtree, JobResult, Wanted};
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
@@ -57,7 +63,7 @@ use crate::domain::page::ListPage;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use keys::Keyring;
-use live::Live;
+use live::{Limits, Live};
 use metrics::Metrics;
 use plans::{Planned, Plans};
 use ports::{
@@ -65,6 +71,9 @@ use ports::{
     Provider, Reader, Release, StoreError,
 };
 use repeat::Creating;
+
+/// The pause before a store that did not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How much the engine takes on.
 #[derive(Debug, Clone)]
@@ -79,6 +88,10 @@ pub struct Settings {
     pub default_model: String,
     /// Files that are read at once.
     pub max_reads: usize,
+    /// Streams of one job that may be open at once.
+    pub max_streams_per_job: usize,
+    /// Streams of one user that may be open at once.
+    pub max_streams_per_user: usize,
 }
 
 /// Everything outside that the engine works with.
@@ -166,6 +179,10 @@ impl Engine {
         }
         let inner = Arc::new(Inner {
             reading: Semaphore::new(settings.max_reads.max(1)),
+            live: Arc::new(Live::new(Limits {
+                per_job: settings.max_streams_per_job,
+                per_user: settings.max_streams_per_user,
+            })),
             settings,
             jobs: outside.jobs,
             catalog: outside.catalog,
@@ -174,7 +191,6 @@ impl Engine {
             reader: outside.reader,
             clock: outside.clock,
             providers,
-            live: Arc::default(),
             plans: Plans::new(),
             parsed: catalog::Parsed::default(),
             metrics: Metrics::new(),
@@ -191,6 +207,7 @@ impl Engine {
         tokio::spawn(worker::work(Arc::clone(&inner)));
         tokio::spawn(worker::beat(Arc::clone(&inner)));
         tokio::spawn(worker::listen(Arc::clone(&inner)));
+        tokio::spawn(live::poll(Arc::clone(&inner)));
         Self { inner }
     }
 
@@ -279,14 +296,32 @@ impl Engine {
     }
 
     /// Follows a job's log from a cursor, running or finished alike.
+    ///
+    /// Refused with `too_many_streams` when the user or the job has as many as it may.
     pub async fn follow(
         &self,
         scope: &Scope,
         job: JobId,
         cursor: Option<Cursor>,
     ) -> Result<Follow, Error> {
+        self.follow_in(self.stream_slot(scope)?, job, cursor).await
+    }
+
+    /// A stream that is about to be opened, or `too_many_streams`. For a job that is yet to be
+    /// made: a refusal after that would hide a job that was paid for.
+    pub fn stream_slot(&self, scope: &Scope) -> Result<Slot, Error> {
+        self.inner.live.slot(scope)
+    }
+
+    /// [`Engine::follow`] in a slot that was taken before.
+    pub async fn follow_in(
+        &self,
+        slot: Slot,
+        job: JobId,
+        cursor: Option<Cursor>,
+    ) -> Result<Follow, Error> {
         let after = cursor.map_or(0, |cursor| cursor.after(job));
-        Follower::open(Arc::clone(&self.inner), scope.clone(), job, after).await
+        Follower::open(Arc::clone(&self.inner), slot, job, after).await
     }
 
     /// Ends a job. When this returns, no call of it will be started any more. Cancelling a
@@ -305,12 +340,12 @@ impl Engine {
             drafts: vec![Draft::End(Ending::Cancelled { reason })],
         };
         match stored(self.inner.jobs.commit(commit).await)? {
-            Committed::Stored { view } => {
+            Committed::Stored { view, events } => {
                 // The log is closed and fenced already; this only saves the calls under way.
                 if let Some((_, (_, run))) = self.inner.running.remove(&job) {
                     run.abort();
                 }
-                self.inner.live.announce(job, view.sequence);
+                self.inner.live.publish(job, events);
                 self.inner.work.notify_one();
                 let cancelled = metrics::label("outcome", "cancelled");
                 self.inner
@@ -383,6 +418,24 @@ impl Inner {
                 return;
             }
             left.await;
+        }
+    }
+
+    /// Asks the store for as long as it does not answer: neither job nor stream ends because of
+    /// that. None when the engine drains meanwhile.
+    async fn patiently<T, Asked>(&self, ask: impl Fn() -> Asked) -> Option<Result<T, Error>>
+    where
+        Asked: Future<Output = Result<T, Error>>,
+    {
+        loop {
+            match ask().await {
+                Err(error) if error.code == Code::StoreUnavailable => {}
+                answer => return Some(answer),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+                () = self.drained() => return None,
+            }
         }
     }
 

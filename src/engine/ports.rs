@@ -115,8 +115,11 @@ pub struct Commit {
 /// What became of [`Jobs::commit`].
 #[derive(Debug, Clone)]
 pub enum Committed {
-    /// On disk; `view` is the state after it.
-    Stored { view: Box<JobView> },
+    /// On disk; `view` is the state after it, `events` what was written, in order.
+    Stored {
+        view: Box<JobView>,
+        events: Vec<StoredEvent>,
+    },
     /// Nothing was written: another owner has the job, or a caller ended it.
     Fenced,
     /// Nothing was written: no such job in the scope.
@@ -235,6 +238,10 @@ pub trait Jobs: Send + Sync {
         limit: u32,
         max_bytes: usize,
     ) -> Answered<'_, Option<LogPage>>;
+
+    /// Number of the last event of each of these jobs, whoever they belong to; jobs that are gone
+    /// are left out.
+    fn positions(&self, jobs: &[JobId]) -> Answered<'_, Vec<(JobId, u64)>>;
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>>;
 

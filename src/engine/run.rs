@@ -18,7 +18,7 @@ use super::plans::Planned;
 use super::ports::{Claimed, Release};
 use super::{Inner, stored};
 use crate::domain::document::Document;
-use crate::domain::error::{Code, Error, Fault};
+use crate::domain::error::{Error, Fault};
 use crate::domain::event::Reason;
 use crate::domain::job::{Draft, Ending, JobSpec};
 use crate::domain::pack::pack;
@@ -29,8 +29,6 @@ use crate::domain::usage::Usage;
 const MAX_CRASHES: u32 = 3;
 /// The pause before a job that was given back is claimed again.
 const RELEASED_FOR: Duration = Duration::from_secs(2);
-/// The pause before a store that did not answer is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs a claimed job to its end, or until it is no longer ours.
 pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed) {
@@ -177,7 +175,7 @@ async fn announce(claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {
     }
 }
 
-/// Asks the store for as long as it does not answer: no job fails because of that.
+/// As [`Inner::patiently`], for a run.
 async fn patiently<T, Asked>(
     engine: &Inner,
     ask: impl Fn() -> Asked,
@@ -185,16 +183,7 @@ async fn patiently<T, Asked>(
 where
     Asked: Future<Output = Result<T, Error>>,
 {
-    loop {
-        match ask().await {
-            Err(error) if error.code == Code::StoreUnavailable => {}
-            answer => return Ok(answer),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(ASK_AGAIN) => {}
-            () = engine.drained() => return Err(Halt::Drained),
-        }
-    }
+    engine.patiently(ask).await.ok_or(Halt::Drained)
 }
 
 type Prepared = (Arc<Planned>, Arc<Document>);

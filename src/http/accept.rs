@@ -50,12 +50,12 @@ fn precision(range: &str, offered: &str) -> Option<u8> {
 
 /// Thousandths; all of it where no weight is given or it cannot be read.
 fn quality(parameters: &str) -> u16 {
-    let weights = parameters.split(';').filter_map(|parameter| {
+    let mut weights = parameters.split(';').filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         let weight: f32 = value.trim().parse().ok()?;
         (name.trim().eq_ignore_ascii_case("q") && weight.is_finite()).then_some(weight)
     });
-    let weight = weights.last().unwrap_or(1.0);
+    let weight = weights.next_back().unwrap_or(1.0);
     (weight.clamp(0.0, 1.0) * 1_000.0).round() as u16
 }
 

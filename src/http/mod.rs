@@ -32,9 +32,12 @@ use actix_web::dev::Server;
 use actix_web::http::Method;
 use actix_web::http::header::ALLOW;
 use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
 use actix_web::{
     App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, Route, web,
 };
+
+use tracing::warn;
 
 use crate::domain::error::{Code, Error};
 use crate::engine::Engine;
@@ -56,8 +59,15 @@ pub struct Options {
     pub public_hosts: Vec<String>,
     /// Origins whose pages may use the server from elsewhere, in lower case.
     pub cors_origins: Vec<String>,
+    /// How long a stream stays open at most.
+    pub max_stream_age: Duration,
+    /// How long a client may take nothing of what is sent.
+    pub stalled_after: Duration,
 }
 
+/// Bytes of a response that may wait for a socket before the response is asked for more. What it
+/// gives then, one page of a log, comes on top.
+const WRITE_AHEAD: usize = 8 << 10;
 /// How long a client may take over the head of a request, and the server over a closed one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,6 +86,7 @@ pub fn server(
     let workers = options.workers;
     let (engine, options) = (web::Data::new(engine), web::Data::new(options));
     let attempts = web::Data::new(Attempts::new());
+    let stalled_after = options.stalled_after;
     let server = HttpServer::new(move || {
         App::new()
             .app_data(engine.clone())
@@ -98,6 +109,12 @@ pub fn server(
     // With Nagle's algorithm a small event waits for the reader's delayed acknowledgement: a job
     // that takes 3 ms takes 45.
     .tcp_nodelay(true)
+    .h1_write_buffer_size(WRITE_AHEAD)
+    .on_connect(move |connection, _| {
+        if let Some(socket) = connection.downcast_ref::<TcpStream>() {
+            give_up_on_stalled(socket, stalled_after);
+        }
+    })
     .client_request_timeout(HEAD_TIMEOUT)
     .client_disconnect_timeout(DISCONNECT_TIMEOUT)
     .shutdown_timeout(SHUTDOWN_SECONDS)
@@ -106,6 +123,21 @@ pub fn server(
     .run();
     Ok((address, server))
 }
+
+/// Has the kernel close a connection whose client has taken nothing of what is there for it for
+/// this long: what was sent is not acknowledged, or the client's window stays shut. That costs
+/// no memory and no timer a connection, and an idle one is never meant.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn give_up_on_stalled(socket: &TcpStream, after: Duration) {
+    if let Err(error) = socket2::SockRef::from(socket).set_tcp_user_timeout(Some(after)) {
+        warn!(%error, "http.stalled: a client that stalls will not be cut off");
+    }
+}
+
+/// Elsewhere the system's own patience counts: a client that is gone is noticed, one that keeps
+/// its window shut is not. Either holds one page at most.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn give_up_on_stalled(_: &TcpStream, _: Duration) {}
 
 /// A method of a path, and what answers it.
 fn on<F, Args>(method: Method, handler: F) -> (Method, Route)

@@ -9,6 +9,7 @@ use reqwest::Client;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+use crate::support::dice::Dice;
 use crate::support::sse::{Frame, Stream, assert_lawful, rebuild};
 
 const ROUNDS: u64 = 10;
@@ -118,18 +119,6 @@ fn body() -> Value {
         // One after the other, so that there is a middle to be killed in.
         "config": {"max_num_concurrent_requests": 1, "per_key_attribution": true},
     })
-}
-
-/// Small numbers that look random, the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
 }
 
 /// What one round saw.

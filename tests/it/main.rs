@@ -14,7 +14,9 @@
 mod architecture;
 mod blob;
 mod cli;
+mod clients;
 mod engine;
+mod examples;
 mod http;
 mod kill;
 mod layout;

@@ -43,7 +43,12 @@ async fn a_stop_ends_open_streams_after_a_whole_frame_and_gives_the_folder_back(
     assert!(answer.ends_with("\r\n0\r\n\r\n"), "{answer:?}");
     let chunks = answer.split_once("\r\n\r\n").unwrap().1;
     let last = chunks.trim_end_matches("0\r\n\r\n");
-    assert!(last.ends_with("\n\n\r\n"), "{last:?}");
+    let (frames, pace) = last.rsplit_once("retry: ").unwrap();
+    let pace: u64 = pace.trim_end().parse().unwrap();
+    assert!((500..=5_000).contains(&pace), "{pace}");
+    // Between the two stands the size of a chunk.
+    let (frames, _) = frames.trim_end().rsplit_once("\r\n").unwrap();
+    assert!(frames.ends_with("\n\n"), "{last:?}");
     assert!(!answer.contains("event: end\n"));
 
     let app = next

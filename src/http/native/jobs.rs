@@ -258,6 +258,8 @@ async fn create(
         body_sha256,
     } = CreateRequest::read(body).await?;
     let inline = matches!(job.schema, SchemaSource::Inline(_));
+    // Before the job: a refusal after that would hide one that was started.
+    let slot = stream.then(|| engine.stream_slot(&caller.0)).transpose()?;
     let repeat = Repeat {
         body_sha256,
         key,
@@ -271,10 +273,10 @@ async fn create(
             error
         }
     })?;
-    let mut response = if stream {
+    let mut response = if let Some(slot) = slot {
         // A job that is new has nothing that the client could have seen.
         let cursor = cursor.filter(|_| is_repeat);
-        let follow = engine.follow(&caller.0, view.id, cursor).await?;
+        let follow = engine.follow_in(slot, view.id, cursor).await?;
         events::follow(follow, &options, false)
     } else {
         let status = if is_repeat {

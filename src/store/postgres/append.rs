@@ -21,7 +21,7 @@ use super::news;
 use super::rows::{self, JOBS, VIEW};
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::{Draft, JobView, Ordinal};
-use crate::engine::ports::{Commit, Committed, Guard, StoreError};
+use crate::engine::ports::{Commit, Committed, Guard, StoreError, StoredEvent};
 use crate::store::state;
 
 /// Sent after the lock was asked for: answered with what stands once it is held.
@@ -52,7 +52,15 @@ const GIVE_BACK: &str = "WITH ended AS ( \
 /// already hears that it has.
 #[derive(Clone)]
 pub struct Unsure {
-    ends: Arc<Mutex<LruCache<JobId, (u64, u64)>>>,
+    ends: Arc<Mutex<LruCache<JobId, Lost>>>,
+}
+
+/// A commit whose answer was lost.
+struct Lost {
+    epoch: u64,
+    /// Where the log ends if it has happened.
+    sequence: u64,
+    events: Vec<StoredEvent>,
 }
 
 impl Default for Unsure {
@@ -65,13 +73,20 @@ impl Default for Unsure {
 }
 
 impl Unsure {
-    fn note(&self, job: JobId, epoch: u64, sequence: u64) {
-        self.ends.lock().put(job, (epoch, sequence));
+    fn note(&self, held: &Held) {
+        let lost = Lost {
+            epoch: held.epoch,
+            sequence: held.view.sequence,
+            events: held.events.clone(),
+        };
+        self.ends.lock().put(held.view.id, lost);
     }
 
-    /// Whether the last commit of this epoch, which nobody else can have made, is in the log.
-    fn has_landed(&self, job: JobId, epoch: u64, sequence: u64) -> bool {
-        self.ends.lock().pop(&job) == Some((epoch, sequence))
+    /// What the last commit of this epoch wrote, which nobody else can have made, if it is in the
+    /// log.
+    fn landed(&self, job: JobId, epoch: u64, sequence: u64) -> Option<Vec<StoredEvent>> {
+        let lost = self.ends.lock().pop(&job)?;
+        (lost.epoch == epoch && lost.sequence == sequence).then_some(lost.events)
     }
 }
 
@@ -86,6 +101,8 @@ struct Held {
     lets_go: bool,
     /// The caller of the job wrote to it.
     by_caller: bool,
+    /// What is written of it.
+    events: Vec<StoredEvent>,
 }
 
 /// The rows that a group adds.
@@ -162,8 +179,7 @@ impl Appender {
         let written = write(&connection, &changed, &new).await;
         if let Err(StoreError::Unavailable(_)) = &written {
             for held in changed.iter().filter(|held| !held.by_caller) {
-                self.unsure
-                    .note(held.view.id, held.epoch, held.view.sequence);
+                self.unsure.note(held);
             }
         }
         written.map(|()| answers)
@@ -222,8 +238,10 @@ impl Appender {
         match &commit.guard {
             Guard::Lease { epoch: mine } => {
                 let sequence = held.view.sequence;
-                if *mine == epoch && self.unsure.has_landed(commit.job, epoch, sequence) {
-                    return Ok(stored(&held.view));
+                if *mine == epoch
+                    && let Some(events) = self.unsure.landed(commit.job, epoch, sequence)
+                {
+                    return Ok(stored(&held.view, events));
                 }
                 if *mine != epoch || before.is_terminal() {
                     return Ok(Committed::Fenced);
@@ -234,13 +252,14 @@ impl Appender {
         }
         let now = self.terms.moment(held.clock);
         let (mut view, mut rows, mut outcomes) = (held.view.clone(), New::default(), Vec::new());
+        let mut events = Vec::with_capacity(commit.drafts.len());
         for draft in &commit.drafts {
             let outcome = draft.ordinal().map(|ordinal| (commit.job, ordinal));
             if outcome.is_some_and(|one| settled.contains(&one) || outcomes.contains(&one)) {
                 continue;
             }
             match view.admit(draft.clone(), now, self.terms.retention_ms) {
-                Ok(envelope) => self.log(&mut rows, &envelope, draft.ordinal())?,
+                Ok(envelope) => events.push(self.log(&mut rows, &envelope, draft.ordinal())?),
                 Err(refusal) => {
                     let status = before;
                     return Ok(Committed::Refused { refusal, status });
@@ -257,7 +276,8 @@ impl Appender {
         held.by_caller |= matches!(commit.guard, Guard::Caller { .. });
         held.is_changed |= view.sequence != held.view.sequence || epoch != held.epoch;
         (held.view, held.epoch, held.lets_go) = (view, epoch, lets_go);
-        Ok(stored(&held.view))
+        held.events.extend_from_slice(&events);
+        Ok(stored(&held.view, events))
     }
 
     fn log(
@@ -265,11 +285,16 @@ impl Appender {
         rows: &mut New,
         envelope: &crate::domain::event::Envelope,
         ordinal: Option<Ordinal>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<StoredEvent, StoreError> {
         let encoded = envelope.encode(self.terms.max_event_bytes)?;
         rows.event_jobs.push(envelope.job.0);
         rows.event_sequences.push(envelope.sequence as i64);
         rows.event_kinds.push(envelope.event.kind().name());
+        let event = StoredEvent {
+            sequence: envelope.sequence,
+            kind: envelope.event.kind(),
+            payload: encoded.payload.clone().into(),
+        };
         rows.event_payloads.push(encoded.payload);
         if let Some(ordinal) = ordinal {
             let aside = encoded.aside.as_ref().map(serde_json::to_string);
@@ -278,13 +303,14 @@ impl Appender {
             rows.outcome_sequences.push(envelope.sequence as i64);
             rows.outcome_asides.push(aside.transpose()?);
         }
-        Ok(())
+        Ok(event)
     }
 }
 
-fn stored(view: &JobView) -> Committed {
+fn stored(view: &JobView, events: Vec<StoredEvent>) -> Committed {
     Committed::Stored {
         view: Box::new(view.clone()),
+        events,
     }
 }
 
@@ -297,6 +323,7 @@ fn held(row: &Row) -> Result<Held, StoreError> {
         is_changed: false,
         lets_go: false,
         by_caller: false,
+        events: Vec::new(),
     })
 }
 

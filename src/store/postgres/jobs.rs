@@ -141,6 +141,21 @@ impl Jobs for Postgres {
         async move { self.log_page(&scope, job, after, limit, max_bytes).await }.boxed()
     }
 
+    fn positions(&self, jobs: &[JobId]) -> Answered<'_, Vec<(JobId, u64)>> {
+        let jobs: Vec<_> = jobs.iter().map(|job| job.0).collect();
+        async move {
+            let sql = "SELECT id, sequence FROM jobs WHERE id = ANY($1)";
+            let connection = self.pool.connection().await?;
+            let rows = connection.query(sql, &[&jobs]).await?;
+            let position = |row: &Row| {
+                let sequence: i64 = row.try_get(1)?;
+                Ok((JobId(row.try_get(0)?), sequence as u64))
+            };
+            rows.iter().map(position).collect()
+        }
+        .boxed()
+    }
+
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
         async move { self.read_snapshot(&scope, job).await }.boxed()

@@ -109,6 +109,12 @@ impl Jobs for Sqlite {
         .boxed()
     }
 
+    fn positions(&self, jobs: &[JobId]) -> Answered<'_, Vec<(JobId, u64)>> {
+        let jobs: Vec<u8> = jobs.iter().flat_map(|job| *job.0.as_bytes()).collect();
+        self.read(move |connection| log::positions(connection, &jobs))
+            .boxed()
+    }
+
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
         self.read(move |connection| {
@@ -231,6 +237,7 @@ fn append(
         Guard::Caller { .. } => leases::fence(connection, commit.job)?,
     }
     let now = terms.clock.now();
+    let mut events = Vec::with_capacity(commit.drafts.len());
     for draft in commit.drafts {
         let ordinal = draft.ordinal();
         if let Some(ordinal) = ordinal
@@ -239,7 +246,7 @@ fn append(
             continue;
         }
         match view.admit(draft, now, terms.retention_ms) {
-            Ok(envelope) => log::write(connection, terms, &envelope, ordinal)?,
+            Ok(envelope) => events.push(log::write(connection, terms, &envelope, ordinal)?),
             Err(refusal) => {
                 let status = before;
                 return Ok(Change::Undo(Committed::Refused { refusal, status }));
@@ -252,6 +259,7 @@ fn append(
     }
     Ok(Change::Keep(Committed::Stored {
         view: Box::new(view),
+        events,
     }))
 }
 

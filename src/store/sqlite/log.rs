@@ -1,5 +1,6 @@
 //! The events of a job.
 
+use bytes::BytesMut;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Terms, rows};
@@ -32,7 +33,7 @@ pub fn write(
     terms: &Terms,
     envelope: &Envelope,
     ordinal: Option<Ordinal>,
-) -> Result<(), StoreError> {
+) -> Result<StoredEvent, StoreError> {
     let encoded = envelope.encode(terms.max_event_bytes)?;
     let job = envelope.job.0.as_bytes();
     connection
@@ -50,7 +51,26 @@ pub fn write(
             .prepare_cached("UPDATE outcomes SET aside = ?3 WHERE job_id = ?1 AND ordinal = ?2")?
             .execute(params![job, ordinal, serde_json::to_string(&aside)?])?;
     }
-    Ok(())
+    Ok(StoredEvent {
+        sequence: envelope.sequence,
+        kind: envelope.event.kind(),
+        payload: encoded.payload.into(),
+    })
+}
+
+/// Numbers of the last events of jobs whose ids, 16 bytes each, are `jobs`.
+pub fn positions(connection: &Connection, jobs: &[u8]) -> Result<Vec<(JobId, u64)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "WITH RECURSIVE asked (at) AS \
+         (SELECT 1 UNION ALL SELECT at + 16 FROM asked WHERE at + 16 <= length(?1)) \
+         SELECT jobs.id, jobs.sequence FROM asked JOIN jobs ON jobs.id = substr(?1, at, 16)",
+    )?;
+    let mut rows = statement.query([jobs])?;
+    let mut positions = Vec::with_capacity(jobs.len() / 16);
+    while let Some(row) = rows.next()? {
+        positions.push((JobId(rows::uuid(row, 0)?), row.get::<_, i64>(1)? as u64));
+    }
+    Ok(positions)
 }
 
 /// Number of the last event, and whether it is the end.
@@ -83,16 +103,29 @@ pub fn read(
          ORDER BY sequence LIMIT ?3",
     )?;
     let mut rows = statement.query(params![job.0.as_bytes(), after as i64, limit])?;
-    let (mut events, mut bytes) = (Vec::new(), 0);
+    // One allocation holds all payloads: an allocation each costs more than the reading.
+    let (mut heads, mut bytes) = (Vec::new(), BytesMut::new());
     while let Some(row) = rows.next()? {
-        let event = rows::event(row, 0)?;
-        bytes += event.payload.len();
-        if bytes > max_bytes && !events.is_empty() {
+        let payload = rows::text(row, 2)?;
+        if bytes.len() + payload.len() > max_bytes && !heads.is_empty() {
             break;
         }
-        events.push(event);
+        bytes.extend_from_slice(payload.as_bytes());
+        heads.push((
+            row.get::<_, i64>(0)? as u64,
+            rows::kind(row, 1)?,
+            payload.len(),
+        ));
     }
-    Ok(events)
+    let mut bytes = bytes.freeze();
+    let events = heads
+        .into_iter()
+        .map(|(sequence, kind, length)| StoredEvent {
+            sequence,
+            kind,
+            payload: bytes.split_to(length),
+        });
+    Ok(events.collect())
 }
 
 pub fn outcomes(connection: &Connection, job: JobId) -> Result<Vec<Outcome>, StoreError> {

@@ -121,16 +121,20 @@ pub fn update(connection: &Connection, view: &JobView, before: Status) -> Result
 
 /// From three columns, the first at `at`: sequence, kind, payload.
 pub fn event(row: &Row, at: usize) -> Result<StoredEvent, StoreError> {
-    let kind = text(row, at + 1)?;
     Ok(StoredEvent {
         sequence: row.get::<_, i64>(at)? as u64,
-        kind: event::Kind::parse(kind).ok_or_else(|| state::unknown("kind of event", kind))?,
+        kind: kind(row, at + 1)?,
         payload: row.get::<_, String>(at + 2)?.into(),
     })
 }
 
+pub fn kind(row: &Row, at: usize) -> Result<event::Kind, StoreError> {
+    let name = text(row, at)?;
+    event::Kind::parse(name).ok_or_else(|| state::unknown("kind of event", name))
+}
+
 /// The column's own bytes, not a copy.
-fn text<'row>(row: &'row Row, at: usize) -> rusqlite::Result<&'row str> {
+pub fn text<'row>(row: &'row Row, at: usize) -> rusqlite::Result<&'row str> {
     Ok(row.get_ref(at)?.as_str()?)
 }
 

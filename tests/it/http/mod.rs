@@ -8,6 +8,7 @@ mod jobs;
 mod openapi;
 mod origin;
 mod pages;
+mod readers;
 mod repeat;
 mod results;
 mod schemas;

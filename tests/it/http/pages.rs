@@ -61,7 +61,13 @@ fn data(frames: &[Frame]) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_hold_every_event_once_with_the_bytes_of_the_stream() {
-    let app = plain().await;
+    // Whoever reads this and writes it again has other bytes.
+    let nasty = "a\u{2028}b\u{85}\u{7f}/\u{e4}";
+    let scripted = Scripted::new(move |_, _| Reply::Value(json!({"b": nasty, "a": "1e2"})));
+    let app = TestApp::start()
+        .provider(Arc::new(Server(scripted)))
+        .run()
+        .await;
     let body = app.job_body(wide_schema(30), json!({})).await;
     let whole = app.stream(&body).await.rest().await;
     assert_lawful(&whole);

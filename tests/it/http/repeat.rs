@@ -163,7 +163,10 @@ async fn a_key_is_in_use_until_its_job_is_stored() {
     let first = post_later("k");
     hold.arrivals(1).await;
     for body in [inline(), with(&inline(), "config", json!({"seed": 1}))] {
-        let refused = post(&app, &body, &[("Idempotency-Key", "k")]).await;
+        let key = [("Idempotency-Key", "k")];
+        // One that is not refused would wait at the door.
+        let refused = tokio::time::timeout(Duration::from_secs(20), post(&app, &body, &key)).await;
+        let refused = refused.expect("an answer at once");
         assert_eq!(refused.refusal(), (409, "idempotency_key_in_use"));
         assert_eq!(refused.headers["retry-after"], "1");
     }

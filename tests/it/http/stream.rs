@@ -141,7 +141,9 @@ async fn silence_is_broken_by_a_comment_line_without_a_blank_one() {
 
 async fn many_followers_of_a_running_job(delay: Option<Duration>) {
     let scripted = Scripted::gated();
-    let mut start = TestApp::start().provider(std::sync::Arc::new(Server(scripted.clone())));
+    let mut start = TestApp::start()
+        .provider(std::sync::Arc::new(Server(scripted.clone())))
+        .set("max_streams_per_job", 51);
     if let Some(delay) = delay {
         start = start.build(move |builder| builder.jobs(move |jobs| Wrapped::slow(jobs, delay)));
     }

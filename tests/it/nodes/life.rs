@@ -108,5 +108,6 @@ async fn a_frozen_node_writes_nothing_once_it_was_taken_over() {
     scene.first.follow(&job, None).await.rest().await;
     let log = scene.first.follow(&scene.job, None).await.rest().await;
     assert_eq!(log, scene.seen);
-    assert!(scene.repeats() <= 2 + 2, "{}", scene.repeats());
+    // The two of the other job, and what it asked for before it learned that it had lost this one.
+    assert!(scene.repeats() <= 2 + 5, "{}", scene.repeats());
 }

@@ -237,7 +237,7 @@ impl Bed {
 
     pub async fn commit(&self, job: JobId, guard: &Guard, drafts: Vec<Draft>) -> JobView {
         match self.try_commit(job, guard, drafts).await {
-            Committed::Stored { view } => *view,
+            Committed::Stored { view, .. } => *view,
             other => panic!("{other:?}"),
         }
     }

@@ -36,7 +36,7 @@ pub async fn parallel_commits_to_one_job_leave_no_gap(bed: Bed) {
     let mut seen = Vec::new();
     for commit in commits {
         match commit.await.unwrap().unwrap() {
-            Committed::Stored { view } => seen.push(view.sequence),
+            Committed::Stored { view, .. } => seen.push(view.sequence),
             other => panic!("{other:?}"),
         }
     }

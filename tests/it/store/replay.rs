@@ -104,7 +104,7 @@ async fn commit_all(bed: &Bed, commits: Vec<Vec<Draft>>) {
     for drafts in commits {
         let before = bed.view(&scope, job).await;
         let after = match bed.try_commit(job, &guard, drafts).await {
-            Committed::Stored { view } => *view,
+            Committed::Stored { view, .. } => *view,
             Committed::Fenced => {
                 assert!(before.status.is_terminal());
                 before

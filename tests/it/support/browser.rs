@@ -1,8 +1,9 @@
 //! A real browser without a window, and what it made of a page.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
-use super::skipped::skip;
+use super::clients::Running;
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -11,6 +12,45 @@ const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 const BUDGET_MS: u32 = 10_000;
 /// Real time after which the browser gives up, milliseconds.
 const PATIENCE_MS: u32 = 60_000;
+
+const FLAGS: [&str; 11] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    // Whatever a page asks of another host fails, and is complained of.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--no-proxy-server",
+];
+
+/// A browser that stays at a page in real time until it is dropped.
+pub struct Window {
+    // Its own children leave when it is gone.
+    _browser: Running,
+    _profile: tempfile::TempDir,
+}
+
+impl Window {
+    pub fn open(browser: &str, url: &str) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let mut command = Command::new(browser);
+        command
+            .args(FLAGS)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(url)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self {
+            _browser: Running(command.spawn().unwrap()),
+            _profile: profile,
+        }
+    }
+}
 
 /// One element of a drawn page.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,27 +81,26 @@ pub fn find(test: &str) -> Option<&'static str> {
     found
 }
 
+/// Notes that a test cannot be run here.
+pub fn skip(test: &str, reason: &str) {
+    let Some(list) = std::env::var_os("RIVULET_SKIPPED") else {
+        return;
+    };
+    let list = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(list);
+    writeln!(list.unwrap(), "{test}: {reason}").unwrap();
+}
+
 /// Opens an address and lets the page draw itself.
 pub async fn draw(browser: &'static str, url: String) -> Drawn {
     let work = tokio::task::spawn_blocking(move || {
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new(browser);
         command
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-            ])
-            .args(["--no-first-run", "--disable-background-networking"])
-            .args([
-                "--disable-component-update",
-                "--disable-sync",
-                "--disable-extensions",
-            ])
-            // Whatever a page asks of another host fails, and is complained of.
-            .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-            .args(["--no-proxy-server", "--enable-logging=stderr", "--dump-dom"])
+            .args(FLAGS)
+            .args(["--enable-logging=stderr", "--dump-dom"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("--virtual-time-budget={BUDGET_MS}"))
             .arg(format!("--timeout={PATIENCE_MS}"))

@@ -2,14 +2,16 @@
 
 pub mod app;
 pub mod browser;
+pub mod clients;
 pub mod clock;
+pub mod dice;
 pub mod line;
 pub mod openapi;
 pub mod pdf;
 pub mod postgres;
 pub mod provider;
+pub mod proxy;
 pub mod raw;
 pub mod schemas;
-pub mod skipped;
 pub mod sse;
 pub mod store;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio_postgres::NoTls;
 
-use super::skipped::skip;
+use super::browser::skip;
 
 /// Prepares a cluster, starts it, says so, and stops it when its input ends: when the tests end,
 /// however they do. Nothing outlives them, so nothing needs to reach the disk.

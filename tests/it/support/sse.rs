@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use reqwest::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::schemas;
 
@@ -33,7 +33,7 @@ pub struct Stream {
     chunks:
         std::pin::Pin<Box<dyn futures_util::Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
     buffer: Vec<u8>,
-    /// Comment and `retry:` lines, in order.
+    /// Comment and `retry:` lines and the payloads of pings, in order.
     pub beside: Vec<String>,
 }
 
@@ -59,9 +59,14 @@ impl Stream {
 
     /// A whole frame that has come already.
     fn ready(&mut self) -> Option<Frame> {
-        let at = self.buffer.windows(2).position(|pair| pair == b"\n\n")?;
-        let bytes: Vec<u8> = self.buffer.drain(..at + 2).collect();
-        Some(self.frame(std::str::from_utf8(&bytes).unwrap()))
+        loop {
+            let at = self.buffer.windows(2).position(|pair| pair == b"\n\n")?;
+            let bytes: Vec<u8> = self.buffer.drain(..at + 2).collect();
+            let frame = self.frame(std::str::from_utf8(&bytes).unwrap());
+            if frame.is_some() {
+                return frame;
+            }
+        }
     }
 
     /// The next frame; `None` at the end of the stream. Every payload is held against its schema.
@@ -71,8 +76,16 @@ impl Stream {
                 return Some(frame);
             }
             if !self.more().await.unwrap() {
-                let rest = String::from_utf8_lossy(&self.buffer);
-                assert!(rest.is_empty(), "cut inside a frame: {rest:?}");
+                // The server's last word may be a line that belongs to no frame.
+                let rest = String::from_utf8(std::mem::take(&mut self.buffer)).unwrap();
+                for line in rest.split_inclusive('\n') {
+                    let is_beside = line.starts_with(':') || line.starts_with("retry: ");
+                    assert!(
+                        is_beside && line.ends_with('\n'),
+                        "cut inside a frame: {rest:?}"
+                    );
+                    self.beside.push(line.trim_end().to_owned());
+                }
                 return None;
             }
         }
@@ -93,6 +106,31 @@ impl Stream {
         }
     }
 
+    /// Whole frames among the first `size` bytes, after which the connection is cut; false when
+    /// the stream ended before.
+    pub async fn within(mut self, size: usize) -> (Vec<Frame>, bool) {
+        let mut was_cut = true;
+        while self.buffer.len() < size && was_cut {
+            was_cut = self.more().await.unwrap();
+        }
+        self.buffer.truncate(size);
+        let mut frames = Vec::new();
+        while let Some(frame) = self.ready() {
+            frames.push(frame);
+        }
+        (frames, was_cut)
+    }
+
+    /// Waits for a ping and gives its payload.
+    pub async fn ping(&mut self) -> Value {
+        while self.beside.iter().all(|line| !line.starts_with('{')) {
+            assert!(self.ready().is_none(), "an event came first");
+            assert!(self.more().await.unwrap(), "the stream ended");
+        }
+        let payload = self.beside.iter().find(|line| line.starts_with('{'));
+        serde_json::from_str(payload.unwrap()).unwrap()
+    }
+
     /// Waits for a comment line.
     pub async fn comment(&mut self, text: &str) {
         let line = text.trim_end();
@@ -104,7 +142,8 @@ impl Stream {
         }
     }
 
-    fn frame(&mut self, text: &str) -> Frame {
+    /// `None` for a ping, which is no event of the log.
+    fn frame(&mut self, text: &str) -> Option<Frame> {
         let (mut bytes, mut fields) = (String::new(), Vec::new());
         for line in text.trim_end_matches('\n').split('\n') {
             if line.starts_with(':') || line.starts_with("retry: ") {
@@ -118,6 +157,13 @@ impl Stream {
         }
         bytes.push('\n');
         let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        if names == ["event", "data"] {
+            assert_eq!(fields[0].1, "ping", "{text}");
+            let payload = serde_json::from_str(&fields[1].1).unwrap();
+            schemas::check("ping", &payload);
+            self.beside.push(payload.to_string());
+            return None;
+        }
         assert_eq!(names, ["event", "data", "id"], "{text}");
         let mut values = fields.into_iter().map(|(_, value)| value);
         let (event, data, id) = (
@@ -134,7 +180,7 @@ impl Stream {
         let payload = frame.payload();
         assert_eq!(payload["type"], frame.event.as_str());
         schemas::check(&frame.event, &payload);
-        frame
+        Some(frame)
     }
 
     /// Everything up to the clean end of the stream.
@@ -215,5 +261,20 @@ fn merge(into: &mut Value, from: Value) {
             }
         }
         (into, from) => *into = from,
+    }
+}
+
+/// A value with numbers as JavaScript has them.
+pub fn as_floats(value: Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64().unwrap()),
+        Value::Array(items) => items.into_iter().map(as_floats).collect(),
+        Value::Object(members) => {
+            let members = members.into_iter();
+            members
+                .map(|(key, value)| (key, as_floats(value)))
+                .collect()
+        }
+        other => other,
     }
 }

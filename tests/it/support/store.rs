@@ -165,6 +165,10 @@ impl Jobs for Wrapped {
         self.read(self.inner.events(scope, job, after, limit, max_bytes))
     }
 
+    fn positions(&self, jobs: &[JobId]) -> Answered<'_, Vec<(JobId, u64)>> {
+        self.read(self.inner.positions(jobs))
+    }
+
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         self.read(self.inner.snapshot(scope, job))
     }

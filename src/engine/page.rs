@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::POLL;
+use super::ports::{LogPage, StoredEvent};
+use super::{Engine, Inner, no_job, stored};
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};
-use crate::engine::ports::{LogPage, StoredEvent};
-use crate::engine::{Engine, Inner, no_job, stored};
 
 /// Bytes of one page; its first event may be larger.
 const PAGE_BYTES: usize = 1 << 20;
@@ -29,7 +28,8 @@ impl Engine {
     /// Up to `limit` events of a job's log after a cursor. When there are none yet, waits up to
     /// `wait` for the first of them, for the end of the log, or for the engine to stop.
     ///
-    /// Refused like [`Engine::follow`]. May be dropped while it waits.
+    /// Refused like [`Engine::follow`]; one that waits counts as a stream. May be dropped while it
+    /// waits.
     pub async fn events_page(
         &self,
         scope: &Scope,
@@ -41,25 +41,26 @@ impl Engine {
         let inner = &self.inner;
         let after = cursor.map_or(0, |cursor| cursor.after(job));
         let due = Instant::now() + wait;
-        // Registered before the first read, as a follower is.
-        let mut place = (!wait.is_zero()).then(|| inner.live.register(job));
+        let waits = !wait.is_zero();
+        let _slot = waits.then(|| inner.live.slot(scope)).transpose()?;
+        // Before the first read, as a follower has it.
+        let mut watch = waits.then(|| inner.live.watch(job));
+        let mut is_counted = false;
         loop {
-            let news = place.as_mut().and_then(|place| place.receiver.as_mut());
-            let news = news.map(|receiver| {
-                receiver.borrow_and_update();
-                receiver
-            });
             let page = inner.log_page(scope, job, after, limit, PAGE_BYTES).await?;
             inner.refuse_unreadable(scope, job, after, &page).await?;
             let is_due = Instant::now() >= due || inner.is_draining();
-            let Some(news) = news.filter(|_| !is_due && !page.terminal && page.events.is_empty())
-            else {
+            let is_over = is_due || page.terminal || !page.events.is_empty();
+            let Some(watch) = watch.as_mut().filter(|_| !is_over) else {
                 return Ok(EventsPage::of(page, after));
             };
+            if !is_counted {
+                watch.count()?;
+                is_counted = true;
+            }
+            watch.reach(page.last_sequence);
             tokio::select! {
-                // An error cannot be: the sender outlives us. Either way the log is read again.
-                _ = news.changed() => {}
-                () = tokio::time::sleep(POLL) => {}
+                () = watch.news(after) => {}
                 () = tokio::time::sleep_until(due) => {}
                 () = inner.drained() => {}
             }
