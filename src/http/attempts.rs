@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 /// Wrong keys of one address that are looked at in one window.
 const ALLOWED: u32 = 20;
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// Addresses that are remembered; the one that was quiet for the longest time is forgotten first.
 const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 

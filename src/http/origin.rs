@@ -17,6 +17,7 @@ use actix_web::http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST,
     HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
+use actix_web::http::uri::Authority;
 use actix_web::middleware::Next;
 use actix_web::web;
 
@@ -141,7 +142,7 @@ fn inspect(request: &ServiceRequest) -> Result<(), Error> {
     }
     let headers = request.headers();
     // A target with a name in it goes before the header (RFC 9112, 3.2.2); both have to be ours.
-    let target = request.uri().authority().map(|name| name.as_str());
+    let target = request.uri().authority().map(Authority::as_str);
     let given = headers.get_all(HOST).map(lossy);
     let hosts: Vec<_> = target.map(str::to_owned).into_iter().chain(given).collect();
     if hosts.is_empty() {

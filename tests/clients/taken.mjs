@@ -41,11 +41,11 @@ export class Taken {
 // The request that the tests want: a GET of a job's events, or the POST that starts a job.
 export function request() {
   const [url, given] = process.argv.slice(2);
-  if (!given) return { url };
-  const headers = { "Content-Type": "application/json" };
   const { body, key, careless } = JSON.parse(given);
-  if (key) headers["Idempotency-Key"] = key;
-  return body ? { url, careless, method: "POST", headers, body: JSON.stringify(body) } : { url, careless };
+  if (!body) return { url, careless };
+  // The key leads back to the job when the stream is lost before its first event.
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+  return { url, careless, method: "POST", headers, body: JSON.stringify(body) };
 }
 
 // Before a stream is opened again by hand.

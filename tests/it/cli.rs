@@ -1,5 +1,7 @@
 //! The binary as its users meet it.
 
+mod keys;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

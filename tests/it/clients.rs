@@ -201,17 +201,15 @@ async fn program(
     let (interpreter, folder) = clients::find(test, runtime)?;
     let course = Course::start(seed, way).await;
     let mut arguments = vec![OsString::from(name), OsString::from(course.url())];
-    let (careless, is_post) = (way == Way::Careless, way == Way::Post);
+    let careless = way == Way::Careless;
     let mut given = json!({ "careless": careless });
-    if is_post {
-        let mut body = course.body.clone();
-        body["stream"] = json!(true);
-        given = json!({"body": body, "key": "once"});
+    if way == Way::Post {
+        given["body"] = course.body.clone();
+        given["body"]["stream"] = json!(true);
+        given["key"] = json!("once");
     }
-    if way != Way::Get {
-        arguments.push(given.to_string().into());
-    }
-    let running = clients::run(&interpreter, &arguments, &folder);
+    arguments.push(given.to_string().into());
+    let running = clients::run(&interpreter, &arguments, &folder, None);
     // A program that fails is heard at once.
     let (ran, ()) = tokio::join!(running, course.release());
     let account = Account::of(&ran);

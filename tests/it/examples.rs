@@ -1,6 +1,7 @@
 //! The examples, run as they stand against the real server and a real document.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -50,10 +51,10 @@ fn parts(log: &[Frame]) -> Vec<(String, Value)> {
 }
 
 /// Runs a script of `examples/` on the invoice.
-async fn script(server: &str, interpreter: &Path, name: &str) -> Ran {
+async fn script(server: &str, interpreter: &Path, name: &str, key: Option<&str>) -> Ran {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let arguments = [&format!("examples/{name}"), server, DOCUMENT, SCHEMA];
-    clients::run(interpreter, &arguments.map(OsString::from), root).await
+    clients::run(interpreter, &arguments.map(OsString::from), root, key).await
 }
 
 /// Runs a script while its stream is lost: before the answer, in an answer, behind a frame,
@@ -68,7 +69,7 @@ async fn script_through_cuts(interpreter: &Path, name: &str) {
         Fate::BadGateway,
         Fate::Reset(behind(7, false)),
     ]);
-    let ran = script(&proxy.base(), interpreter, name).await;
+    let ran = script(&proxy.base(), interpreter, name, None).await;
     let (log, results) = job(&app).await;
     let printed: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(as_floats(printed), results);
@@ -112,7 +113,7 @@ async fn the_script_for_curl_shows_the_events_and_prints_the_result() {
         return browser::skip(test, "no curl on the PATH");
     }
     let app = TestApp::start().run().await;
-    let ran = script(&app.base, Path::new("sh"), "follow.sh").await;
+    let ran = script(&app.base, Path::new("sh"), "follow.sh", None).await;
     let (log, results) = job(&app).await;
     let printed: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(as_floats(printed["results"].clone()), results);
@@ -137,7 +138,7 @@ async fn the_script_for_curl_goes_on_behind_a_cut() {
     let app = TestApp::start().run().await;
     let proxy = Proxy::before(app.app.address, streams).await;
     proxy.plan([Fate::Close(behind(4, true))]);
-    let ran = script(&proxy.base(), Path::new("sh"), "follow.sh").await;
+    let ran = script(&proxy.base(), Path::new("sh"), "follow.sh", None).await;
     let (_, results) = job(&app).await;
     let printed: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(as_floats(printed["results"].clone()), results);
@@ -149,34 +150,31 @@ async fn the_script_for_curl_goes_on_behind_a_cut() {
     assert_eq!(cursors, ["0", "4"].map(|cursor| Some(cursor.to_owned())));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_survives_a_reload_a_cut_and_a_502() {
-    let Some(browser) = browser::find("examples::the_page_survives_a_reload_a_cut_and_a_502")
-    else {
-        return;
-    };
-    let app = TestApp::start().run().await;
-    let proxy = Proxy::before(app.app.address, streams).await;
+/// Serves the page and its user, and gives the user's address.
+fn serve_page(proxy: &Proxy) -> String {
     proxy.serve("/watch", "text/html", file("tests/clients/watch.html"));
-    proxy.serve(
-        "/examples/eventsource.html",
-        "text/html",
-        file("examples/eventsource.html"),
-    );
+    let page = file("examples/eventsource.html");
+    proxy.serve("/examples/eventsource.html", "text/html", page);
     proxy.serve("/document", "application/pdf", file(DOCUMENT));
     proxy.serve("/schema", "application/json", file(SCHEMA));
-    proxy.plan([
+    format!("{}/watch", proxy.base())
+}
+
+/// What happens to the streams of the page.
+fn fates() -> [Fate; 4] {
+    [
         // Two parts are there when the page is loaded again.
         Fate::Silence(behind(4, true)),
         Fate::Close(behind(6, false)),
         // To the browser's own attempt: it gives up, and the page goes on.
         Fate::BadGateway,
         Fate::Close(behind(8, true)),
-    ]);
-    let window = Window::open(browser, &format!("{}/watch", proxy.base()));
-    let said: Value = serde_json::from_str(&proxy.said().await).unwrap();
-    drop(window);
-    let (log, results) = job(&app).await;
+    ]
+}
+
+/// Asserts that the page showed everything once, and asked for streams as it should.
+async fn assert_page(app: &TestApp, said: &Value, proxy: &Proxy) {
+    let (log, results) = job(app).await;
     assert_eq!(said["complaints"], json!([]));
     assert_eq!(said["loads"], 2);
     assert_eq!(as_floats(said["result"].clone()), results);
@@ -198,16 +196,16 @@ async fn the_page_survives_a_reload_a_cut_and_a_502() {
         "at once, from what was kept"
     );
     assert_eq!(shown("rows_after"), parts, "each part once");
-    let seen = proxy.seen();
     let (id, last) = log.last().unwrap().id.split_once('.').unwrap();
     assert_eq!(last, "11");
-    assert_eq!(said["search"], format!("?job={id}"));
+    let search = said["search"].as_str().unwrap();
+    assert!(search.ends_with(&format!("job={id}")), "{search}");
+    let seen = proxy.seen();
     let asked = seen.iter().map(|seen| {
-        let after = seen.path.split_once("after=").unwrap().1;
-        let header = seen
-            .last_event_id
-            .as_ref()
-            .map(|id| id.split_once('.').unwrap().1);
+        let query = seen.path.split_once("after=").unwrap().1;
+        let after = query.split('&').next().unwrap();
+        let header = seen.last_event_id.as_ref();
+        let header = header.map(|id| id.split_once('.').unwrap().1);
         (seen.status.unwrap(), after, header)
     });
     let asked: Vec<_> = asked.collect();
@@ -219,6 +217,78 @@ async fn the_page_survives_a_reload_a_cut_and_a_502() {
         (200, "5", Some("8")),
     ];
     assert_eq!(asked, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_survives_a_reload_a_cut_and_a_502() {
+    let test = "examples::the_page_survives_a_reload_a_cut_and_a_502";
+    let Some(browser) = browser::find(test) else {
+        return;
+    };
+    let app = TestApp::start().run().await;
+    let proxy = Proxy::before(app.app.address, streams).await;
+    proxy.plan(fates());
+    let _window = Window::open(browser, &serve_page(&proxy));
+    let said: Value = serde_json::from_str(&proxy.said().await).unwrap();
+    assert_page(&app, &said, &proxy).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_does_so_from_another_origin_with_a_key_that_a_reload_forgets() {
+    let test = "examples::the_page_does_so_from_another_origin_with_a_key_that_a_reload_forgets";
+    let Some(browser) = browser::find(test) else {
+        return;
+    };
+    // Where the page comes from, with no server behind it.
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    let home = Proxy::before(nobody, streams).await;
+    let watch = serve_page(&home);
+    let app = TestApp::start()
+        .set("cors_origins", home.base())
+        .run()
+        .await;
+    let key = app.key("ada").await;
+    let app = app.with_key(&key);
+    let proxy = Proxy::before(app.app.address, streams).await;
+    proxy.plan(fates());
+    let url = format!("{watch}?server={}&key={key}", proxy.base());
+    let _window = Window::open(browser, &url);
+    let said: Value = serde_json::from_str(&home.said().await).unwrap();
+    assert_page(&app, &said, &proxy).await;
+    let seen = proxy.seen();
+    assert!(seen.iter().all(|seen| seen.path.contains("&ticket=")));
+    assert!(seen.iter().all(|seen| !seen.path.contains(&key)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_scripts_send_the_key_in_their_environment() {
+    let test = "examples::the_scripts_send_the_key_in_their_environment";
+    let Some((node, _)) = clients::find(test, Runtime::Node) else {
+        return;
+    };
+    let Some((python, _)) = clients::find(test, Runtime::Python) else {
+        return;
+    };
+    if !clients::is_there("curl") {
+        return browser::skip(test, "no curl on the PATH");
+    }
+    let scripts = [
+        (node, "follow.mjs"),
+        (python, "follow.py"),
+        ("sh".into(), "follow.sh"),
+    ];
+    for (interpreter, name) in scripts {
+        let app = TestApp::start().run().await;
+        let key = app.key("ada").await;
+        let app = app.with_key(&key);
+        let ran = script(&app.base, &interpreter, name, Some(&key)).await;
+        let (_, results) = job(&app).await;
+        let mut printed: Value = serde_json::from_str(&ran.out).unwrap();
+        if name == "follow.sh" {
+            printed = printed["results"].take();
+        }
+        assert_eq!(as_floats(printed), results, "{name}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rivulet::domain::error::Fault;
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, file};
-use crate::support::browser::{Drawn, draw, find};
+use crate::support::browser::{Drawn, acted_on, draw, find};
 use crate::support::openapi::DOCUMENT;
 use crate::support::provider::{Reply, Scripted, Server, fault};
 
@@ -310,4 +310,66 @@ async fn a_browser_shows_every_operation_in_the_reference() {
         }
     }
     assert!(page.text.contains("subtree_result") && page.text.contains("wrapped_results"));
+}
+
+/// Types into the dialog: a wrong key first, then the good one.
+const TYPIST: &str = r#"
+const keys = ["rvl_000000000000_wrong", "KEY"];
+let last = null;
+new MutationObserver(() => {
+  const dialog = document.querySelector("dialog[open]");
+  if (!dialog || dialog === last) return;
+  last = dialog;
+  dialog.querySelector("input").value = keys.shift() ?? "none left";
+  dialog.querySelector("form").requestSubmit();
+}).observe(document, { childList: true, subtree: true, attributes: true });
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_is_asked_for_a_key_and_then_follows_a_job_with_a_ticket() {
+    let Some(browser) = find("a_browser_is_asked_for_a_key_and_then_follows_a_job_with_a_ticket")
+    else {
+        return;
+    };
+    let app = TestApp::start().run().await;
+    let key = app.key("ada").await;
+    let app = app.with_key(&key);
+    let bytes = file("schemas/examples/invoice.pdf");
+    let schema: Value =
+        serde_json::from_slice(&file("schemas/examples/invoice.schema.json")).unwrap();
+    let id = app.upload("invoice.pdf", bytes).await.body["document_id"].clone();
+    let job = app
+        .submit(&json!({"document_id": id, "schema": schema}))
+        .await;
+    app.end_of(&job).await;
+
+    let asked = draw(browser, app.url(&format!("/console/jobs/{job}"))).await;
+    assert!(
+        asked.text.contains("This server asks for a key"),
+        "{}",
+        asked.text
+    );
+    assert!(!asked.text.contains("invoice.pdf"));
+
+    let html = String::from_utf8(file("src/http/console/index.html")).unwrap();
+    let script = TYPIST.replace("KEY", &key);
+    let door = acted_on(app.app.address, "/console/jobs/", html, &script).await;
+    let page = draw(browser, format!("http://{door}/console/jobs/{job}")).await;
+    for words in [
+        "invoice.pdf",
+        "completed",
+        "Every subtree was extracted.",
+        "FA-2017-0009",
+    ] {
+        assert!(
+            page.text.contains(words),
+            "{words} in {} {:?}",
+            page.text,
+            page.complaints
+        );
+    }
+    assert!(!page.text.contains("asks for a key"), "{}", page.text);
+    let secret = &key[17..];
+    let everywhere = format!("{:?}", page.elements);
+    assert!(!everywhere.contains(secret) && !page.text.contains(secret));
 }

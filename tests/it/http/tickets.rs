@@ -223,8 +223,9 @@ async fn a_ticket_ends_with_its_key() {
         .unwrap();
     let begun = Instant::now();
     let text = one["ticket"].as_str().unwrap();
-    while open(&app, url).await.status() == 200 {}
-    assert!(begun.elapsed() < Duration::from_millis(1_100));
+    while open(&app, url).await.status() == 200 {
+        assert!(begun.elapsed() < Duration::from_secs(1));
+    }
     assert_refused("revoked", open(&app, url).await, text).await;
     let other = open(&app, two["events_url"].as_str().unwrap()).await;
     assert_eq!(other.status(), 200, "that of another key of the user");

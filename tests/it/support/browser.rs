@@ -1,9 +1,13 @@
 //! A real browser without a window, and what it made of a page.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use super::clients::Running;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -90,7 +94,9 @@ pub fn skip(test: &str, reason: &str) {
         .append(true)
         .create(true)
         .open(list);
-    writeln!(list.unwrap(), "{test}: {reason}").unwrap();
+    // In one piece: others may be writing too.
+    let line = format!("{test}: {reason}\n");
+    list.unwrap().write_all(line.as_bytes()).unwrap();
 }
 
 /// Opens an address and lets the page draw itself.
@@ -182,4 +188,53 @@ fn unescape(text: &str) -> String {
         .replace("&gt;", ">")
         .replace("&quot;", "\"");
     plain.replace("&nbsp;", "\u{a0}").replace("&amp;", "&")
+}
+
+/// A door in front of a server that hands out one page in a version of its own, so that a script
+/// may act on it as a person would; everything else is the server's. Gives its address.
+pub async fn acted_on(
+    server: SocketAddr,
+    page: &'static str,
+    html: String,
+    script: &str,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let html = html.replace("</head>", "<script src=\"/act.js\"></script></head>");
+    let script = script.to_owned();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let own = [
+                ("text/html", page, html.clone()),
+                ("text/javascript", "/act.js", script.clone()),
+            ];
+            tokio::spawn(pass(client, server, own));
+        }
+    });
+    address
+}
+
+/// One request of one connection.
+async fn pass(mut client: TcpStream, server: SocketAddr, own: [(&str, &str, String); 2]) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = client.read_u8().await else {
+            return;
+        };
+        head.push(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let path = head.split(' ').nth(1).unwrap();
+    if let Some((kind, _, text)) = own.iter().find(|(_, wanted, _)| path.starts_with(wanted)) {
+        let length = text.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+        );
+        let _ = client.write_all(answer.as_bytes()).await;
+        return;
+    }
+    let mut upstream = TcpStream::connect(server).await.unwrap();
+    let head = head.replace("Connection: keep-alive", "Connection: close");
+    upstream.write_all(head.as_bytes()).await.unwrap();
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
 }

@@ -189,8 +189,9 @@ impl Drop for Running {
     }
 }
 
-/// Runs a command to its end, which must be a good one.
-pub async fn run(command: &Path, arguments: &[OsString], folder: &Path) -> Ran {
+/// Runs a command to its end, which must be a good one. Examples find an API key in their
+/// environment.
+pub async fn run(command: &Path, arguments: &[OsString], folder: &Path, key: Option<&str>) -> Ran {
     let mut command = Command::new(command);
     command.args(arguments).current_dir(folder);
     // Neither proxies nor keys of whoever runs the tests.
@@ -203,6 +204,7 @@ pub async fn run(command: &Path, arguments: &[OsString], folder: &Path) -> Ran {
     ] {
         command.env_remove(name);
     }
+    command.envs(key.map(|key| ("RIVULET_KEY", key)));
     command
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null());

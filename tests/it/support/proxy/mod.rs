@@ -81,7 +81,7 @@ impl Drop for Proxy {
 
 /// Requests of event streams by GET.
 pub fn streams(seen: &Seen) -> bool {
-    seen.path.split('?').next().unwrap().ends_with("/events")
+    seen.method == "GET" && seen.path.split('?').next().unwrap().ends_with("/events")
 }
 
 impl Proxy {
