@@ -193,6 +193,7 @@ async fn measure(jobs: usize) {
     let data = tempfile::tempdir().unwrap();
     let rivulet = Server::start(&["serve-rivulet", data.path().join("data").to_str().unwrap()]);
     let bare = Server::start(&["serve-bare"]);
+    rivulet::tls::install();
     let client = Client::builder().no_proxy().build().unwrap();
     let body = job_body(&client, &rivulet.base).await;
     for base in [&rivulet.base, &bare.base] {

@@ -18,18 +18,19 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::blob::Local;
+use crate::blob::{Local, bucket};
 use crate::document::Readers;
 use crate::domain::time::Time;
-use crate::engine::ports::{Clock, Jobs, Provider, StoreError};
+use crate::engine::ports::{Catalog, Clock, Jobs, Keys, Provider, StoreError};
 use crate::engine::{self, Engine, Outside};
 use crate::http;
 use crate::provider::layout::Layout;
-use crate::settings::{Origin, Settings, table};
-use crate::store::{Sqlite, SqliteOptions};
+use crate::settings::{Origin, Secret, Settings, Storage, table};
+use crate::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions, postgres};
+use crate::tls;
 pub use backup::{Backup, backup};
 use folder::DataFolder;
-pub use keys::{has_data, keyring};
+pub use keys::{has_data, keyring, place};
 
 /// Longer than the web server gives its connections.
 const GRACE: Duration = Duration::from_secs(4);
@@ -53,6 +54,16 @@ pub enum Error {
     #[error("The data in `{folder}` cannot be opened: {cause}")]
     Store { folder: String, cause: StoreError },
     #[error(
+        "The database of --store (variable {}) cannot be used: {cause}",
+        table::variable(table::STORE.name)
+    )]
+    Database { cause: StoreError },
+    #[error(
+        "The bucket of --blobs (variable {}) cannot be used: {cause}",
+        table::variable(table::BLOBS.name)
+    )]
+    Bucket { cause: StoreError },
+    #[error(
         "`{name}` is not a model of this server. Set default_model (variable {}) to one of: {known}.",
         table::variable(table::DEFAULT_MODEL.name)
     )]
@@ -60,12 +71,14 @@ pub enum Error {
     #[error("The backup `{file}` cannot be written: {cause}.")]
     Backup { file: String, cause: io::Error },
     #[error(
-        "{bind} ({origin}) can be reached from other machines, and there is no key in `{folder}`: whoever reaches the server could read and delete everything. Make a key first, with `rivulet keys create --user NAME --data {folder}`, or bind a loopback address, such as 127.0.0.1:{}.", bind.port()
+        "{bind} ({origin}) can be reached from other machines, and there is no key in `{place}`: whoever reaches the server could read and delete everything. Make a key first, with `rivulet keys create --user NAME {flag}`, or bind a loopback address, such as 127.0.0.1:{}.", bind.port()
     )]
     Exposed {
         bind: SocketAddr,
         origin: Origin,
-        folder: String,
+        place: String,
+        /// Names the place to the command.
+        flag: String,
     },
     #[error("The web server failed: {0}")]
     Server(io::Error),
@@ -86,7 +99,8 @@ type Rewire = Box<dyn FnOnce(Outside) -> Outside + Send>;
 /// Settings, and what is put in the place of the usual parts.
 pub struct Builder {
     settings: Settings,
-    clock: Arc<dyn Clock>,
+    /// In the place of the system's.
+    clock: Option<Arc<dyn Clock>>,
     rewires: Vec<Rewire>,
 }
 
@@ -94,7 +108,7 @@ impl Builder {
     /// Another clock, for the engine and the store.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 
@@ -125,8 +139,11 @@ impl Builder {
 
     /// Starts everything but the web server.
     pub fn embedded(self) -> Result<Embedded, Error> {
-        let folder = DataFolder::open(&self.settings.storage.data)?;
-        let outside = outside(&self.settings, &folder, self.clock)?;
+        let storage = &self.settings.storage;
+        let needs_folder = storage.store.is_none() || storage.blobs.is_none();
+        let folder = needs_folder.then(|| DataFolder::open(&storage.data));
+        let folder = folder.transpose()?;
+        let outside = outside(storage, folder.as_ref(), self.clock)?;
         let outside = self
             .rewires
             .into_iter()
@@ -191,35 +208,107 @@ fn refused(address: SocketAddr, cause: io::Error) -> Error {
     }
 }
 
-/// The usual parts.
+/// The usual parts. `folder` is there unless both database and files are elsewhere.
 fn outside(
-    settings: &Settings,
-    folder: &DataFolder,
-    clock: Arc<dyn Clock>,
+    storage: &Storage,
+    folder: Option<&DataFolder>,
+    clock: Option<Arc<dyn Clock>>,
 ) -> Result<Outside, Error> {
-    let storage = &settings.storage;
-    let failed = |cause| Error::Store {
-        folder: storage.data.display().to_string(),
-        cause,
+    let blobs = match (&storage.blobs, folder) {
+        (Some(url), _) => bucket::open(url).map_err(|cause| Error::Bucket { cause })?,
+        (None, folder) => {
+            let folder = folder.map(DataFolder::blobs).unwrap_or_default();
+            Local::open(&folder).map_err(|cause| unreadable(storage, cause))?
+        }
     };
-    let options = SqliteOptions {
-        path: folder.database(),
-        max_event_bytes: storage.max_event_bytes,
-        retention_ms: u64::try_from(storage.retention.as_millis()).unwrap_or(u64::MAX),
-        readers: storage.store_readers,
-        clock: Arc::clone(&clock),
+    let kept = match &storage.store {
+        Some(Secret(url)) => elsewhere(storage, url, clock)?,
+        None => here(storage, folder, clock)?,
     };
-    let store = Arc::new(Sqlite::open(options).map_err(failed)?);
-    let blobs = Local::open(&folder.blobs()).map_err(failed)?;
     Ok(Outside {
-        jobs: store.clone(),
-        catalog: store.clone(),
-        keys: store,
+        jobs: kept.jobs,
+        catalog: kept.catalog,
+        keys: kept.keys,
+        clock: kept.clock,
         blobs: Arc::new(blobs),
         reader: Arc::new(Readers),
         providers: vec![Arc::new(Layout::default())],
+    })
+}
+
+/// A store by its ports, and the clock that goes with it.
+struct Kept {
+    jobs: Arc<dyn Jobs>,
+    catalog: Arc<dyn Catalog>,
+    keys: Arc<dyn Keys>,
+    clock: Arc<dyn Clock>,
+}
+
+fn unreadable(storage: &Storage, cause: StoreError) -> Error {
+    Error::Store {
+        folder: storage.data.display().to_string(),
+        cause,
+    }
+}
+
+fn retention_ms(storage: &Storage) -> u64 {
+    u64::try_from(storage.retention.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn here(
+    storage: &Storage,
+    folder: Option<&DataFolder>,
+    clock: Option<Arc<dyn Clock>>,
+) -> Result<Kept, Error> {
+    let clock = clock.unwrap_or_else(|| Arc::new(SystemClock));
+    let options = SqliteOptions {
+        path: folder.map(DataFolder::database).unwrap_or_default(),
+        max_event_bytes: storage.max_event_bytes,
+        retention_ms: retention_ms(storage),
+        readers: storage.store_readers,
+        clock: Arc::clone(&clock),
+    };
+    let store = Sqlite::open(options).map_err(|cause| unreadable(storage, cause))?;
+    let store = Arc::new(store);
+    Ok(Kept {
+        jobs: store.clone(),
+        catalog: store.clone(),
+        keys: store,
         clock,
     })
+}
+
+fn elsewhere(storage: &Storage, url: &str, clock: Option<Arc<dyn Clock>>) -> Result<Kept, Error> {
+    if storage.blobs.is_none() {
+        warn!(
+            folder = %storage.data.display(),
+            "app.files_of_one_node: the database can be shared, but files are in a folder of this \
+             server; other servers cannot read them. Share a bucket with --blobs"
+        );
+    }
+    let store = Arc::new(database(storage, url, clock)?);
+    Ok(Kept {
+        clock: store.clock(),
+        jobs: store.clone(),
+        catalog: store.clone(),
+        keys: store,
+    })
+}
+
+fn database(
+    storage: &Storage,
+    url: &str,
+    clock: Option<Arc<dyn Clock>>,
+) -> Result<Postgres, Error> {
+    let options = PostgresOptions {
+        url: url.to_owned(),
+        connections: storage.store_connections,
+        patience: postgres::PATIENCE,
+        max_event_bytes: storage.max_event_bytes,
+        retention_ms: retention_ms(storage),
+        clock,
+    };
+    Postgres::open(options).map_err(|cause| Error::Database { cause })
 }
 
 fn refuse_missing_model(name: &str, outside: &Outside) -> Result<(), Error> {
@@ -241,8 +330,8 @@ fn refuse_missing_model(name: &str, outside: &Outside) -> Result<(), Error> {
 /// An engine on its data folder, without a web server.
 pub struct Embedded {
     pub engine: Engine,
-    /// Given back last.
-    _folder: DataFolder,
+    /// Given back last; none when everything is kept elsewhere.
+    _folder: Option<DataFolder>,
 }
 
 impl Embedded {
@@ -265,9 +354,10 @@ pub struct App {
 
 impl App {
     pub fn builder(settings: Settings) -> Builder {
+        tls::install();
         Builder {
             settings,
-            clock: Arc::new(SystemClock),
+            clock: None,
             rewires: Vec::new(),
         }
     }

@@ -11,6 +11,7 @@
 //! | [`blob`] | files on disk |
 //! | [`settings`] | everything an operator can set |
 //! | [`telemetry`] | logs |
+//! | [`tls`] | the cryptography of connections to elsewhere |
 //! | [`app`] | the composition root: puts the parts together |
 //! | [`cli`] | the commands |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -26,3 +27,4 @@ pub mod provider;
 pub mod settings;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

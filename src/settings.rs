@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use flags::{DataFlags, Flags};
-pub use form::LogFormat;
+pub use form::{LogFormat, Secret};
 use layers::Layers;
 pub use layers::{Error, Origin, Sources};
 
@@ -57,8 +57,12 @@ pub struct Listen {
 /// Where data is kept, and how.
 #[derive(Debug, Clone)]
 pub struct Storage {
-    /// The data folder; one process owns it.
+    /// The data folder; one process owns it. Not used when there are a store and blobs elsewhere.
     pub data: PathBuf,
+    /// Address of the database, when it is not in the data folder.
+    pub store: Option<Secret>,
+    /// Address of the bucket, when files are not in the data folder.
+    pub blobs: Option<String>,
     /// How long results are kept after the end of their job.
     pub retention: Duration,
     /// How long documents are kept after their upload; `None` until they are deleted.
@@ -67,8 +71,10 @@ pub struct Storage {
     pub schema_retention: Option<Duration>,
     /// The largest payload of an event, bytes.
     pub max_event_bytes: usize,
-    /// Threads that read the database.
+    /// Threads that read the database in the data folder.
     pub store_readers: usize,
+    /// Connections to a database elsewhere.
+    pub store_connections: usize,
 }
 
 /// How much is taken on.
@@ -118,11 +124,14 @@ impl Settings {
             },
             storage: Storage {
                 data: layers.get(&table::DATA)?,
+                store: layers.get(&table::STORE)?,
+                blobs: layers.get(&table::BLOBS)?,
                 retention: seconds(&table::RETENTION)?,
                 document_retention: layers.get(&table::DOCUMENT_RETENTION)?,
                 schema_retention: layers.get(&table::SCHEMA_RETENTION)?,
                 max_event_bytes: layers.get(&table::MAX_EVENT_BYTES)? as usize,
                 store_readers: layers.get(&table::STORE_READERS)? as usize,
+                store_connections: layers.get(&table::STORE_CONNECTIONS)? as usize,
             },
             limits: Limits {
                 max_active_jobs: layers.get(&table::MAX_ACTIVE_JOBS)? as u32,
@@ -236,6 +245,20 @@ mod tests {
             ..Sources::default()
         };
         assert_eq!(sources.strangers(), ["RIVULET_MAX_READ"]);
+    }
+
+    #[test]
+    fn a_refused_address_of_a_database_is_shown_without_its_password() {
+        let url = "mysql://u:geheim@h/d";
+        let error = load(None, &[("RIVULET_STORE", url)], &[]).unwrap_err();
+        assert!(
+            error.contains("`mysql://u@h/d`") && error.contains("RIVULET_STORE"),
+            "{error}"
+        );
+        assert!(!error.contains("geheim"), "{error}");
+        let url = "postgres://u:geheim@h/d";
+        let settings = load(None, &[("RIVULET_STORE", url)], &[]).unwrap();
+        assert!(!format!("{settings:?}").contains("geheim"));
     }
 
     #[test]

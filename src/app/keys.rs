@@ -1,21 +1,41 @@
-//! The keys of a data folder, beside the server that may be running on it.
+//! The keys of an installation, beside the servers that may be running on it.
 
 use std::sync::Arc;
 
 use super::folder::{create, database};
 use super::{Error, SystemClock};
 use crate::engine::keys::Keyring;
-use crate::settings::{Settings, Storage};
-use crate::store::SqliteKeys;
+use crate::settings::{Secret, Settings, Storage};
+use crate::store::{SqliteKeys, postgres};
 
-/// Whether anything was ever kept in the folder.
-pub fn has_data(storage: &Storage) -> bool {
-    database(&storage.data).exists()
+/// Where keys are kept, as it may be shown.
+pub fn place(storage: &Storage) -> String {
+    match &storage.store {
+        Some(Secret(url)) => postgres::redacted(url),
+        None => storage.data.display().to_string(),
+    }
 }
 
-/// The keys in the folder, which is created where it is missing. Its owner keeps running: neither
-/// the lock of the folder nor a lease is touched.
+fn flag(storage: &Storage) -> String {
+    match &storage.store {
+        Some(_) => "and the same store".to_owned(),
+        None => format!("--data {}", storage.data.display()),
+    }
+}
+
+/// Whether anything was ever kept there. A database that several servers share is asked itself.
+pub fn has_data(storage: &Storage) -> bool {
+    storage.store.is_some() || database(&storage.data).exists()
+}
+
+/// The keys that are kept there; a folder is created where it is missing. Servers keep running:
+/// neither the lock of the folder nor a lease is touched.
 pub fn keyring(storage: &Storage) -> Result<Keyring, Error> {
+    if let Some(Secret(url)) = &storage.store {
+        let store = Arc::new(super::database(storage, url, None)?);
+        let clock = store.clock();
+        return Ok(Keyring::new(store, clock));
+    }
     let keys = open(storage)?;
     Ok(Keyring::new(Arc::new(keys), Arc::new(SystemClock)))
 }
@@ -42,11 +62,15 @@ pub(super) fn refuse_exposure(settings: &Settings) -> Result<(), Error> {
     Err(Error::Exposed {
         bind: listen.bind,
         origin: listen.bind_origin.clone(),
-        folder: storage.data.display().to_string(),
+        place: place(storage),
+        flag: flag(storage),
     })
 }
 
 fn has_usable_key(storage: &Storage) -> Result<bool, Error> {
+    if let Some(Secret(url)) = &storage.store {
+        return postgres::has_usable_key(url).map_err(|cause| Error::Database { cause });
+    }
     open(storage)?
         .has_usable_key()
         .map_err(|cause| Error::Store {

@@ -1,13 +1,17 @@
-//! Immutable files by key, in a local folder: the engine's `Blobs`.
+//! Immutable files by key, in a local folder or a bucket: the engine's `Blobs`.
+
+pub mod bucket;
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use object_store::local::LocalFileSystem;
-use object_store::{Error, ObjectStoreExt as _};
+use object_store::{Error, ObjectStore, ObjectStoreExt as _};
 
 use crate::engine::ports::{Answered, Blobs, StoreError};
 
@@ -16,34 +20,58 @@ const MAX_KEY: usize = 200;
 /// What the names of half-written files contain; no key does.
 const STAGED: char = '#';
 
-/// A folder whose files are whole or not there: each is written beside its place, flushed and
-/// renamed, and the folder is flushed too.
+/// How old a half-written file is that nobody is writing any more.
+const ABANDONED: Duration = Duration::from_hours(1);
+
+/// Files that are whole or not there.
 #[derive(Debug)]
-pub struct Local {
-    files: LocalFileSystem,
+pub struct Files {
+    store: Arc<dyn ObjectStore>,
 }
+
+/// Files in a folder: each is written beside its place, flushed and renamed, and the folder is
+/// flushed too.
+#[derive(Debug)]
+pub struct Local;
 
 impl Local {
     /// Opens or creates the folder, for its owner only, and removes what a crash left half-written.
     /// The folder around it must be there. Blocks.
-    pub fn open(root: &Path) -> Result<Self, StoreError> {
+    pub fn open(root: &Path) -> Result<Files, StoreError> {
         let failed = |error: io::Error| {
             StoreError::Failed(format!("cannot open `{}`: {error}", root.display()))
         };
         create(root).map_err(failed)?;
-        sweep(root.to_owned()).map_err(failed)?;
-        let files = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
-        Ok(Self { files })
+        sweep(root.to_owned(), Duration::ZERO).map_err(failed)?;
+        Self::files(root)
+    }
+
+    /// The same of a folder that other processes write to at this moment: what they are writing
+    /// is left to them.
+    fn shared(root: &Path) -> Result<Files, StoreError> {
+        let failed = |error: io::Error| {
+            StoreError::Failed(format!("cannot open `{}`: {error}", root.display()))
+        };
+        create(root).map_err(failed)?;
+        sweep(root.to_owned(), ABANDONED).map_err(failed)?;
+        Self::files(root)
+    }
+
+    fn files(root: &Path) -> Result<Files, StoreError> {
+        let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
+        Ok(Files {
+            store: Arc::new(store),
+        })
     }
 }
 
-impl Blobs for Local {
+impl Blobs for Files {
     fn put(&self, key: &str, bytes: Bytes) -> Answered<'_, ()> {
         let place = place(key);
         async move {
             // Written even when it is there: whether the bytes there are whole and flushed takes
             // as long to find out.
-            self.files.put(&place?, bytes.into()).await?;
+            self.store.put(&place?, bytes.into()).await?;
             Ok(())
         }
         .boxed()
@@ -52,7 +80,7 @@ impl Blobs for Local {
     fn get(&self, key: &str) -> Answered<'_, Option<Bytes>> {
         let place = place(key);
         async move {
-            match self.files.get(&place?).await {
+            match self.store.get(&place?).await {
                 Ok(found) => Ok(Some(found.bytes().await?)),
                 Err(Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(error.into()),
@@ -64,7 +92,7 @@ impl Blobs for Local {
     fn delete(&self, key: &str) -> Answered<'_, ()> {
         let place = place(key);
         async move {
-            match self.files.delete(&place?).await {
+            match self.store.delete(&place?).await {
                 Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
                 Err(error) => Err(error.into()),
             }
@@ -105,15 +133,17 @@ fn create(root: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes half-written files, and flushes the folders that a crash may have left unflushed.
-fn sweep(root: PathBuf) -> io::Result<()> {
+/// Removes half-written files that are at least so old, and flushes the folders that a crash may have left unflushed.
+fn sweep(root: PathBuf, age: Duration) -> io::Result<()> {
     let mut folders = vec![root];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
-            } else if entry.file_name().to_string_lossy().contains(STAGED) {
+            } else if entry.file_name().to_string_lossy().contains(STAGED)
+                && entry.metadata()?.modified()?.elapsed().unwrap_or_default() >= age
+            {
                 fs::remove_file(entry.path())?;
             }
         }

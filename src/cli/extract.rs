@@ -67,6 +67,8 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let sources = Sources::environment()
         .by_default("log", "warn,actix_server=off")
         .with("bind", "127.0.0.1:0")
+        .with("store", "")
+        .with("blobs", "")
         .with("data", scratch.path().display());
     let settings = Settings::load(sources)?;
     telemetry::start(&settings.log);

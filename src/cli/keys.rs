@@ -96,9 +96,9 @@ async fn list(args: List) -> Result<Exit, Failure> {
         None => Vec::new(),
     };
     if keys.is_empty() {
-        let folder = storage.data.display();
+        let place = app::place(&storage);
         Show::stderr().line(format_args!(
-            "There are no keys in `{folder}`. To make one: rivulet keys create"
+            "There are no keys in `{place}`. To make one: rivulet keys create"
         ))?;
     }
     let show = Show::stdout();
@@ -122,11 +122,11 @@ async fn revoke(args: Revoke) -> Result<Exit, Failure> {
         None => None,
     };
     let Some(key) = revoked else {
-        let folder = storage.data.display();
+        let place = app::place(&storage);
         return Err(Failure::of(
             Exit::Unusable,
             format!(
-                "There is no key `{}` in `{folder}`. `rivulet keys list` shows those that are; name another folder with --data.",
+                "There is no key `{}` in `{place}`. `rivulet keys list` shows those that are; name another folder with --data, or another database with --store.",
                 args.id
             ),
         ));

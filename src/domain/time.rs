@@ -1,6 +1,7 @@
 //! Moments in milliseconds, shown as RFC 3339 UTC.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
@@ -12,6 +13,10 @@ pub struct Time(pub i64);
 impl Time {
     pub fn plus_millis(self, millis: u64) -> Self {
         Self(self.0.saturating_add_unsigned(millis))
+    }
+
+    pub fn plus(self, duration: Duration) -> Self {
+        self.plus_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Milliseconds from `earlier` to here; 0 when it lies after.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use super::Inner;
 use super::live::{Look, PAGE_BYTES, PAGE_EVENTS, Page, Slot, Watch};
 use super::ports::LogPage;
-use crate::domain::error::Error;
+use crate::domain::error::{Code, Error};
 use crate::domain::event::Kind;
 use crate::domain::id::JobId;
 use crate::domain::time::Time;
@@ -141,9 +141,9 @@ impl Follower {
         let engine = Arc::clone(&self.engine);
         let (scope, job, after) = (self.slot.scope.clone(), self.watch.job, self.cursor);
         async move {
-            engine
-                .log_page(&scope, job, after, PAGE_EVENTS as u32, PAGE_BYTES)
-                .await
+            let read = || engine.log_page(&scope, job, after, PAGE_EVENTS as u32, PAGE_BYTES);
+            let drained = || Err(Error::new(Code::Draining, "The server is shutting down."));
+            engine.patiently(read).await.unwrap_or_else(drained)
         }
         .boxed()
     }

@@ -234,7 +234,7 @@ impl Live {
     }
 
     /// Tells followers that the log reaches `last`.
-    fn announce(&self, job: JobId, last: u64) {
+    pub(super) fn announce(&self, job: JobId, last: u64) {
         if let Some(watched) = self.of(job) {
             let wakers = watched.0.lock().reach(last);
             wake(wakers);

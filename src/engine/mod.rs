@@ -44,8 +44,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tracing::{error, info};
 use uuid::Uuid;
 
@@ -74,6 +76,9 @@ use ports::{
     Provider, Reader, Release, StoreError,
 };
 use repeat::Creating;
+
+/// The pause before a store that did not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How much the engine takes on.
 #[derive(Debug, Clone)]
@@ -146,6 +151,8 @@ struct Inner {
     phase: watch::Sender<Phase>,
     /// Running mean of how long a subtree takes within its job, microseconds; 0 before the first.
     pace: AtomicU64,
+    /// When the store last took a claim or a renewal of leases.
+    heard: Mutex<Instant>,
 }
 
 /// How far a stop has come.
@@ -203,10 +210,12 @@ impl Engine {
             left: Notify::new(),
             phase: watch::Sender::new(Phase::Serving),
             pace: AtomicU64::new(0),
+            heard: Mutex::new(Instant::now()),
         });
         tokio::spawn(worker::work(Arc::clone(&inner)));
         tokio::spawn(worker::beat(Arc::clone(&inner)));
         tokio::spawn(retention::keep_swept(Arc::clone(&inner)));
+        tokio::spawn(worker::listen(Arc::clone(&inner)));
         tokio::spawn(live::poll(Arc::clone(&inner)));
         Self { inner }
     }
@@ -449,15 +458,37 @@ impl Inner {
         }
     }
 
+    /// Asks the store for as long as it does not answer: neither job nor stream ends because of
+    /// that. None when the engine drains meanwhile.
+    async fn patiently<T, Asked>(&self, ask: impl Fn() -> Asked) -> Option<Result<T, Error>>
+    where
+        Asked: Future<Output = Result<T, Error>>,
+    {
+        loop {
+            match ask().await {
+                Err(error) if error.code == Code::StoreUnavailable => {}
+                answer => return Some(answer),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ASK_AGAIN) => {}
+                () = self.drained() => return None,
+            }
+        }
+    }
+
+    /// The store has answered.
+    fn hear(&self) {
+        *self.heard.lock() = Instant::now();
+    }
+
     /// Stops a run of this process and gives its lease back.
     async fn hand_over(&self, job: JobId, epoch: u64) {
         if let Some((_, (_, run))) = self.running.remove(&job) {
             run.abort();
         }
-        let before_now = Time(self.clock.now().0 - 1);
         let release = self
             .jobs
-            .release(job, epoch, before_now, Release::HandedOver);
+            .release(job, epoch, Duration::ZERO, Release::HandedOver);
         if let Err(cause) = release.await {
             error!(%job, %cause, "engine.stop: a lease could not be given back");
         }

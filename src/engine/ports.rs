@@ -1,8 +1,10 @@
 //! What the engine needs from outside. Small object-safe traits, owned by their user.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -214,32 +216,40 @@ pub enum Reopened {
     Changed,
 }
 
+/// What another process did, as a hint: it may come late, twice or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The log of a job reaches this event.
+    Event { job: JobId, sequence: u64 },
+    /// A job waits to be claimed.
+    Work,
+}
+
 /// Jobs, their logs and their outcomes. Every write is on disk when its future resolves.
+///
+/// Leases are measured by the store's own clock, since owners may disagree about the time.
 pub trait Jobs: Send + Sync {
     /// Counts the job against its scope by a conditional row, stores the job, its plan, its key
     /// and its first event in one transaction.
     fn create(&self, new: NewJob) -> Answered<'_, Created>;
 
-    /// Gives up to `limit` waiting jobs to `owner`, the scope served longest ago first, then the
-    /// oldest job; also jobs whose lease ran out before `now`.
-    fn claim(
-        &self,
-        owner: &str,
-        now: Time,
-        lease_until: Time,
-        limit: u32,
-    ) -> Answered<'_, Vec<Claimed>>;
+    /// Gives up to `limit` waiting jobs to `owner` for as long as `lease`, the scope served longest
+    /// ago first, then the oldest job; also jobs whose lease ran out.
+    fn claim(&self, owner: &str, lease: Duration, limit: u32) -> Answered<'_, Vec<Claimed>>;
 
-    /// Extends every lease of `owner`.
-    fn renew(&self, owner: &str, lease_until: Time) -> Answered<'_, ()>;
+    /// Makes the leases that `owner` has of these jobs run for as long as `lease` from now.
+    ///
+    /// The jobs are named, since an owner may hold one that it does not know of: a claim whose
+    /// answer was lost.
+    fn renew(&self, owner: &str, jobs: &[JobId], lease: Duration) -> Answered<'_, ()>;
 
-    /// Gives a lease back before it runs out: another owner may claim the job once `held_until`
-    /// has passed. Nothing happens when the epoch has moved on.
+    /// Gives a lease back before it runs out: another owner may claim the job after `pause`.
+    /// Nothing happens when the epoch has moved on.
     fn release(
         &self,
         job: JobId,
         epoch: u64,
-        held_until: Time,
+        pause: Duration,
         release: Release,
     ) -> Answered<'_, ()>;
 
@@ -284,6 +294,10 @@ pub trait Jobs: Send + Sync {
     /// that has none left is marked as expired. Gives how many rows it changed: with none,
     /// nothing is left to sweep.
     fn sweep(&self, now: Time, limit: u32) -> Answered<'_, u32>;
+    /// What other processes do with this store; nothing when there are none.
+    fn news(&self) -> BoxStream<'static, News> {
+        futures_util::stream::empty().boxed()
+    }
 }
 
 /// An uploaded document.

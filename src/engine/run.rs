@@ -11,25 +11,24 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span};
 
-use super::Inner;
 use super::call::Run;
 use super::journal::{Halt, Journal};
 use super::metrics::label;
 use super::plans::Planned;
 use super::ports::{Claimed, Release};
+use super::{Inner, stored};
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::Reason;
 use crate::domain::job::{Draft, Ending, JobSpec};
 use crate::domain::pack::pack;
 use crate::domain::status::Status;
-use crate::domain::time::Time;
 use crate::domain::usage::Usage;
 
 /// A job that killed its worker this often is not tried again.
 const MAX_CRASHES: u32 = 3;
-/// The pause before a job that was given back is claimed again, milliseconds.
-const RELEASED_FOR_MS: u64 = 2_000;
+/// The pause before a job that was given back is claimed again.
+const RELEASED_FOR: Duration = Duration::from_secs(2);
 
 /// Runs a claimed job to its end, or until it is no longer ours.
 pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed) {
@@ -49,16 +48,12 @@ pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed) {
         };
         info!(?release, "job.left: the engine stops, the job was cancelled or taken over, or its log cannot be written");
         // Were the lease kept, our own heartbeat would hold the job for ever.
-        let now = engine.clock.now();
-        let held_until = match release {
-            Release::HandedOver => Time(now.0 - 1),
-            Release::Broken => now.plus_millis(RELEASED_FOR_MS),
+        let pause = match release {
+            Release::HandedOver => Duration::ZERO,
+            Release::Broken => RELEASED_FOR,
         };
-        if let Err(cause) = engine
-            .jobs
-            .release(job, claimed.epoch, held_until, release)
-            .await
-        {
+        let released = engine.jobs.release(job, claimed.epoch, pause, release);
+        if let Err(cause) = released.await {
             error!(%cause, "job.release: the lease could not be given back");
         }
     }
@@ -100,7 +95,7 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
     }
     announce(claimed, journal).await?;
     let spec = &claimed.view.spec;
-    let (planned, document) = match prepare(engine, spec).await {
+    let (planned, document) = match prepare(engine, spec).await? {
         Ok(prepared) => prepared,
         Err((fault, message)) => {
             return end(engine, journal, Ending::Failed { fault, message }).await;
@@ -180,10 +175,23 @@ async fn announce(claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {
     }
 }
 
+/// As [`Inner::patiently`], for a run.
+async fn patiently<T, Asked>(
+    engine: &Inner,
+    ask: impl Fn() -> Asked,
+) -> Result<Result<T, Error>, Halt>
+where
+    Asked: Future<Output = Result<T, Error>>,
+{
+    engine.patiently(ask).await.ok_or(Halt::Drained)
+}
+
+type Prepared = (Arc<Planned>, Arc<Document>);
+
 async fn prepare(
     engine: &Inner,
     spec: &JobSpec,
-) -> Result<(Arc<Planned>, Arc<Document>), (Fault, String)> {
+) -> Result<Result<Prepared, (Fault, String)>, Halt> {
     let internal = |cause: Error| {
         error!(%cause, "job.prepare: what the job needs cannot be read");
         (
@@ -191,12 +199,16 @@ async fn prepare(
             "The plan of this job cannot be read.".to_owned(),
         )
     };
-    let planned = engine.stored_plan(&spec.plan).await.map_err(internal)?;
-    let document = engine
-        .parsed_document(&spec.document_sha256)
-        .await
-        .map_err(|error| (Fault::DocumentUnreadable, error.detail))?;
-    Ok((planned, document))
+    let planned = patiently(engine, || engine.stored_plan(&spec.plan)).await?;
+    let planned = match planned.map_err(internal) {
+        Ok(planned) => planned,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let document = patiently(engine, || engine.parsed_document(&spec.document_sha256)).await?;
+    Ok(match document {
+        Ok(document) => Ok((planned, document)),
+        Err(error) => Err((Fault::DocumentUnreadable, error.detail)),
+    })
 }
 
 /// The subtrees without an outcome: what a crash or a restart left to do.
@@ -206,7 +218,10 @@ async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result
     if settled == 0 {
         return Ok(all.collect());
     }
-    match engine.jobs.snapshot(&claimed.scope, claimed.view.id).await {
+    let snapshot = patiently(engine, || async {
+        stored(engine.jobs.snapshot(&claimed.scope, claimed.view.id).await)
+    });
+    match snapshot.await? {
         Ok(Some(snapshot)) => {
             let done: Vec<_> = snapshot
                 .outcomes

@@ -3,14 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tracing::{info, warn};
 
 use super::Inner;
+use super::ports::News;
 use super::run::run;
 
 /// How long a job is ours without a sign of life, and how often we give one.
-pub(super) const LEASE_MS: u64 = 15_000;
+const LEASE: Duration = Duration::from_secs(15);
 const BEAT: Duration = Duration::from_secs(5);
+/// How soon a sign of life that the store did not take is given again.
+const RETRY: Duration = Duration::from_secs(1);
+/// After so long without an answer of the store, leases may have run out of owners who live.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How long all owners then get to keep theirs before anybody takes over.
+const GRACE: Duration = Duration::from_secs(2);
 /// How often the queue is looked at without a hint. Covers jobs of other processes and dead leases.
 const POLL: Duration = Duration::from_secs(1);
 /// Jobs claimed at once.
@@ -41,14 +49,13 @@ pub(super) async fn work(engine: Arc<Inner>) {
 }
 
 async fn claim(engine: &Arc<Inner>, limit: usize) -> usize {
-    let now = engine.clock.now();
-    let lease = now.plus_millis(LEASE_MS);
-    match engine
-        .jobs
-        .claim(&engine.node, now, lease, limit as u32)
-        .await
-    {
+    if engine.heard.lock().elapsed() > SILENCE && !regain(engine).await {
+        return 0;
+    }
+    let claimed = engine.jobs.claim(&engine.node, LEASE, limit as u32);
+    match claimed.await {
         Ok(claimed) => {
+            engine.hear();
             let count = claimed.len();
             for job in claimed {
                 let (id, epoch) = (job.view.id, job.epoch);
@@ -64,6 +71,18 @@ async fn claim(engine: &Arc<Inner>, limit: usize) -> usize {
             warn!(%cause, "worker.claim: the queue cannot be read");
             0
         }
+    }
+}
+
+/// After a silence of the store: keeps our own leases before anybody's are taken over, and gives
+/// the owners to whom it was silent as well the time to do the same.
+async fn regain(engine: &Inner) -> bool {
+    if !keep(engine).await {
+        return false;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(GRACE) => true,
+        () = engine.drained() => false,
     }
 }
 
@@ -88,20 +107,45 @@ fn start(engine: &Arc<Inner>, claimed: super::ports::Claimed) {
 
 /// Keeps our leases for as long as the engine lives.
 pub(super) async fn beat(engine: Arc<Inner>) {
-    let mut beats = tokio::time::interval(BEAT);
-    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut wait = BEAT;
     loop {
         tokio::select! {
-            _ = beats.tick() => {}
+            () = tokio::time::sleep(wait) => {}
             () = engine.stopped() => break,
         }
-        if engine.running.is_empty() {
-            continue;
-        }
-        let lease = engine.clock.now().plus_millis(LEASE_MS);
-        if let Err(cause) = engine.jobs.renew(&engine.node, lease).await {
-            warn!(%cause, "worker.renew: leases could not be kept");
-        }
+        let is_kept = engine.running.is_empty() || keep(&engine).await;
+        wait = if is_kept { BEAT } else { RETRY };
     }
     info!("worker.stopped");
+}
+
+/// Whether the leases of the jobs that run here were kept.
+async fn keep(engine: &Inner) -> bool {
+    let jobs: Vec<_> = engine.running.iter().map(|run| *run.key()).collect();
+    match engine.jobs.renew(&engine.node, &jobs, LEASE).await {
+        Ok(()) => {
+            engine.hear();
+            true
+        }
+        Err(cause) => {
+            warn!(%cause, "worker.renew: leases could not be kept");
+            false
+        }
+    }
+}
+
+/// Passes on what other processes do, for as long as the engine lives.
+pub(super) async fn listen(engine: Arc<Inner>) {
+    let mut news = engine.jobs.news();
+    loop {
+        let next = tokio::select! {
+            next = news.next() => next,
+            () = engine.stopped() => None,
+        };
+        match next {
+            Some(News::Event { job, sequence }) => engine.live.announce(job, sequence),
+            Some(News::Work) => engine.work.notify_one(),
+            None => break,
+        }
+    }
 }

@@ -41,7 +41,7 @@ impl DataFlags {
     }
 }
 
-const DATA_ROWS: [&dyn Row; 1] = [&table::DATA];
+const DATA_ROWS: [&dyn Row; 2] = [&table::DATA, &table::STORE];
 
 impl clap::Args for Flags {
     fn augment_args(command: Command) -> Command {

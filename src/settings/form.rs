@@ -1,5 +1,6 @@
 //! The forms that values of settings have: how they are read, and what is allowed.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,6 +8,9 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+
+use crate::blob::bucket::SCHEMES;
+use crate::store::postgres;
 
 /// How the value of a setting is written.
 pub trait Form: Sync {
@@ -20,6 +24,11 @@ pub trait Form: Sync {
 
     /// Stands for the value in a command line.
     fn placeholder(&self) -> &'static str;
+
+    /// The text as it may be shown.
+    fn shown(&self, text: &str) -> String {
+        text.to_owned()
+    }
 }
 
 /// Address and port.
@@ -58,6 +67,72 @@ impl Form for Folder {
 
     fn placeholder(&self) -> &'static str {
         "DIR"
+    }
+}
+
+/// The address of a database, or nothing.
+pub struct Database;
+
+impl Form for Database {
+    type Value = Option<Secret>;
+
+    fn read(&self, text: &str) -> Option<Self::Value> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let place = text
+            .strip_prefix("postgres://")
+            .or_else(|| text.strip_prefix("postgresql://"))?;
+        (!place.is_empty()).then(|| Some(Secret(text.to_owned())))
+    }
+
+    fn allowed(&self) -> String {
+        "postgres://USER:PASSWORD@HOST:PORT/DATABASE, over TLS unless the host is this machine or sslmode=disable is added".into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "URL"
+    }
+
+    fn shown(&self, text: &str) -> String {
+        postgres::redacted(text)
+    }
+}
+
+/// Text that is not printed by mistake.
+#[derive(Clone)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// The address of a bucket, or nothing.
+pub struct Bucket;
+
+impl Form for Bucket {
+    type Value = Option<String>;
+
+    fn read(&self, text: &str) -> Option<Self::Value> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let place = SCHEMES
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme))?;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "./_-".contains(c);
+        let has_name = !place.is_empty() && !place.starts_with('/');
+        (has_name && place.chars().all(is_plain)).then(|| Some(text.to_owned()))
+    }
+
+    fn allowed(&self) -> String {
+        "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, the prefix being optional and credentials coming from the usual variables, such as AWS_ACCESS_KEY_ID; or file:///FOLDER, one that all servers have mounted".into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "URL"
     }
 }
 
@@ -386,6 +461,36 @@ mod tests {
     fn no_name_and_no_folder_is_empty() {
         assert!(Folder.read("").is_none() && Name("a name").read("").is_none());
         assert_eq!(Folder.read("a b"), Some(PathBuf::from("a b")));
+    }
+
+    #[test]
+    fn a_database_is_one_of_postgresql_and_its_password_is_not_shown() {
+        for good in ["postgres://u:p@h/d", "postgresql://h/d?sslmode=disable"] {
+            assert!(matches!(Database.read(good), Some(Some(_))), "{good}");
+        }
+        for bad in ["mysql://h/d", "postgres://", "h:5432", "sqlite://a"] {
+            assert!(Database.read(bad).is_none(), "{bad}");
+        }
+        assert!(matches!(Database.read(""), Some(None)));
+        assert_eq!(Database.shown("mysql://u:secret@h/d"), "mysql://u@h/d");
+        let secret = Database.read("postgres://u:secret@h/d");
+        assert!(!format!("{secret:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_bucket_has_a_scheme_and_a_name() {
+        for good in [
+            "s3://bucket",
+            "gs://a-bucket/with/prefix",
+            "az://container/",
+            "file:///srv/files",
+        ] {
+            assert_eq!(Bucket.read(good), Some(Some(good.to_owned())));
+        }
+        for bad in ["s3://", "s3:///a", "file://a", "bucket", "s3://a b"] {
+            assert_eq!(Bucket.read(bad), None, "{bad}");
+        }
+        assert_eq!(Bucket.read(""), Some(None));
     }
 
     #[test]

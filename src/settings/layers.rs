@@ -197,7 +197,7 @@ impl Layers {
         let value = setting.form.read(text.trim()).filter(|_| is_text);
         value.ok_or_else(|| Error::Value {
             name: setting.name,
-            value: text,
+            value: setting.form.shown(&text),
             origin: self.origin(setting),
             allowed: setting.form.allowed(),
         })

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::form::{
-    Address, Filter, Folder, Form, Format, Hosts, Lifetime, Name, Number, Origins, Threads, Unit,
+    Address, Bucket, Database, Filter, Folder, Form, Format, Hosts, Lifetime, Name, Number,
+    Origins, Threads, Unit,
 };
 
 /// One row: a setting, its default and its form.
@@ -86,6 +87,18 @@ pub const DATA: Setting<Folder> = Setting {
     default: "./rivulet-data",
     help: "Folder of everything that is kept; one process at a time owns it",
     form: Folder,
+};
+pub const STORE: Setting<Database> = Setting {
+    name: "store",
+    default: "",
+    help: "Database that several servers share, instead of one in the data folder; a secret, so better a variable than a flag",
+    form: Database,
+};
+pub const BLOBS: Setting<Bucket> = Setting {
+    name: "blobs",
+    default: "",
+    help: "Bucket or shared folder for the files, instead of the data folder",
+    form: Bucket,
 };
 pub const DEFAULT_MODEL: Setting<Name> = Setting {
     name: "default_model",
@@ -247,11 +260,21 @@ pub const HTTP_WORKERS: Setting<Threads> = Setting {
 pub const STORE_READERS: Setting<Number> = Setting {
     name: "store_readers",
     default: "2",
-    help: "Threads that read the database",
+    help: "Threads that read the database in the data folder",
     form: Number {
         unit: Unit::Things,
         low: 1,
         high: 16,
+    },
+};
+pub const STORE_CONNECTIONS: Setting<Number> = Setting {
+    name: "store_connections",
+    default: "16",
+    help: "Connections to the database of --store, and one more to listen",
+    form: Number {
+        unit: Unit::Things,
+        low: 8,
+        high: 500,
     },
 };
 pub const LOG: Setting<Filter> = Setting {
@@ -268,12 +291,14 @@ pub const LOG_FORMAT: Setting<Format> = Setting {
 };
 
 /// Every setting, in the order of the README.
-pub const ALL: [&dyn Row; 25] = [
+pub const ALL: [&dyn Row; 28] = [
     &BIND,
     &PUBLIC_HOSTS,
     &CORS_ORIGINS,
     &TICKET_LIFETIME,
     &DATA,
+    &STORE,
+    &BLOBS,
     &DEFAULT_MODEL,
     &MAX_ACTIVE_JOBS,
     &MAX_QUEUED_JOBS,
@@ -292,6 +317,7 @@ pub const ALL: [&dyn Row; 25] = [
     &DRAIN,
     &HTTP_WORKERS,
     &STORE_READERS,
+    &STORE_CONNECTIONS,
     &LOG,
     &LOG_FORMAT,
 ];

@@ -4,8 +4,11 @@
 //! Every store passes the same conformance suite, `tests/it/store.rs`.
 
 mod page;
+pub mod postgres;
 pub mod sqlite;
+mod state;
 
+pub use postgres::{Postgres, PostgresOptions};
 pub use sqlite::{Sqlite, SqliteKeys, SqliteOptions};
 
 use crate::engine::ports::StoreError;

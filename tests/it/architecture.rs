@@ -163,7 +163,14 @@ fn rooms_name_only_the_rooms_they_may() {
 
 #[test]
 fn concrete_adapters_are_named_in_the_composition_root_only() {
-    let adapters = ["Sqlite::", "Local::open", "Layout::", "document::Readers"];
+    let adapters = [
+        "Sqlite::",
+        "Postgres::",
+        "bucket::open",
+        "Local::open",
+        "Layout::",
+        "document::Readers",
+    ];
     let homes = [
         "src/app.rs",
         "src/store",

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use rivulet::blob::Local;
+use rivulet::blob::{Files, Local};
 use rivulet::engine::ports::{Blobs as _, StoreError};
 use tempfile::TempDir;
 
 const KEY: &str = "documents/9f86d081884c7d65";
 
-fn local() -> (TempDir, Local) {
+fn local() -> (TempDir, Files) {
     let folder = tempfile::tempdir().unwrap();
     let blobs = Local::open(&folder.path().join("blobs")).unwrap();
     (folder, blobs)

@@ -181,6 +181,7 @@ async fn a_job_outlives_a_kill_at_any_moment_and_its_followers_see_one_log() {
     let seed = given.unwrap_or_else(|| u64::from(std::process::id()) | 1 << 40);
     println!("RIVULET_SEED={seed}");
     let mut dice = Dice(seed);
+    rivulet::tls::install();
     let client = Client::builder().no_proxy().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -22,6 +22,7 @@ mod http;
 mod kill;
 mod layout;
 mod licences;
+mod nodes;
 mod plan;
 mod readme;
 mod stop;

@@ -1,5 +1,7 @@
 //! `Jobs` in SQLite.
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -24,24 +26,19 @@ impl Jobs for Sqlite {
             .boxed()
     }
 
-    fn claim(
-        &self,
-        owner: &str,
-        now: Time,
-        lease_until: Time,
-        limit: u32,
-    ) -> Answered<'_, Vec<Claimed>> {
+    fn claim(&self, owner: &str, lease: Duration, limit: u32) -> Answered<'_, Vec<Claimed>> {
         let owner = owner.to_owned();
-        self.write(move |connection, _| {
-            leases::claim(connection, &owner, now, lease_until, limit).map(Change::Keep)
+        self.write(move |connection, terms| {
+            leases::claim(connection, &owner, terms.clock.now(), lease, limit).map(Change::Keep)
         })
         .boxed()
     }
 
-    fn renew(&self, owner: &str, lease_until: Time) -> Answered<'_, ()> {
-        let owner = owner.to_owned();
-        self.write(move |connection, _| {
-            leases::renew(connection, &owner, lease_until).map(Change::Keep)
+    fn renew(&self, owner: &str, jobs: &[JobId], lease: Duration) -> Answered<'_, ()> {
+        let (owner, jobs) = (owner.to_owned(), jobs.to_vec());
+        self.write(move |connection, terms| {
+            let lease_until = terms.clock.now().plus(lease);
+            leases::renew(connection, &owner, &jobs, lease_until).map(Change::Keep)
         })
         .boxed()
     }
@@ -50,10 +47,12 @@ impl Jobs for Sqlite {
         &self,
         job: JobId,
         epoch: u64,
-        held_until: Time,
+        pause: Duration,
         release: Release,
     ) -> Answered<'_, ()> {
-        self.write(move |connection, _| {
+        self.write(move |connection, terms| {
+            // A lease is over once its last millisecond has passed.
+            let held_until = Time(terms.clock.now().plus(pause).0 - 1);
             leases::give_back(connection, job, epoch, held_until, release).map(Change::Keep)
         })
         .boxed()

@@ -1,5 +1,7 @@
 //! Who works on which job.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{self, JobRow};
@@ -12,10 +14,11 @@ pub fn claim(
     connection: &Connection,
     owner: &str,
     now: Time,
-    lease_until: Time,
+    lease: Duration,
     limit: u32,
 ) -> Result<Vec<Claimed>, StoreError> {
     expire(connection, now)?;
+    let lease_until = now.plus(lease);
     let mut claimed = Vec::new();
     while claimed.len() < limit as usize
         && let Some(job) = next_waiting(connection)?
@@ -80,11 +83,18 @@ fn take(
     })
 }
 
-/// Extends every lease of `owner`.
-pub fn renew(connection: &Connection, owner: &str, lease_until: Time) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("UPDATE jobs INDEXED BY jobs_leased SET lease_ms = ?2 WHERE owner = ?1")?
-        .execute(params![owner, lease_until.0])?;
+/// Extends the leases that `owner` has of these jobs.
+pub fn renew(
+    connection: &Connection,
+    owner: &str,
+    jobs: &[JobId],
+    lease_until: Time,
+) -> Result<(), StoreError> {
+    let mut statement =
+        connection.prepare_cached("UPDATE jobs SET lease_ms = ?3 WHERE id = ?1 AND owner = ?2")?;
+    for job in jobs {
+        statement.execute(params![job.0.as_bytes(), owner, lease_until.0])?;
+    }
     Ok(())
 }
 

@@ -2,42 +2,19 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::error::Fault;
-use crate::domain::event::{self, Step};
+use crate::domain::event;
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::JobView;
 use crate::domain::status::Status;
-use crate::domain::time::Time;
-use crate::domain::usage::Usage;
 use crate::engine::ports::{StoreError, StoredEvent};
+use crate::store::state::{self, Columns};
 
 /// What [`view`] reads from `jobs`.
 pub const VIEW: &str = "jobs.id, jobs.status, jobs.sequence, jobs.created_ms, jobs.updated_ms, \
      jobs.ended_ms, jobs.expires_ms, jobs.state, \
      (SELECT spec FROM specs WHERE specs.job_id = jobs.id)";
-
-/// The part of a view without a column of its own.
-#[derive(Serialize, Deserialize)]
-struct State {
-    #[serde(default = "first")]
-    run: u32,
-    step: Step,
-    total_subtrees: u64,
-    subtrees_succeeded: u64,
-    subtrees_failed: u64,
-    total_fields: u64,
-    fields_processed: u64,
-    usage: Usage,
-    error: Option<(Fault, String)>,
-}
-
-/// Rows of before there were retries have no number.
-fn first() -> u32 {
-    1
-}
 
 /// A job with its lease.
 pub struct JobRow {
@@ -68,61 +45,16 @@ impl JobRow {
 }
 
 pub fn view(row: &Row) -> Result<JobView, StoreError> {
-    let status = text(row, 1)?;
-    let state: State = json(row, 7)?;
-    Ok(JobView {
-        id: JobId(uuid(row, 0)?),
-        status: Status::parse(status).ok_or_else(|| unknown("status", status))?,
-        run: state.run,
-        sequence: row.get::<_, i64>(2)? as u64,
-        created_at: Time(row.get(3)?),
-        updated_at: Time(row.get(4)?),
-        ended_at: row.get::<_, Option<i64>>(5)?.map(Time),
-        expires_at: row.get::<_, Option<i64>>(6)?.map(Time),
-        step: state.step,
-        total_subtrees: state.total_subtrees,
-        subtrees_succeeded: state.subtrees_succeeded,
-        subtrees_failed: state.subtrees_failed,
-        total_fields: state.total_fields,
-        fields_processed: state.fields_processed,
-        usage: state.usage,
-        error: state.error,
-        spec: json(row, 8)?,
-    })
-}
-
-/// JSON of what [`insert`] and [`update`] have no column for.
-fn state(view: &JobView) -> Result<String, serde_json::Error> {
-    // Without `..`, so that a new field is not forgotten here.
-    let JobView {
-        id: _,
-        status: _,
-        sequence: _,
-        created_at: _,
-        updated_at: _,
-        ended_at: _,
-        expires_at: _,
-        run,
-        step,
-        total_subtrees,
-        subtrees_succeeded,
-        subtrees_failed,
-        total_fields,
-        fields_processed,
-        usage,
-        error,
-        spec: _,
-    } = view;
-    serde_json::to_string(&State {
-        run: *run,
-        step: *step,
-        total_subtrees: *total_subtrees,
-        subtrees_succeeded: *subtrees_succeeded,
-        subtrees_failed: *subtrees_failed,
-        total_fields: *total_fields,
-        fields_processed: *fields_processed,
-        usage: usage.clone(),
-        error: error.clone(),
+    state::read(Columns {
+        id: uuid(row, 0)?,
+        status: text(row, 1)?,
+        sequence: row.get(2)?,
+        created_ms: row.get(3)?,
+        updated_ms: row.get(4)?,
+        ended_ms: row.get(5)?,
+        expires_ms: row.get(6)?,
+        state: text(row, 7)?,
+        spec: text(row, 8)?,
     })
 }
 
@@ -143,7 +75,7 @@ pub fn insert(connection: &Connection, scope: &Scope, view: &JobView) -> Result<
             view.updated_at.0,
             view.ended_at.map(|at| at.0),
             view.expires_at.map(|at| at.0),
-            state(view)?,
+            state::write(view)?,
             spec.document_id.0.as_bytes(),
             spec.document_sha256,
         ])?;
@@ -170,7 +102,7 @@ pub fn update(connection: &Connection, view: &JobView, before: Status) -> Result
             view.id.0.as_bytes(),
             view.sequence as i64,
             view.updated_at.0,
-            state(view)?,
+            state::write(view)?,
         ])?;
     if view.status != before {
         connection
@@ -198,7 +130,7 @@ pub fn event(row: &Row, at: usize) -> Result<StoredEvent, StoreError> {
 
 pub fn kind(row: &Row, at: usize) -> Result<event::Kind, StoreError> {
     let name = text(row, at)?;
-    event::Kind::parse(name).ok_or_else(|| unknown("kind of event", name))
+    event::Kind::parse(name).ok_or_else(|| state::unknown("kind of event", name))
 }
 
 /// The column's own bytes, not a copy.
@@ -225,8 +157,4 @@ pub fn has(
         .query_row(params, |_| Ok(()))
         .optional()?;
     Ok(found.is_some())
-}
-
-fn unknown(what: &str, name: &str) -> StoreError {
-    StoreError::Failed(format!("the database holds an unknown {what}, `{name}`"))
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rivulet::domain::config::Config;
 use rivulet::domain::document::Kind;
@@ -20,16 +21,19 @@ use rivulet::engine::ports::{
     Catalog, Claimed, Clock, Commit, Committed, Created, Guard, JobQuery, Jobs, Keys, LogPage,
     NewJob, StoredDocument, StoredEvent, StoredSchema,
 };
-use rivulet::store::{Sqlite, SqliteOptions};
+use rivulet::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions};
 use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::support::postgres::database;
 
 /// Small, so that a result becomes oversize early.
 pub const MAX_EVENT_BYTES: usize = 4_000;
 pub const RETENTION_MS: u64 = 1_000_000;
 pub const START: Time = Time(1_763_762_400_000);
 pub const MINUTE: u64 = 60_000;
+pub const LEASE: Duration = Duration::from_millis(MINUTE);
 
 pub trait Store: Jobs + Catalog + Keys {}
 impl<T: Jobs + Catalog + Keys> Store for T {}
@@ -70,6 +74,19 @@ pub fn sqlite(path: &Path, clock: Arc<SetClock>) -> Sqlite {
     .unwrap()
 }
 
+pub fn postgres(url: &str, clock: Arc<SetClock>) -> Postgres {
+    Postgres::open(PostgresOptions {
+        url: url.to_owned(),
+        connections: 8,
+        // Nothing here is about a database that does not answer.
+        patience: Duration::from_mins(1),
+        max_event_bytes: MAX_EVENT_BYTES,
+        retention_ms: RETENTION_MS,
+        clock: Some(clock),
+    })
+    .unwrap()
+}
+
 impl Bed {
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -78,6 +95,13 @@ impl Bed {
             folder,
             Box::new(move |clock| Arc::new(sqlite(&path, clock))),
         )
+    }
+
+    /// None where PostgreSQL is not installed.
+    pub async fn postgres() -> Option<Self> {
+        let url = database().await?.url();
+        let open = move |clock| Arc::new(postgres(&url, clock)) as Arc<dyn Store>;
+        Some(Self::new(tempfile::tempdir().unwrap(), Box::new(open)))
     }
 
     fn new(folder: TempDir, open: Open) -> Self {
@@ -201,11 +225,9 @@ impl Bed {
         (job, guard)
     }
 
-    /// Leases of one minute from now.
+    /// Leases of one minute.
     pub async fn claim(&self, owner: &str, limit: u32) -> Vec<Claimed> {
-        let now = self.clock.now();
-        let claimed = self.store.claim(owner, now, now.plus_millis(MINUTE), limit);
-        claimed.await.unwrap()
+        self.store.claim(owner, LEASE, limit).await.unwrap()
     }
 
     pub async fn try_commit(&self, job: JobId, guard: &Guard, drafts: Vec<Draft>) -> Committed {

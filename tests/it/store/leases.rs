@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rivulet::domain::event::Kind;
 use rivulet::domain::id::{JobId, Scope};
 use rivulet::domain::status::Status;
 use rivulet::engine::ports::{Claimed, Commit, Committed, Guard, Release};
 
-use super::bed::{Bed, MINUTE, START, begin, caller, cancelled, result, scope, settled};
+use super::bed::{Bed, LEASE, MINUTE, START, begin, caller, cancelled, result, scope, settled};
 
 fn ids(claimed: &[Claimed]) -> Vec<JobId> {
     claimed.iter().map(|claim| claim.view.id).collect()
@@ -28,10 +29,10 @@ pub async fn claims_of_parallel_workers_are_disjoint(bed: Bed) {
         .map(|worker| {
             let store = Arc::clone(&bed.store);
             tokio::spawn(async move {
-                let (owner, until) = (format!("worker-{worker}"), START.plus_millis(MINUTE));
+                let owner = format!("worker-{worker}");
                 let mut mine = Vec::new();
                 loop {
-                    let claimed = store.claim(&owner, START, until, 3).await.unwrap();
+                    let claimed = store.claim(&owner, LEASE, 3).await.unwrap();
                     assert!(claimed.len() <= 3);
                     if claimed.is_empty() {
                         return mine;
@@ -141,11 +142,24 @@ pub async fn a_renewed_lease_is_not_taken_over(bed: Bed) {
     let mine = bed.claim("worker", 1).await;
     let others = bed.claim("other", 1).await;
     let until = START.plus_millis(2 * MINUTE);
-    bed.store.renew("worker", until).await.unwrap();
+    let renewed = bed.store.renew("worker", &ids(&mine), 2 * LEASE);
+    renewed.await.unwrap();
+    // Nobody renews the lease of another.
+    let stolen = bed.store.renew("worker", &ids(&others), 2 * LEASE);
+    stolen.await.unwrap();
     bed.clock.set(until);
     assert_eq!(ids(&bed.claim("third", 10).await), ids(&others));
     bed.clock.set(until.plus_millis(1));
     assert_eq!(ids(&bed.claim("third", 10).await), ids(&mine));
+}
+
+pub async fn a_lease_that_its_owner_does_not_name_runs_out(bed: Bed) {
+    let (known, lost) = (bed.stored(&scope(), 1).await, bed.stored(&scope(), 1).await);
+    bed.claim("worker", 2).await;
+    bed.clock.set(START.plus_millis(MINUTE));
+    bed.store.renew("worker", &[known], LEASE).await.unwrap();
+    bed.clock.set(START.plus_millis(MINUTE + 1));
+    assert_eq!(ids(&bed.claim("worker", 2).await), [lost]);
 }
 
 pub async fn a_lease_that_was_handed_over_is_no_crash_and_a_broken_one_is(bed: Bed) {
@@ -153,21 +167,24 @@ pub async fn a_lease_that_was_handed_over_is_no_crash_and_a_broken_one_is(bed: B
     let (job, Guard::Lease { epoch }) = bed.begun(&scope, 1).await else {
         panic!()
     };
-    let held_until = START.plus_millis(10);
-    let release = |epoch, why| bed.store.release(job, epoch, held_until, why);
+    let pause = Duration::from_millis(10);
+    let release = |epoch, why| bed.store.release(job, epoch, pause, why);
     release(epoch, Release::HandedOver).await.unwrap();
     // What was given back cannot be given back again: a second word changes nothing.
     release(epoch, Release::HandedOver).await.unwrap();
     release(epoch, Release::Broken).await.unwrap();
-    bed.clock.set(held_until);
+    bed.clock.set(START.plus_millis(9));
     assert!(
         bed.claim("other", 10).await.is_empty(),
         "it is held for a while"
     );
-    bed.clock.set(held_until.plus_millis(1));
+    bed.clock.set(START.plus_millis(10));
     let claimed = bed.claim("other", 10).await;
     assert_eq!((claimed.len(), claimed[0].crashes), (1, 0));
-    release(claimed[0].epoch, Release::Broken).await.unwrap();
+    let at_once = bed
+        .store
+        .release(job, claimed[0].epoch, Duration::ZERO, Release::Broken);
+    at_once.await.unwrap();
     let claimed = bed.claim("third", 10).await;
     assert_eq!((claimed.len(), claimed[0].crashes), (1, 1));
 }
@@ -179,7 +196,7 @@ pub async fn only_the_owner_of_the_epoch_gives_a_lease_back(bed: Bed) {
     };
     let late = bed
         .store
-        .release(job, epoch + 1, START, Release::HandedOver);
+        .release(job, epoch + 1, Duration::ZERO, Release::HandedOver);
     late.await.unwrap();
     bed.clock.set(START.plus_millis(1));
     assert!(bed.claim("other", 10).await.is_empty());
@@ -247,7 +264,7 @@ pub async fn a_cancel_that_races_the_end_gives_one_end(bed: Bed) {
     }
 }
 
-pub async fn a_restart_finds_everything_and_frees_every_lease(bed: Bed) {
+pub async fn a_restart_finds_everything(bed: Bed) {
     let scope = scope();
     let (running, old) = bed.begun(&scope, 3).await;
     bed.commit(running, &old, vec![result(1)]).await;
@@ -269,11 +286,7 @@ pub async fn a_restart_finds_everything_and_frees_every_lease(bed: Bed) {
         bed.store.schema(&scope, schema.id).await.unwrap(),
         Some(schema)
     );
-    // A lease that a dead owner left must not be kept alive by its namesake.
-    bed.store
-        .renew("worker", START.plus_millis(MINUTE))
-        .await
-        .unwrap();
+    bed.clock.set(START.plus_millis(MINUTE + 1));
     let claimed = bed.claim("worker", 10).await;
     assert_eq!(ids(&claimed), [running, waiting]);
     assert_eq!((claimed[0].crashes, claimed[1].crashes), (1, 0));

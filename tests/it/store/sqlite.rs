@@ -9,7 +9,7 @@ use rivulet::engine::ports::{Catalog as _, Jobs as _, Keys as _, StoreError, Sto
 use rivulet::store::{Sqlite, SqliteKeys, SqliteOptions};
 use rusqlite::Connection;
 
-use super::bed::{Bed, START, begin, jobs, result, scope, sqlite, whole_list};
+use super::bed::{Bed, LEASE, START, begin, jobs, result, scope, sqlite, whole_list};
 
 fn open(bed: &Bed, path: &Path) -> Result<Sqlite, StoreError> {
     Sqlite::open(SqliteOptions {
@@ -46,6 +46,22 @@ async fn what_was_acknowledged_is_in_the_files_before_they_are_closed() {
     assert_eq!(copy.view(&scope(), job).await.unwrap(), Some(view));
     let log = copy.events(&scope(), job, 0, 10, 10_000).await.unwrap();
     assert_eq!(log.unwrap().events, bed.log(&scope(), job).await);
+}
+
+#[tokio::test]
+async fn a_restart_frees_every_lease() {
+    let bed = Bed::sqlite();
+    let (begun, _) = bed.begun(&scope(), 1).await;
+    let waiting = bed.stored(&scope(), 1).await;
+    bed.claim("worker", 10).await;
+    let bed = bed.restart();
+    // A lease that a dead owner left must not be kept alive by its namesake.
+    let jobs = [begun, waiting];
+    bed.store.renew("worker", &jobs, LEASE).await.unwrap();
+    let claimed = bed.claim("worker", 10).await;
+    let taken: Vec<_> = claimed.iter().map(|claim| claim.view.id).collect();
+    assert_eq!(taken, jobs);
+    assert_eq!((claimed[0].crashes, claimed[1].crashes), (1, 0));
 }
 
 #[tokio::test]
@@ -208,8 +224,8 @@ async fn keys_can_be_made_beside_a_store_that_is_open() {
     assert!(!beside.has_usable_key().unwrap());
     assert!(beside.has_keys().await.unwrap());
     // The lease of the job is where it was.
-    let later = START.plus_millis(1);
-    let again = bed.store.claim("other", later, later, 10).await.unwrap();
+    bed.clock.set(START.plus_millis(1));
+    let again = bed.claim("other", 10).await;
     assert!(again.is_empty(), "{again:?}");
     assert_eq!(bed.view(&scope(), job).await, claimed);
 }

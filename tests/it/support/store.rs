@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::stream::BoxStream;
 use rivulet::domain::id::{IdempotencyKey, JobId, Scope};
 use rivulet::domain::job::JobView;
 use rivulet::domain::page::ListPage;
@@ -12,7 +13,7 @@ use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, Keyed, LogPage, NewJob,
-    Release, Reopen, Reopened, Snapshot, StoreError,
+    News, Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use tokio::sync::watch;
 
@@ -112,28 +113,22 @@ impl Jobs for Wrapped {
         .boxed()
     }
 
-    fn claim(
-        &self,
-        owner: &str,
-        now: Time,
-        lease_until: Time,
-        limit: u32,
-    ) -> Answered<'_, Vec<Claimed>> {
-        self.write(self.inner.claim(owner, now, lease_until, limit))
+    fn claim(&self, owner: &str, lease: Duration, limit: u32) -> Answered<'_, Vec<Claimed>> {
+        self.write(self.inner.claim(owner, lease, limit))
     }
 
-    fn renew(&self, owner: &str, lease_until: Time) -> Answered<'_, ()> {
-        self.write(self.inner.renew(owner, lease_until))
+    fn renew(&self, owner: &str, jobs: &[JobId], lease: Duration) -> Answered<'_, ()> {
+        self.write(self.inner.renew(owner, jobs, lease))
     }
 
     fn release(
         &self,
         job: JobId,
         epoch: u64,
-        held_until: Time,
+        pause: Duration,
         release: Release,
     ) -> Answered<'_, ()> {
-        self.write(self.inner.release(job, epoch, held_until, release))
+        self.write(self.inner.release(job, epoch, pause, release))
     }
 
     fn commit(&self, commit: Commit) -> Answered<'_, Committed> {
@@ -193,5 +188,9 @@ impl Jobs for Wrapped {
 
     fn sweep(&self, now: Time, limit: u32) -> Answered<'_, u32> {
         self.write(self.inner.sweep(now, limit))
+    }
+
+    fn news(&self) -> BoxStream<'static, News> {
+        self.inner.news()
     }
 }

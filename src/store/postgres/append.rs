@@ -1,0 +1,399 @@
+//! Appending to logs: the commits of many jobs in one transaction of two round trips.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::try_join;
+use lru::LruCache;
+use parking_lot::Mutex;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::Terms;
+use super::clock::DatabaseClock;
+use super::connection::{Connection, Param, Pool};
+use super::line::Server;
+use super::news;
+use super::rows::{self, JOBS, VIEW};
+use crate::domain::id::{JobId, Scope};
+use crate::domain::job::{Draft, JobView, Ordinal};
+use crate::engine::ports::{Commit, Committed, Guard, StoreError, StoredEvent};
+use crate::store::state;
+
+/// Sent after the lock was asked for: answered with what stands once it is held.
+const SETTLED: &str = "SELECT outcomes.job_id, outcomes.ordinal FROM outcomes \
+     JOIN unnest($1::uuid[], $2::bigint[]) AS asked (job_id, ordinal) USING (job_id, ordinal)";
+const WRITE: &str = "WITH logged AS ( \
+     INSERT INTO events (job_id, sequence, kind, payload) \
+     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[])), \
+     settled AS ( \
+     INSERT INTO outcomes (job_id, ordinal, sequence, aside) \
+     SELECT * FROM unnest($5::uuid[], $6::bigint[], $7::bigint[], $8::text[])) \
+     UPDATE jobs SET status = new.status, sequence = new.sequence, updated_ms = new.updated_ms, \
+     ended_ms = new.ended_ms, expires_ms = new.expires_ms, state = new.state, epoch = new.epoch, \
+     owner = CASE WHEN new.lets_go THEN NULL ELSE owner END, \
+     lease_ms = CASE WHEN new.lets_go THEN NULL ELSE lease_ms END \
+     FROM unnest($9::uuid[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], \
+     $14::bigint[], $15::text[], $16::bigint[], $17::boolean[]) \
+     AS new (id, status, sequence, updated_ms, ended_ms, expires_ms, state, epoch, lets_go) \
+     WHERE jobs.id = new.id";
+const GIVE_BACK: &str = "WITH ended AS ( \
+     SELECT * FROM unnest($1::text[], $2::bigint[]) AS ended (scope, jobs)), \
+     held AS (SELECT tenants.scope, ended.jobs FROM tenants JOIN ended USING (scope) \
+     ORDER BY tenants.scope FOR NO KEY UPDATE OF tenants) \
+     UPDATE tenants SET active_jobs = active_jobs - held.jobs FROM held \
+     WHERE tenants.scope = held.scope";
+
+/// Where logs stood after commits whose answer was lost. Whoever tries again what has happened
+/// already hears that it has.
+#[derive(Clone)]
+pub struct Unsure {
+    ends: Arc<Mutex<LruCache<JobId, Lost>>>,
+}
+
+/// A commit whose answer was lost.
+struct Lost {
+    epoch: u64,
+    /// Where the log ends if it has happened.
+    sequence: u64,
+    events: Vec<StoredEvent>,
+}
+
+impl Default for Unsure {
+    fn default() -> Self {
+        let most = NonZeroUsize::MIN.saturating_add(4_095);
+        Self {
+            ends: Arc::new(Mutex::new(LruCache::new(most))),
+        }
+    }
+}
+
+impl Unsure {
+    fn note(&self, held: &Held) {
+        let lost = Lost {
+            epoch: held.epoch,
+            sequence: held.view.sequence,
+            events: held.events.clone(),
+        };
+        self.ends.lock().put(held.view.id, lost);
+    }
+
+    /// What the last commit of this epoch wrote, which nobody else can have made, if it is in the
+    /// log.
+    fn landed(&self, job: JobId, epoch: u64, sequence: u64) -> Option<Vec<StoredEvent>> {
+        let lost = self.ends.lock().pop(&job)?;
+        (lost.epoch == epoch && lost.sequence == sequence).then_some(lost.events)
+    }
+}
+
+/// A job that is locked, and what becomes of it.
+struct Held {
+    scope: Scope,
+    view: JobView,
+    epoch: u64,
+    clock: i64,
+    is_changed: bool,
+    /// Its owner loses the lease.
+    lets_go: bool,
+    /// The caller of the job wrote to it.
+    by_caller: bool,
+    /// What is written of it.
+    events: Vec<StoredEvent>,
+}
+
+/// The rows that a group adds.
+#[derive(Default)]
+struct New {
+    event_jobs: Vec<Uuid>,
+    event_sequences: Vec<i64>,
+    event_kinds: Vec<&'static str>,
+    event_payloads: Vec<String>,
+    outcome_jobs: Vec<Uuid>,
+    outcome_ordinals: Vec<i64>,
+    outcome_sequences: Vec<i64>,
+    outcome_asides: Vec<Option<String>>,
+    /// Jobs that ended, by scope.
+    ended: BTreeMap<String, i64>,
+}
+
+impl New {
+    fn take(&mut self, more: Self) {
+        self.event_jobs.extend(more.event_jobs);
+        self.event_sequences.extend(more.event_sequences);
+        self.event_kinds.extend(more.event_kinds);
+        self.event_payloads.extend(more.event_payloads);
+        self.outcome_jobs.extend(more.outcome_jobs);
+        self.outcome_ordinals.extend(more.outcome_ordinals);
+        self.outcome_sequences.extend(more.outcome_sequences);
+        self.outcome_asides.extend(more.outcome_asides);
+        for (scope, jobs) in more.ended {
+            *self.ended.entry(scope).or_default() += jobs;
+        }
+    }
+}
+
+type Settled = HashSet<(JobId, Ordinal)>;
+
+pub struct Appender {
+    pool: Pool,
+    terms: Arc<Terms>,
+    clock: Arc<DatabaseClock>,
+    unsure: Unsure,
+}
+
+impl Server<Commit, Committed> for Appender {
+    fn serve<'a>(
+        &'a mut self,
+        group: &'a [Commit],
+    ) -> BoxFuture<'a, Result<Vec<Committed>, StoreError>> {
+        self.append(group).boxed()
+    }
+}
+
+impl Appender {
+    pub fn new(pool: Pool, terms: Arc<Terms>, clock: Arc<DatabaseClock>, unsure: Unsure) -> Self {
+        Self {
+            pool,
+            terms,
+            clock,
+            unsure,
+        }
+    }
+
+    async fn append(&self, group: &[Commit]) -> Result<Vec<Committed>, StoreError> {
+        let connection = self.pool.connection().await?;
+        let (mut held, mut settled) = self.hold(&connection, group).await?;
+        let mut new = New::default();
+        let mut answers = Vec::with_capacity(group.len());
+        for commit in group {
+            answers.push(self.admit(commit, &mut held, &mut settled, &mut new)?);
+        }
+        let changed: Vec<_> = held.values().filter(|held| held.is_changed).collect();
+        if changed.is_empty() {
+            return Ok(answers);
+        }
+        let written = write(&connection, &changed, &new).await;
+        if let Err(StoreError::Unavailable(_)) = &written {
+            for held in changed.iter().filter(|held| !held.by_caller) {
+                self.unsure.note(held);
+            }
+        }
+        written.map(|()| answers)
+    }
+
+    /// Locks the jobs of a group and reads what their commits depend on.
+    async fn hold(
+        &self,
+        connection: &Connection,
+        group: &[Commit],
+    ) -> Result<(HashMap<JobId, Held>, Settled), StoreError> {
+        let ids: Vec<_> = group.iter().map(|commit| commit.job.0).collect();
+        let outcomes = group.iter().flat_map(|commit| {
+            let ordinals = commit.drafts.iter().filter_map(Draft::ordinal);
+            ordinals.map(|ordinal| (commit.job.0, i64::from(ordinal)))
+        });
+        let (jobs, ordinals): (Vec<_>, Vec<_>) = outcomes.unzip();
+        // In the order of the ids, so that two groups never wait for each other.
+        let rows = format!(
+            "SELECT {VIEW}, jobs.scope, jobs.epoch, clock_ms() FROM {JOBS} \
+             WHERE jobs.id = ANY($1) ORDER BY jobs.id FOR NO KEY UPDATE OF jobs"
+        );
+        let rows = connection.statement(&rows).await?;
+        let settled = connection.statement(SETTLED).await?;
+        let asked = Instant::now();
+        let (by_id, both): ([Param; 1], [Param; 2]) = ([&ids], [&jobs, &ordinals]);
+        let answers = async {
+            Ok(try_join!(
+                connection.begin("BEGIN"),
+                connection.send(&rows, &by_id),
+                connection.send(&settled, &both),
+            )?)
+        };
+        let ((), rows, settled) = connection.within(answers).await?;
+        if let Some(row) = rows.first() {
+            self.clock.learn(row.try_get(11)?, asked);
+        }
+        let jobs = rows
+            .iter()
+            .map(|row| held(row).map(|held| (held.view.id, held)));
+        Ok((jobs.collect::<Result<_, _>>()?, read_settled(&settled)?))
+    }
+
+    fn admit(
+        &self,
+        commit: &Commit,
+        jobs: &mut HashMap<JobId, Held>,
+        settled: &mut Settled,
+        new: &mut New,
+    ) -> Result<Committed, StoreError> {
+        let Some(held) = jobs.get_mut(&commit.job) else {
+            return Ok(Committed::Missing);
+        };
+        let before = held.view.status;
+        let (mut epoch, mut lets_go) = (held.epoch, held.lets_go);
+        match &commit.guard {
+            Guard::Lease { epoch: mine } => {
+                let sequence = held.view.sequence;
+                if *mine == epoch
+                    && let Some(events) = self.unsure.landed(commit.job, epoch, sequence)
+                {
+                    return Ok(stored(&held.view, events));
+                }
+                if *mine != epoch || before.is_terminal() {
+                    return Ok(Committed::Fenced);
+                }
+            }
+            Guard::Caller { scope } if *scope != held.scope => return Ok(Committed::Missing),
+            Guard::Caller { .. } => (epoch, lets_go) = (epoch + 1, true),
+        }
+        let now = self.terms.moment(held.clock);
+        let (mut view, mut rows, mut outcomes) = (held.view.clone(), New::default(), Vec::new());
+        let mut events = Vec::with_capacity(commit.drafts.len());
+        for draft in &commit.drafts {
+            let outcome = draft.ordinal().map(|ordinal| (commit.job, ordinal));
+            if outcome.is_some_and(|one| settled.contains(&one) || outcomes.contains(&one)) {
+                continue;
+            }
+            match view.admit(draft.clone(), now, self.terms.retention_ms) {
+                Ok(envelope) => events.push(self.log(&mut rows, &envelope, draft.ordinal())?),
+                Err(refusal) => {
+                    let status = before;
+                    return Ok(Committed::Refused { refusal, status });
+                }
+            }
+            outcomes.extend(outcome);
+        }
+        if view.status.is_terminal() && !before.is_terminal() {
+            lets_go = true;
+            rows.ended.insert(held.scope.as_str().to_owned(), 1);
+        }
+        settled.extend(outcomes);
+        new.take(rows);
+        held.by_caller |= matches!(commit.guard, Guard::Caller { .. });
+        held.is_changed |= view.sequence != held.view.sequence || epoch != held.epoch;
+        (held.view, held.epoch, held.lets_go) = (view, epoch, lets_go);
+        held.events.extend_from_slice(&events);
+        Ok(stored(&held.view, events))
+    }
+
+    fn log(
+        &self,
+        rows: &mut New,
+        envelope: &crate::domain::event::Envelope,
+        ordinal: Option<Ordinal>,
+    ) -> Result<StoredEvent, StoreError> {
+        let encoded = envelope.encode(self.terms.max_event_bytes)?;
+        rows.event_jobs.push(envelope.job.0);
+        rows.event_sequences.push(envelope.sequence as i64);
+        rows.event_kinds.push(envelope.event.kind().name());
+        let event = StoredEvent {
+            sequence: envelope.sequence,
+            kind: envelope.event.kind(),
+            payload: encoded.payload.clone().into(),
+        };
+        rows.event_payloads.push(encoded.payload);
+        if let Some(ordinal) = ordinal {
+            let aside = encoded.aside.as_ref().map(serde_json::to_string);
+            rows.outcome_jobs.push(envelope.job.0);
+            rows.outcome_ordinals.push(i64::from(ordinal));
+            rows.outcome_sequences.push(envelope.sequence as i64);
+            rows.outcome_asides.push(aside.transpose()?);
+        }
+        Ok(event)
+    }
+}
+
+fn stored(view: &JobView, events: Vec<StoredEvent>) -> Committed {
+    Committed::Stored {
+        view: Box::new(view.clone()),
+        events,
+    }
+}
+
+fn held(row: &Row) -> Result<Held, StoreError> {
+    Ok(Held {
+        view: rows::view(row)?,
+        scope: Scope::new(row.try_get::<_, String>(9)?),
+        epoch: row.try_get::<_, i64>(10)? as u64,
+        clock: row.try_get(11)?,
+        is_changed: false,
+        lets_go: false,
+        by_caller: false,
+        events: Vec::new(),
+    })
+}
+
+fn read_settled(rows: &[Row]) -> Result<Settled, StoreError> {
+    let one = |row: &Row| Ok((JobId(row.try_get(0)?), row.try_get::<_, i64>(1)? as Ordinal));
+    rows.iter().map(one).collect()
+}
+
+async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<(), StoreError> {
+    let column = |of: fn(&Held) -> i64| changed.iter().map(|held| of(held)).collect::<Vec<_>>();
+    let ids: Vec<_> = changed.iter().map(|held| held.view.id.0).collect();
+    let status: Vec<_> = changed.iter().map(|held| held.view.status.name()).collect();
+    let sequences = column(|held| held.view.sequence as i64);
+    let updated = column(|held| held.view.updated_at.0);
+    let times = |of: fn(&Held) -> Option<i64>| changed.iter().map(|held| of(held)).collect();
+    let ended: Vec<_> = times(|held| held.view.ended_at.map(|at| at.0));
+    let expires: Vec<_> = times(|held| held.view.expires_at.map(|at| at.0));
+    let states = changed.iter().map(|held| state::write(&held.view));
+    let states = states.collect::<Result<Vec<_>, _>>()?;
+    let epochs = column(|held| held.epoch as i64);
+    let lets_go: Vec<_> = changed.iter().map(|held| held.lets_go).collect();
+    let scopes: Vec<_> = new.ended.keys().map(String::as_str).collect();
+    let slots: Vec<_> = new.ended.values().copied().collect();
+    let ends = changed
+        .iter()
+        .map(|held| (held.view.id, held.view.sequence));
+    let (channel, hint) = (news::EVENTS, news::events(ends));
+
+    let write = connection.statement(WRITE).await?;
+    let give_back = connection.statement(GIVE_BACK).await?;
+    let notify = connection.statement(news::NOTIFY).await?;
+    let rows: [Param; 17] = [
+        &new.event_jobs,
+        &new.event_sequences,
+        &new.event_kinds,
+        &new.event_payloads,
+        &new.outcome_jobs,
+        &new.outcome_ordinals,
+        &new.outcome_sequences,
+        &new.outcome_asides,
+        &ids,
+        &status,
+        &sequences,
+        &updated,
+        &ended,
+        &expires,
+        &states,
+        &epochs,
+        &lets_go,
+    ];
+    let (slots, hint): ([Param; 2], [Param; 2]) = ([&scopes, &slots], [&channel, &hint]);
+    let answers = async {
+        let written = connection.send(&write, &rows);
+        let given_back = async {
+            if new.ended.is_empty() {
+                return Ok(Vec::new());
+            }
+            connection.send(&give_back, &slots).await
+        };
+        // After the commit, in a transaction of its own that writes nothing: a notification holds
+        // a lock on all others until its transaction is flushed.
+        try_join!(
+            written,
+            given_back,
+            connection.commit(),
+            connection.send(&notify, &hint)
+        )?;
+        Ok(())
+    };
+    connection.within(answers).await?;
+    connection.settle();
+    Ok(())
+}
