@@ -6,6 +6,7 @@
 //! figures depend on the machine; ratios of one run do not, much. `idle` opens 10,000 sockets:
 //! the limit of open files must allow that.
 #![allow(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_precision_loss,
@@ -232,6 +233,7 @@ async fn seed(data: &Path) {
         plan: "none".into(),
         config: Config::parse(None, "100").unwrap(),
         warnings: Vec::new(),
+        request_hash: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;
@@ -244,6 +246,7 @@ async fn seed(data: &Path) {
             shells: Vec::new(),
             subtrees: Vec::new(),
         }),
+        key: None,
     };
     store.create(new).await.unwrap();
     let retry = SubtreeRetry {
@@ -331,9 +334,18 @@ impl Server {
 
     /// Memory of its own, KiB.
     fn memory(&self) -> f64 {
+        self.mapped("Pss:")
+    }
+
+    /// The same without code and other files.
+    fn heap(&self) -> f64 {
+        self.mapped("Pss_Anon:")
+    }
+
+    fn mapped(&self, what: &str) -> f64 {
         let path = format!("/proc/{}/smaps_rollup", self.child.id());
         let rollup = std::fs::read_to_string(path).unwrap();
-        let line = rollup.lines().find(|line| line.starts_with("Pss:"));
+        let line = rollup.lines().find(|line| line.starts_with(what));
         let kib = line.unwrap().split_whitespace().nth(1).unwrap();
         kib.parse().unwrap()
     }
@@ -388,7 +400,7 @@ async fn job(server: &Server, model: &str, subtrees: usize) -> String {
     let job = answer["job_id"].as_str();
     format!(
         "/v1/extract/jobs/{}/events",
-        job.expect(&answer.to_string())
+        job.unwrap_or_else(|| panic!("no job: {answer}"))
     )
 }
 
@@ -454,12 +466,16 @@ async fn idle() {
             "bare" => Server::bare(),
             _ => Server::rivulet(&data.path().join("data")),
         };
-        let before = (server.memory(), health(&server).await);
+        let fresh = server.memory();
         let path = match name {
             "bare" => "/stream".to_owned(),
             _ => job(&server, "100", 10).await,
         };
         let frames = if name == "bare" { 1 } else { 2 };
+        // What the first requests touch belongs to the server, not to a stream.
+        drop(open(server.address, &path, frames).await);
+        let health_before = health(&server).await;
+        let before = (server.memory(), server.heap());
         let started = Instant::now();
         let sockets: Vec<_> = stream::iter(0..IDLE)
             .map(|_| open(server.address, &path, frames))
@@ -471,15 +487,19 @@ async fn idle() {
         let cpu = server.cpu();
         tokio::time::sleep(Duration::from_secs(5)).await;
         let idle = (server.cpu() - cpu).as_secs_f64() / 5.0;
-        let after = (server.memory(), health(&server).await);
-        let each = (after.0 - before.0) / sockets.len() as f64;
+        let each = |then: f64, now: f64| (now - then) / sockets.len() as f64;
+        let size = each(before.0, server.memory());
         println!(
-            "{name:8} {each:.2} KiB a stream, opened in {opened:.1?}; health p50 {:.3} ms before, {:.3} ms with them; processor while idle {:.1} % of a core",
-            before.1,
-            after.1,
+            "{name:8} {size:.2} KiB a stream ({:.2} of heap; {:.2} from the start of the process), opened in {opened:.1?}",
+            each(before.1, server.heap()),
+            each(fresh, server.memory()),
+        );
+        println!(
+            "         health p50 {health_before:.3} ms before, {:.3} ms with them; processor while idle {:.1} % of a core",
+            health(&server).await,
             idle * 100.0
         );
-        sizes.push(each);
+        sizes.push(size);
         drop(sockets);
     }
     println!("ratio {:.2}", sizes[1] / sizes[0]);
@@ -582,8 +602,7 @@ async fn stalled() {
     );
     let data = tempfile::tempdir().unwrap();
     let mut server = Server::rivulet(&data.path().join("data"));
-    let mut times = [Vec::new(), Vec::new()];
-    let memory = server.memory();
+    let (mut times, mut memory) = ([Vec::new(), Vec::new()], 0.0);
     for round in 0..12 {
         let side = round % 2;
         let path = job(&server, "30000", SUBTREES).await;
@@ -600,9 +619,14 @@ async fn stalled() {
         if round > 1 {
             times[side].push(started.elapsed().as_secs_f64() * 1_000.0);
         }
+        // The tail of the log is let go of.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        if round == 10 {
+            memory = server.memory();
+        }
         if round == 11 {
             let each = (server.memory() - memory) / STALLED as f64;
-            println!("memory at most {each:.0} KiB for each that stalls, the job's own included");
+            println!("{each:.0} KiB of memory for each that stalls");
         }
         drop(stuck);
     }

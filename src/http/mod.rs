@@ -68,6 +68,9 @@ pub struct Options {
 /// Bytes of a response that may wait for a socket before the response is asked for more. What it
 /// gives then, one page of a log, comes on top.
 const WRITE_AHEAD: usize = 8 << 10;
+/// Bytes in the kernel that are not yet on their way to the client.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 128 << 10;
 /// How long a client may take over the head of a request, and the server over a closed one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -112,7 +115,7 @@ pub fn server(
     .h1_write_buffer_size(WRITE_AHEAD)
     .on_connect(move |connection, _| {
         if let Some(socket) = connection.downcast_ref::<TcpStream>() {
-            give_up_on_stalled(socket, stalled_after);
+            bound(socket, stalled_after);
         }
     })
     .client_request_timeout(HEAD_TIMEOUT)
@@ -124,20 +127,27 @@ pub fn server(
     Ok((address, server))
 }
 
-/// Has the kernel close a connection whose client has taken nothing of what is there for it for
-/// this long: what was sent is not acknowledged, or the client's window stays shut. That costs
-/// no memory and no timer a connection, and an idle one is never meant.
+/// Bounds what a slow client can hold, and for how long.
+///
+/// The kernel keeps little beyond what is on its way to the client, and closes a connection whose
+/// client has taken nothing for `stalled_after` of what is there for it: what was sent is not
+/// acknowledged, or the client's window stays shut. That costs no memory and no timer a
+/// connection, and an idle one is never meant.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn give_up_on_stalled(socket: &TcpStream, after: Duration) {
-    if let Err(error) = socket2::SockRef::from(socket).set_tcp_user_timeout(Some(after)) {
-        warn!(%error, "http.stalled: a client that stalls will not be cut off");
+fn bound(socket: &TcpStream, stalled_after: Duration) {
+    let socket = socket2::SockRef::from(socket);
+    let bounded = socket
+        .set_tcp_user_timeout(Some(stalled_after))
+        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT));
+    if let Err(error) = bounded {
+        warn!(%error, "http.bound: a slow client holds more than it should");
     }
 }
 
 /// Elsewhere the system's own patience counts: a client that is gone is noticed, one that keeps
-/// its window shut is not. Either holds one page at most.
+/// its window shut is not, and holds a full send buffer.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn give_up_on_stalled(_: &TcpStream, _: Duration) {}
+fn bound(_: &TcpStream, _: Duration) {}
 
 /// A method of a path, and what answers it.
 fn on<F, Args>(method: Method, handler: F) -> (Method, Route)

@@ -104,7 +104,7 @@ impl Frames {
     }
 
     /// Belongs to the first frame: no blank line ends it.
-    fn open(&mut self) -> Chunk {
+    fn open(&mut self) -> Bytes {
         let pace = if self.follower.is_draining() {
             self.stage = Stage::Closed;
             DRAIN_RETRY
@@ -115,9 +115,10 @@ impl Frames {
         self.say(format!(":ok\n{}", retry(pace)).into())
     }
 
-    fn say(&mut self, bytes: Bytes) -> Chunk {
+    /// Notes that there was no silence.
+    fn say(&mut self, bytes: Bytes) -> Bytes {
         self.spoken = Instant::now();
-        Some(Ok(bytes))
+        bytes
     }
 
     fn close(&mut self, last: Chunk) -> Chunk {
@@ -131,7 +132,7 @@ impl Frames {
         Poll::Ready(match news {
             Ok(News::Page(page)) => {
                 let job = self.follower.job();
-                self.say(page.frames(|events| encode(job, events)))
+                Some(Ok(self.say(page.frames(|events| encode(job, events)))))
             }
             Ok(News::Ended) => self.close(None),
             Ok(News::Draining) => self.close(Some(Ok(retry(DRAIN_RETRY).into()))),
@@ -153,7 +154,7 @@ impl Frames {
                 return Poll::Ready(self.close(None));
             }
             if Instant::now() >= self.due() {
-                return Poll::Ready(self.beat());
+                return Poll::Ready(Some(Ok(self.beat())));
             }
             self.set_timer();
         }
@@ -161,16 +162,16 @@ impl Frames {
         Poll::Pending
     }
 
-    fn beat(&mut self) -> Chunk {
+    fn beat(&mut self) -> Bytes {
         self.probes = self.probes.saturating_sub(1);
         let sign = if self.pings {
             ping(self.follower.now())
         } else {
             HEARTBEAT
         };
-        let chunk = self.say(sign);
+        let sign = self.say(sign);
         self.set_timer();
-        chunk
+        sign
     }
 
     /// When silence is to be broken.
@@ -196,11 +197,11 @@ impl Stream for Frames {
         let this = self.get_mut();
         match this.stage {
             Stage::Closed => Poll::Ready(None),
-            Stage::Opening => Poll::Ready(this.open()),
+            Stage::Opening => Poll::Ready(Some(Ok(this.open()))),
             Stage::Open if Instant::now() >= this.closes => Poll::Ready(this.close(None)),
             Stage::Open => match this.poll_log(context) {
                 Poll::Pending => this.poll_silence(context),
-                ready => ready,
+                said @ Poll::Ready(_) => said,
             },
         }
     }

@@ -93,7 +93,8 @@ async fn rest(response: Response) -> Vec<Frame> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_parallel_posts_with_one_key_start_one_job() {
-    let app = Arc::new(plain().await);
+    let start = TestApp::start().provider(Arc::new(Server(Scripted::plain())));
+    let app = Arc::new(start.set("max_streams_per_job", 100).run().await);
     let posts = (0..100).map(|number| {
         let app = Arc::clone(&app);
         tokio::spawn(async move {
