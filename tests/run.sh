@@ -18,7 +18,7 @@ need() { # command, Debian package, what for
 }
 need cc gcc "building the bundled SQLite"
 # Debian puts the programs of PostgreSQL outside the path, where the tests look for them.
-ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql "tests of the store that several nodes share"
+has initdb || need "ls /usr/lib/postgresql/*/bin/initdb" postgresql "tests of the store that several nodes share"
 need chromium chromium "tests of the console and of streams in a real browser"
 need curl curl "the example in curl"
 need node nodejs "clients from npm"

@@ -13,6 +13,7 @@
 
 mod architecture;
 mod blob;
+mod bucket;
 mod cli;
 mod clients;
 mod engine;

@@ -9,7 +9,7 @@ use rivulet::domain::error::Fault;
 use rivulet::domain::event::SubtreeRetry;
 use rivulet::domain::job::Draft;
 use rivulet::domain::pointer::Pointer;
-use rivulet::engine::ports::{Commit, Committed, Jobs as _, News, StoreError};
+use rivulet::engine::ports::{Catalog as _, Commit, Committed, Jobs as _, News, StoreError};
 use rivulet::store::{Postgres, PostgresOptions};
 
 use tokio::time::timeout;
@@ -197,6 +197,41 @@ fn retry() -> Draft {
         error_type: Fault::Timeout,
         retry_delay_ms: 5,
     })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_are_held_by_many_who_store_them_or_by_one_who_deletes_them() {
+    let Some(database) = database().await else {
+        return;
+    };
+    let (bed, other, _line) = two(&database).await;
+    let (mine, theirs) = (
+        bed.store.hold_bytes("ab", false),
+        other.hold_bytes("ab", false),
+    );
+    let (mine, theirs) = (mine.await.unwrap(), theirs.await.unwrap());
+    let mut alone = other.hold_bytes("ab", true);
+    let _another = other.hold_bytes("cd", true).await.unwrap();
+    drop(theirs);
+    assert!(
+        timeout(Duration::from_millis(300), &mut alone)
+            .await
+            .is_err()
+    );
+    drop(mine);
+    let alone = timeout(Duration::from_mins(1), alone)
+        .await
+        .unwrap()
+        .unwrap();
+    let mut together = bed.store.hold_bytes("ab", false);
+    assert!(
+        timeout(Duration::from_millis(300), &mut together)
+            .await
+            .is_err()
+    );
+    drop(alone);
+    let together = timeout(Duration::from_mins(1), together).await;
+    together.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
