@@ -32,7 +32,6 @@ use actix_web::dev::Server;
 use actix_web::http::Method;
 use actix_web::http::header::ALLOW;
 use actix_web::middleware::from_fn;
-use actix_web::rt::net::TcpStream;
 use actix_web::{
     App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder, Route, web,
 };
@@ -66,8 +65,8 @@ pub struct Options {
 }
 
 /// Bytes of a response that may wait for a socket before the response is asked for more. What it
-/// gives then, one page of a log, comes on top.
-const WRITE_AHEAD: usize = 8 << 10;
+/// gives then, one chunk, comes on top.
+const WRITE_AHEAD: usize = 1 << 10;
 /// Bytes in the kernel that are not yet on their way to the client.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 128 << 10;
@@ -87,9 +86,9 @@ pub fn server(
 ) -> io::Result<(SocketAddr, Server)> {
     let address = listener.local_addr()?;
     let workers = options.workers;
+    bound(&listener, options.stalled_after);
     let (engine, options) = (web::Data::new(engine), web::Data::new(options));
     let attempts = web::Data::new(Attempts::new());
-    let stalled_after = options.stalled_after;
     let server = HttpServer::new(move || {
         App::new()
             .app_data(engine.clone())
@@ -98,7 +97,9 @@ pub fn server(
             // The last one is the outermost.
             .wrap(from_fn(gate))
             .wrap(from_fn(|request, next| speak(problem, request, next)))
-            .wrap(from_fn(share))
+            // Boxed: a connection has room for this future for as long as it lives, and a stream
+            // lives long.
+            .wrap(from_fn(|request, next| Box::pin(share(request, next))))
             .service(
                 web::scope(native::base())
                     .wrap(from_fn(guard))
@@ -113,11 +114,6 @@ pub fn server(
     // that takes 3 ms takes 45.
     .tcp_nodelay(true)
     .h1_write_buffer_size(WRITE_AHEAD)
-    .on_connect(move |connection, _| {
-        if let Some(socket) = connection.downcast_ref::<TcpStream>() {
-            bound(socket, stalled_after);
-        }
-    })
     .client_request_timeout(HEAD_TIMEOUT)
     .client_disconnect_timeout(DISCONNECT_TIMEOUT)
     .shutdown_timeout(SHUTDOWN_SECONDS)
@@ -127,15 +123,16 @@ pub fn server(
     Ok((address, server))
 }
 
-/// Bounds what a slow client can hold, and for how long.
+/// Bounds what a slow client can hold, and for how long. Connections inherit it from the socket
+/// that they were accepted on.
 ///
 /// The kernel keeps little beyond what is on its way to the client, and closes a connection whose
 /// client has taken nothing for `stalled_after` of what is there for it: what was sent is not
 /// acknowledged, or the client's window stays shut. That costs no memory and no timer a
 /// connection, and an idle one is never meant.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn bound(socket: &TcpStream, stalled_after: Duration) {
-    let socket = socket2::SockRef::from(socket);
+fn bound(listener: &TcpListener, stalled_after: Duration) {
+    let socket = socket2::SockRef::from(listener);
     let bounded = socket
         .set_tcp_user_timeout(Some(stalled_after))
         .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT));
@@ -147,7 +144,7 @@ fn bound(socket: &TcpStream, stalled_after: Duration) {
 /// Elsewhere the system's own patience counts: a client that is gone is noticed, one that keeps
 /// its window shut is not, and holds a full send buffer.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn bound(_: &TcpStream, _: Duration) {}
+fn bound(_: &TcpListener, _: Duration) {}
 
 /// A method of a path, and what answers it.
 fn on<F, Args>(method: Method, handler: F) -> (Method, Route)
