@@ -469,7 +469,7 @@ async fn idle() {
         let fresh = server.memory();
         let path = match name {
             "bare" => "/stream".to_owned(),
-            _ => job(&server, "100", 10).await,
+            _ => job(&server, "100", 1).await,
         };
         let frames = if name == "bare" { 1 } else { 2 };
         // What the first requests touch belongs to the server, not to a stream.

@@ -17,6 +17,8 @@ need() { # command, Debian package, what for
   has "$1" || echo "missing: $1 (Debian package $2), needed for $3"
 }
 need cc gcc "building the bundled SQLite"
+# Debian puts the programs of PostgreSQL outside the path, where the tests look for them.
+has initdb || need "ls /usr/lib/postgresql/*/bin/initdb" postgresql "tests of the store that several nodes share"
 need chromium chromium "tests of the console and of streams in a real browser"
 need curl curl "the example in curl"
 need node nodejs "clients from npm"

@@ -99,12 +99,8 @@ impl Engine {
         };
         // A delete of the same bytes must not come between the blob and its row.
         let _kept = inner.blob_gate.read().await;
-        stored(
-            inner
-                .blobs
-                .put(&document_key(&document.sha256), bytes)
-                .await,
-        )?;
+        let _held = stored(inner.catalog.hold_bytes(&document.sha256, false).await)?;
+        stored(inner.blobs.put(&document_key(&document.sha256), bytes).await)?;
         inner.keep_parsed(&document).await?;
         stored(
             inner
@@ -147,6 +143,7 @@ impl Engine {
         let inner = &self.inner;
         let document = self.document(scope, id).await?;
         let _alone = inner.blob_gate.write().await;
+        let _held = stored(inner.catalog.hold_bytes(&document.sha256, true).await)?;
         match stored(inner.catalog.delete_document(scope, id).await)? {
             Deleted::Gone => {}
             Deleted::Missing => return Err(no_document(id)),

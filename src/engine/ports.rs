@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -325,6 +325,9 @@ pub struct StoredSchema {
     pub updated_at: Time,
 }
 
+/// What is held while this lives.
+pub type Hold = Box<dyn Send + Sync>;
+
 /// Documents and schemas. Every write is on disk when its future resolves.
 pub trait Catalog: Send + Sync {
     fn insert_document(&self, scope: &Scope, document: StoredDocument) -> Answered<'_, ()>;
@@ -339,6 +342,11 @@ pub trait Catalog: Send + Sync {
     ) -> Answered<'_, Vec<(Scope, DocumentId)>>;
     /// Refused while a job that has not ended needs it.
     fn delete_document(&self, scope: &Scope, id: DocumentId) -> Answered<'_, Deleted>;
+    /// Keeps other processes from deleting these bytes between a blob and its row, or, `alone`,
+    /// from storing them between a row and its blob. Within a process the engine sees to that.
+    fn hold_bytes(&self, _sha256: &str, _alone: bool) -> Answered<'_, Hold> {
+        std::future::ready(Ok(Box::new(()) as Hold)).boxed()
+    }
     /// Whether any document of any scope, or a job that has not ended, has these bytes.
     fn is_blob_needed(&self, sha256: &str) -> Answered<'_, bool>;
 

@@ -65,8 +65,8 @@ pub struct Options {
 }
 
 /// Bytes of a response that may wait for a socket before the response is asked for more. What it
-/// gives then, one page of a log, comes on top.
-const WRITE_AHEAD: usize = 8 << 10;
+/// gives then, one chunk, comes on top.
+const WRITE_AHEAD: usize = 1 << 10;
 /// Bytes in the kernel that are not yet on their way to the client.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 128 << 10;

@@ -35,6 +35,10 @@ const DRAIN_RETRY: (u64, u64) = (500, 4_500);
 const PROBES: u8 = 2;
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 
+/// The most bytes of a chunk, unless a frame is larger. With what may wait before it, it fits into
+/// the buffer that every connection has; a buffer that grows stays large while the stream is open.
+const CHUNK: usize = 7_000;
+
 /// One line without a blank one after it: several clients take a blank line for an empty event.
 const HEARTBEAT: Bytes = Bytes::from_static(b":hb\n");
 
@@ -61,6 +65,8 @@ pub fn respond(follower: Box<Follower>, options: &Options, pings: bool) -> HttpR
 struct Frames {
     follower: Box<Follower>,
     stage: Stage,
+    /// Of the page that is being sent: whole frames.
+    rest: Bytes,
     heartbeat: Duration,
     pings: bool,
     /// Heartbeats that are still to be sent early.
@@ -93,6 +99,7 @@ impl Frames {
         Self {
             follower,
             stage: Stage::Opening,
+            rest: Bytes::new(),
             heartbeat,
             pings,
             probes: 0,
@@ -115,6 +122,11 @@ impl Frames {
         self.say(format!(":ok\n{}", retry(pace)).into())
     }
 
+    fn go_on(&mut self) -> Bytes {
+        let chunk = cut(&mut self.rest);
+        self.say(chunk)
+    }
+
     /// Notes that there was no silence.
     fn say(&mut self, bytes: Bytes) -> Bytes {
         self.spoken = Instant::now();
@@ -132,7 +144,8 @@ impl Frames {
         Poll::Ready(match news {
             Ok(News::Page(page)) => {
                 let job = self.follower.job();
-                Some(Ok(self.say(page.frames(|events| encode(job, events)))))
+                self.rest = page.frames(|events| encode(job, events));
+                Some(Ok(self.go_on()))
             }
             Ok(News::Ended) => self.close(None),
             Ok(News::Draining) => self.close(Some(Ok(retry(DRAIN_RETRY).into()))),
@@ -199,11 +212,22 @@ impl Stream for Frames {
             Stage::Closed => Poll::Ready(None),
             Stage::Opening => Poll::Ready(Some(Ok(this.open()))),
             Stage::Open if Instant::now() >= this.closes => Poll::Ready(this.close(None)),
+            Stage::Open if !this.rest.is_empty() => Poll::Ready(Some(Ok(this.go_on()))),
             Stage::Open => match this.poll_log(context) {
                 Poll::Pending => this.poll_silence(context),
                 said @ Poll::Ready(_) => said,
             },
         }
+    }
+}
+
+/// Takes whole frames off the front. What holds a large frame goes as one.
+fn cut(rest: &mut Bytes) -> Bytes {
+    let within = rest.get(..CHUNK);
+    let end = within.and_then(|within| within.windows(2).rposition(|pair| pair == b"\n\n"));
+    match end {
+        Some(end) => rest.split_to(end + 2),
+        None => std::mem::take(rest),
     }
 }
 
@@ -238,4 +262,48 @@ fn encode(job: JobId, events: &[StoredEvent]) -> Bytes {
         let _ = write!(bytes, ".{}\n\n", event.sequence);
     }
     bytes.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::Kind;
+
+    fn chunks(sizes: &[usize]) -> (Bytes, Vec<Bytes>) {
+        let events = sizes.iter().enumerate().map(|(index, size)| StoredEvent {
+            sequence: index as u64 + 1,
+            kind: Kind::SubtreeResult,
+            payload: "x".repeat(*size).into(),
+        });
+        let frames = encode(JobId(Uuid::nil()), &events.collect::<Vec<_>>());
+        let (mut rest, mut chunks) = (frames.clone(), Vec::new());
+        while !rest.is_empty() {
+            chunks.push(cut(&mut rest));
+        }
+        (frames, chunks)
+    }
+
+    #[test]
+    fn a_page_is_sent_in_chunks_of_whole_frames_that_fit_the_buffer() {
+        for sizes in [
+            vec![10],
+            vec![400; 80],
+            vec![6_800, 10, 6_900, 6_800],
+            vec![3_400; 9],
+        ] {
+            let (frames, chunks) = chunks(&sizes);
+            assert_eq!(chunks.concat(), frames);
+            assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK));
+            assert!(chunks.iter().all(|chunk| chunk.ends_with(b"\n\n")));
+        }
+        assert_eq!(chunks(&[400; 80]).1.len(), 6);
+    }
+
+    #[test]
+    fn a_large_frame_is_sent_in_one_piece() {
+        let (frames, chunks) = chunks(&[10, 60_000]);
+        assert_eq!(chunks.concat(), frames);
+        assert_eq!(chunks.len(), 2);
+        assert!(chunks[1].len() > 60_000);
+    }
 }

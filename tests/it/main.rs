@@ -14,6 +14,7 @@
 mod architecture;
 mod backup;
 mod blob;
+mod bucket;
 mod cli;
 mod clients;
 mod engine;

@@ -8,6 +8,7 @@ mod keys;
 mod leases;
 mod lists;
 mod log;
+mod postgres;
 mod replay;
 mod retention;
 mod retries;

@@ -3,16 +3,18 @@
 use futures_util::FutureExt as _;
 use futures_util::try_join;
 use serde_json::Value;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, Statement};
 
 use super::Postgres;
-use super::connection::Param;
+use super::connection::{Connection, Param};
 use super::page::Listing;
 use super::rows::{json, storable};
 use crate::domain::id::{DocumentId, SchemaId, Scope};
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::time::Time;
-use crate::engine::ports::{Answered, Catalog, Deleted, StoreError, StoredDocument, StoredSchema};
+use crate::engine::ports::{
+    Answered, Catalog, Deleted, Hold, StoreError, StoredDocument, StoredSchema,
+};
 use crate::store::Search;
 
 const DOCUMENT: &str = "id, name, kind, size, sha256, page_count, uploaded_ms";
@@ -25,6 +27,16 @@ const LOCK_DOCUMENT: &str = "SELECT 1 FROM documents WHERE scope = $1 AND id = $
 const DELETE_DOCUMENT: &str = "DELETE FROM documents WHERE scope = $1 AND id = $2 \
      AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.scope = $1 AND document_id = $2 \
      AND ended_ms IS NULL) RETURNING id";
+
+/// Locks of bytes by their hash. Two hashes that share a lock wait for each other, and no more.
+const ALONE: (&str, &str) = (
+    "SELECT pg_advisory_lock(hashtextextended($1, 0))",
+    "SELECT pg_advisory_unlock(hashtextextended($1, 0))",
+);
+const TOGETHER: (&str, &str) = (
+    "SELECT pg_advisory_lock_shared(hashtextextended($1, 0))",
+    "SELECT pg_advisory_unlock_shared(hashtextextended($1, 0))",
+);
 
 impl Catalog for Postgres {
     fn insert_document(&self, scope: &Scope, document: StoredDocument) -> Answered<'_, ()> {
@@ -116,6 +128,22 @@ impl Catalog for Postgres {
 
     fn delete_schemas_before(&self, updated: Time, limit: u32) -> Answered<'_, u32> {
         self.delete_old_schemas(updated, limit).boxed()
+    }
+
+    fn hold_bytes(&self, sha256: &str, alone: bool) -> Answered<'_, Hold> {
+        let sha256 = sha256.to_owned();
+        async move {
+            let (lock, unlock) = if alone { ALONE } else { TOGETHER };
+            let connection = self.pool.connection().await?;
+            connection.query(lock, &[&sha256]).await?;
+            let release = connection.statement(unlock).await?;
+            Ok(Box::new(Held {
+                connection,
+                release,
+                sha256,
+            }) as Hold)
+        }
+        .boxed()
     }
 
     fn is_blob_needed(&self, sha256: &str) -> Answered<'_, bool> {
@@ -213,6 +241,21 @@ impl Catalog for Postgres {
             })
         }
         .boxed()
+    }
+}
+
+/// A lock of the session; whatever happens to the connection, it goes with it.
+struct Held {
+    connection: Connection,
+    release: Statement,
+    sha256: String,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Sent, and not waited for: whatever is sent next is answered after it.
+        let key: [Param; 1] = [&self.sha256];
+        drop(self.connection.send(&self.release, &key).now_or_never());
     }
 }
 

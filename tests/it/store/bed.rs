@@ -26,7 +26,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::support::postgres::database;
+use crate::support::postgres::{Database, database};
 
 /// Small, so that a result becomes oversize early.
 pub const MAX_EVENT_BYTES: usize = 4_000;
@@ -99,9 +99,13 @@ impl Bed {
 
     /// None where PostgreSQL is not installed.
     pub async fn postgres() -> Option<Self> {
-        let url = database().await?.url();
+        Some(Self::on(&database().await?))
+    }
+
+    pub fn on(database: &Database) -> Self {
+        let url = database.url();
         let open = move |clock| Arc::new(postgres(&url, clock)) as Arc<dyn Store>;
-        Some(Self::new(tempfile::tempdir().unwrap(), Box::new(open)))
+        Self::new(tempfile::tempdir().unwrap(), Box::new(open))
     }
 
     fn new(folder: TempDir, open: Open) -> Self {

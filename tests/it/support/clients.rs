@@ -87,22 +87,28 @@ fn node() -> Result<(PathBuf, PathBuf), String> {
 }
 
 fn python() -> Result<(PathBuf, PathBuf), String> {
+    let (python, folder) = venv("python", "requirements.txt")?;
+    copy("py", &folder);
+    Ok((python, folder))
+}
+
+/// The interpreter of a folder with the packages of a list.
+pub(super) fn venv(name: &str, list: &str) -> Result<(PathBuf, PathBuf), String> {
     let version = output(Command::new("python3").arg("--version"), "Python")?;
-    let folder = folder("python");
+    let folder = folder(name);
     let python = folder.join("venv/bin/python");
-    let stamp = [&version[..], &source("requirements.txt")].concat();
+    let stamp = [&version[..], &source(list)].concat();
     once(&folder, &stamp, || {
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv", "--clear", "venv"]);
         output(venv.current_dir(&folder), "venv of Python")?;
-        fs::write(folder.join("requirements.txt"), source("requirements.txt")).unwrap();
+        fs::write(folder.join("requirements.txt"), source(list)).unwrap();
         let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--no-deps"]);
         pip.args(["--disable-pip-version-check", "--only-binary=:all:"]);
         pip.args(["--retries=1", "--timeout=60", "-r", "requirements.txt"]);
         output(pip.current_dir(&folder), "pip").map(drop)
     })?;
-    copy("py", &folder);
     Ok((python, folder))
 }
 

@@ -1,10 +1,11 @@
-//! A line to a server that can be cut: connections are refused, or bytes go nowhere and nobody
-//! says so.
+//! A line to a database that can be cut: connections are refused, or bytes go nowhere and nobody
+//! says so, or the one answer that matters is lost.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -16,11 +17,18 @@ pub enum State {
     Cut,
     /// Connections stay, and nothing comes through.
     Silent,
+    /// The next commit arrives, and its connection is cut when its answer is on the way. Then the
+    /// line is open.
+    LosesCommit,
 }
+
+/// The state, and how often it was set: a connection of before a cut does not outlive it, however
+/// short it was.
+type Switch = watch::Sender<(State, u32)>;
 
 pub struct Line {
     pub port: u16,
-    state: watch::Sender<State>,
+    state: Arc<Switch>,
     accepting: JoinHandle<()>,
 }
 
@@ -35,12 +43,12 @@ impl Line {
         let upstream = SocketAddr::from(([127, 0, 0, 1], port));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = watch::Sender::new(State::Open);
-        let seen = state.subscribe();
+        let state = Arc::new(watch::Sender::new((State::Open, 0)));
+        let of_connections = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(carry(client, upstream, seen.clone()));
+                connections.spawn(hold(client, upstream, Arc::clone(&of_connections)));
             }
         });
         Self {
@@ -51,26 +59,58 @@ impl Line {
     }
 
     pub fn set(&self, state: State) {
-        self.state.send_replace(state);
+        self.state.send_modify(|(now, turns)| {
+            let is_break = matches!(state, State::Cut | State::Silent);
+            *turns += u32::from(is_break);
+            *now = state;
+        });
+    }
+
+    pub fn state(&self) -> State {
+        self.state.borrow().0
     }
 }
 
-async fn carry(mut client: TcpStream, upstream: SocketAddr, mut state: watch::Receiver<State>) {
-    let now = *state.borrow_and_update();
-    if now == State::Open {
+async fn hold(mut client: TcpStream, upstream: SocketAddr, state: Arc<Switch>) {
+    let mut seen = state.subscribe();
+    let passes = |now: &State| matches!(now, State::Open | State::LosesCommit);
+    let (now, turn) = *seen.borrow_and_update();
+    // What is on its way when a line breaks is lost, also when it comes back.
+    let mut kept = None;
+    if passes(&now) {
         let mut server = TcpStream::connect(upstream).await.unwrap();
         tokio::select! {
-            _ = copy_bidirectional(&mut client, &mut server) => return,
-            _ = state.wait_for(|now| *now != State::Open) => {}
+            () = carry(&mut client, &mut server, &state) => {}
+            _ = seen.wait_for(|(_, turns)| *turns != turn) => {}
         }
-        // What is on its way when a line breaks is lost, also if it comes back.
-        if *state.borrow() == State::Silent {
-            let _kept = server;
-            let _ = state.wait_for(|now| *now != State::Silent).await;
-        }
-    } else if now == State::Silent {
-        let _ = state.wait_for(|now| *now != State::Silent).await;
+        kept = Some(server);
     }
+    let _ = seen.wait_for(|(now, _)| *now != State::Silent).await;
+    drop(kept);
     let socket = socket2::SockRef::from(&client);
     let _ = socket.set_linger(Some(Duration::ZERO));
+}
+
+/// Until one side is done, or the answer that is to be lost comes.
+async fn carry(client: &mut TcpStream, server: &mut TcpStream, state: &Switch) {
+    let (mut ours, mut theirs) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let commits = |bytes: &[u8]| bytes.windows(7).any(|seven| seven == b"COMMIT\0");
+    let mut loses = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut ours) => {
+                let Ok(count @ 1..) = read else { return };
+                loses |= state.borrow().0 == State::LosesCommit && commits(&ours[..count]);
+                if server.write_all(&ours[..count]).await.is_err() { return }
+            }
+            read = server.read(&mut theirs) => {
+                let Ok(count @ 1..) = read else { return };
+                if loses && commits(&theirs[..count]) {
+                    state.send_modify(|(now, _)| *now = State::Open);
+                    return;
+                }
+                if client.write_all(&theirs[..count]).await.is_err() { return }
+            }
+        }
+    }
 }

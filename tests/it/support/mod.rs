@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod provider;
 pub mod proxy;
 pub mod raw;
+pub mod s3;
 pub mod schemas;
 pub mod sse;
 pub mod store;

@@ -1,0 +1,260 @@
+//! What several nodes on one PostgreSQL get done together: durable jobs a second over HTTP, of ten
+//! subtrees of 1 KiB, with a provider that answers at once; beside it the same rows written by
+//! bare clients of the database, one transaction a job.
+//!
+//! `cargo bench --bench nodes -- URL [CLIENTS] [SECONDS]` fills the database at URL, which should
+//! be one that nobody needs, and prints the rates of one node, of two, and of the bare clients.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
+use reqwest::Client;
+use rivulet::app::App;
+use rivulet::domain::evidence::Attributions;
+use rivulet::domain::usage::Usage;
+use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
+use rivulet::settings::{Settings, Sources};
+use serde_json::{Value, json};
+use tokio_postgres::NoTls;
+
+const SUBTREES: usize = 10;
+const SUBTREE_BYTES: usize = 1_000;
+const RESULT_BYTES: usize = 8 << 10;
+
+/// Answers at once.
+struct Instantly;
+
+impl Provider for Instantly {
+    fn models(&self) -> Vec<Model> {
+        vec![Model {
+            id: "instant".into(),
+            display_name: "Instant".into(),
+            description: "Answers at once.".into(),
+            provider: "bench".into(),
+            ignores: Vec::new(),
+        }]
+    }
+
+    fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {
+        let value = json!({"a": "x".repeat(SUBTREE_BYTES), "b": null, "c": null, "d": null});
+        let answers = call.subtrees.into_iter().map(move |index| {
+            Ok(Answer::Subtree {
+                index,
+                value: value.clone(),
+                attributions: Attributions::new(),
+            })
+        });
+        let usage = Usage {
+            request_count: 1,
+            cost_usd: Some(0.0),
+            ..Usage::default()
+        };
+        let answers = answers.chain([Ok(Answer::Usage(usage))]);
+        futures_util::stream::iter(answers.collect::<Vec<_>>()).boxed()
+    }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let number = |at: usize, usual| {
+        arguments
+            .get(at)
+            .map_or(usual, |text| text.parse().unwrap())
+    };
+    match arguments.first().map(String::as_str) {
+        Some("serve") => runtime.block_on(serve(&arguments[1], &arguments[2])),
+        Some(url) => {
+            let time = Duration::from_secs(number(2, 5) as u64);
+            runtime.block_on(measure(url, number(1, 32), time));
+        }
+        None => println!("name a database that nobody needs: cargo bench --bench nodes -- URL"),
+    }
+}
+
+async fn serve(store: &str, blobs: &str) {
+    let flags = [
+        ("bind", "127.0.0.1:0"),
+        ("store", store),
+        ("blobs", blobs),
+        ("default_model", "instant"),
+        ("max_active_jobs", "10000"),
+        ("max_streams_per_user", "10000"),
+        ("log", "warn"),
+    ];
+    let flags = flags.map(|(name, value)| (name, value.to_owned()));
+    let settings = Settings::load(Sources {
+        flags: flags.into_iter().collect(),
+        ..Sources::default()
+    })
+    .unwrap();
+    let builder = App::builder(settings).providers(vec![Arc::new(Instantly)]);
+    let app = builder.start().unwrap();
+    println!("{}", app.address);
+    // Until the other end of standard input is gone.
+    let _ = tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0])).await;
+    app.stop().await;
+}
+
+struct Node {
+    child: Child,
+    base: String,
+}
+
+impl Node {
+    fn start(store: &str, blobs: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["serve", store, blobs])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stdout.as_mut().unwrap());
+        said.read_line(&mut line).unwrap();
+        Self {
+            child,
+            base: format!("http://{}/v1/extract", line.trim()),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+async fn measure(url: &str, clients: usize, time: Duration) {
+    rivulet::tls::install();
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = format!("file://{}", folder.path().display());
+    let client = Client::builder().no_proxy().build().unwrap();
+    let first = Node::start(url, &blobs);
+    let body = job_body(&client, &first.base).await;
+    println!("{clients} clients, {time:?} each");
+    let one = rate(&client, &[&first], &body, clients, time).await;
+    println!("one node            {one:8.0} jobs/s");
+    let second = Node::start(url, &blobs);
+    let two = rate(&client, &[&first, &second], &body, clients, time).await;
+    println!(
+        "two nodes           {two:8.0} jobs/s, {:.2} of one",
+        two / one
+    );
+    drop((first, second));
+    let bare = bare_rate(url, clients, time).await;
+    println!(
+        "a transaction a job {bare:8.0} jobs/s; one node is {:.2} of it",
+        one / bare
+    );
+}
+
+async fn job_body(client: &Client, base: &str) -> Value {
+    let part = reqwest::multipart::Part::bytes(&b"Invoice 17 of 2026, total 12.50 EUR.\n"[..]);
+    let form = reqwest::multipart::Form::new().part("file", part.file_name("note.txt"));
+    let upload = client
+        .post(format!("{base}/documents/upload"))
+        .multipart(form);
+    let answer: Value = upload.send().await.unwrap().json().await.unwrap();
+    let field = json!({"type": ["string", "null"]});
+    let part =
+        json!({"type": "object", "properties": {"a": field, "b": field, "c": field, "d": field}});
+    let parts: serde_json::Map<_, _> = (0..SUBTREES)
+        .map(|index| (format!("part_{index}"), part.clone()))
+        .collect();
+    json!({
+        "document_id": answer["document_id"],
+        "schema": {"type": "object", "properties": parts},
+        "config": {"max_num_concurrent_requests": 10},
+        "stream": true,
+    })
+}
+
+/// Whole jobs a second, from request to the end of the stream.
+async fn rate(
+    client: &Client,
+    nodes: &[&Node],
+    body: &Value,
+    clients: usize,
+    time: Duration,
+) -> f64 {
+    let until = Instant::now() + time;
+    let started = Instant::now();
+    let done = (0..clients).map(|number| {
+        let url = format!("{}/jobs", nodes[number % nodes.len()].base);
+        let (client, body) = (client.clone(), body.clone());
+        tokio::spawn(async move {
+            let mut done = 0;
+            while Instant::now() < until {
+                let answer = client.post(&url).json(&body).send().await.unwrap();
+                let bytes = answer.bytes().await.unwrap();
+                let frames = bytes.windows(2).filter(|pair| pair == b"\n\n").count();
+                assert_eq!(frames, SUBTREES + 3, "{}", String::from_utf8_lossy(&bytes));
+                done += 1;
+            }
+            done
+        })
+    });
+    let done: u32 = join_all(done).await.into_iter().map(Result::unwrap).sum();
+    f64::from(done) / started.elapsed().as_secs_f64()
+}
+
+/// The same bytes by clients that do nothing else.
+async fn bare_rate(url: &str, clients: usize, time: Duration) -> f64 {
+    let (setup, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let tables = "DROP TABLE IF EXISTS bare_events, bare_jobs;
+        CREATE TABLE bare_jobs (id UUID PRIMARY KEY, result TEXT);
+        CREATE TABLE bare_events (job UUID, sequence BIGINT, payload TEXT, PRIMARY KEY (job, sequence))";
+    setup.batch_execute(tables).await.unwrap();
+    let until = Instant::now() + time;
+    let started = Instant::now();
+    let done = (0..clients).map(|_| bare_client(url.to_owned(), until));
+    let done: u32 = join_all(done.map(tokio::spawn))
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .sum();
+    let rate = f64::from(done) / started.elapsed().as_secs_f64();
+    setup
+        .batch_execute("DROP TABLE bare_events, bare_jobs")
+        .await
+        .unwrap();
+    rate
+}
+
+async fn bare_client(url: String, until: Instant) -> u32 {
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let job = client.prepare("INSERT INTO bare_jobs VALUES ($1, $2)");
+    let job = job.await.unwrap();
+    let event = client.prepare("INSERT INTO bare_events VALUES ($1, $2, $3)");
+    let event = event.await.unwrap();
+    let (payload, result) = ("x".repeat(SUBTREE_BYTES), "x".repeat(RESULT_BYTES));
+    let mut done = 0;
+    while Instant::now() < until {
+        let id = uuid::Uuid::now_v7();
+        client.batch_execute("BEGIN").await.unwrap();
+        client.execute(&job, &[&id, &result]).await.unwrap();
+        for sequence in 0..SUBTREES as i64 {
+            let row: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&id, &sequence, &payload];
+            client.execute(&event, &row).await.unwrap();
+        }
+        client.batch_execute("COMMIT").await.unwrap();
+        done += 1;
+    }
+    done
+}
