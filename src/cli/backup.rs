@@ -27,6 +27,12 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Exit, Failure> {
     let settings = Settings::load(args.settings.over_environment())?;
+    if settings.storage.store.is_some() || settings.storage.blobs.is_some() {
+        return Err(Failure::of(
+            Exit::Unusable,
+            "This backs up a data folder, and the settings `store` or `blobs` keep things elsewhere. Back the database up with its own tools first (pg_dump), then the bucket: files are never changed.",
+        ));
+    }
     let backup = app::backup(&settings.storage.data, &args.file)?;
     Show::stderr().line(format_args!(
         "{}: {} documents, {} bytes",
