@@ -447,16 +447,23 @@ mod tests {
         }
     }
 
+    #[derive(Debug, PartialEq, Eq)]
+    enum Seen {
+        Page(Vec<u64>),
+        Log,
+        Nothing,
+    }
+
     impl Woken {
-        fn look(self: &Arc<Self>, watch: &Watch, cursor: u64) -> Option<Option<Vec<u64>>> {
+        fn look(self: &Arc<Self>, watch: &Watch, cursor: u64) -> Seen {
             let waker = Arc::clone(self).into();
             match watch.look(cursor, &Context::from_waker(&waker)) {
                 Look::Page(page) => {
                     let numbers = page.events().iter().map(|event| event.sequence);
-                    Some(Some(numbers.collect()))
+                    Seen::Page(numbers.collect())
                 }
-                Look::Log => Some(None),
-                Look::Wait => None,
+                Look::Log => Seen::Log,
+                Look::Wait => Seen::Nothing,
             }
         }
 
@@ -469,14 +476,14 @@ mod tests {
     fn who_waits_is_woken_once_and_finds_the_page_after_its_cursor() {
         let (live, woken) = (live(9, 9), Arc::<Woken>::default());
         let watch = live.watch(JOB);
-        assert_eq!(woken.look(&watch, 0), None);
+        assert_eq!(woken.look(&watch, 0), Seen::Nothing);
         live.publish(JOB, events(1..=2, 10));
         live.publish(JOB, events(3..=3, 10));
         assert_eq!(woken.count(), 1);
-        assert_eq!(woken.look(&watch, 0), Some(Some(vec![1, 2])));
-        assert_eq!(woken.look(&watch, 2), Some(Some(vec![3])));
-        assert_eq!(woken.look(&watch, 1), Some(None), "inside a page");
-        assert_eq!(woken.look(&watch, 3), None);
+        assert_eq!(woken.look(&watch, 0), Seen::Page(vec![1, 2]));
+        assert_eq!(woken.look(&watch, 2), Seen::Page(vec![3]));
+        assert_eq!(woken.look(&watch, 1), Seen::Log, "inside a page");
+        assert_eq!(woken.look(&watch, 3), Seen::Nothing);
     }
 
     #[test]
@@ -485,18 +492,18 @@ mod tests {
         let watch = live.watch(JOB);
         live.publish(JOB, events(1..=2, 10));
         live.publish(JOB, events(5..=6, 10));
-        assert_eq!(woken.look(&watch, 0), Some(Some(vec![1, 2])));
-        assert_eq!(woken.look(&watch, 2), Some(None), "the gap");
-        assert_eq!(woken.look(&watch, 4), Some(Some(vec![5, 6])));
+        assert_eq!(woken.look(&watch, 0), Seen::Page(vec![1, 2]));
+        assert_eq!(woken.look(&watch, 2), Seen::Log, "the gap");
+        assert_eq!(woken.look(&watch, 4), Seen::Page(vec![5, 6]));
         live.publish(JOB, events(3..=4, 10));
         assert_eq!(
             woken.look(&watch, 4),
-            Some(Some(vec![5, 6])),
+            Seen::Page(vec![5, 6]),
             "told too late"
         );
-        assert_eq!(woken.look(&watch, 2), Some(None));
+        assert_eq!(woken.look(&watch, 2), Seen::Log);
         live.announce(JOB, 9);
-        assert_eq!(woken.look(&watch, 6), Some(None));
+        assert_eq!(woken.look(&watch, 6), Seen::Log);
     }
 
     #[test]
@@ -511,7 +518,7 @@ mod tests {
             live.publish(JOB, events([number], 10));
         }
         assert_eq!(size(), (TAIL_PAGES, TAIL_PAGES * 10));
-        assert_eq!(woken.look(&watch, 0), Some(None), "behind the tail");
+        assert_eq!(woken.look(&watch, 0), Seen::Log, "behind the tail");
         for number in 101..=120 {
             live.publish(JOB, events([number], 60_000));
         }
@@ -541,10 +548,10 @@ mod tests {
         assert!(live.taken.is_empty());
         let woken = Arc::<Woken>::default();
         let stays = live.watch(JOB);
-        assert_eq!(woken.look(&stays, 0), None);
+        assert_eq!(woken.look(&stays, 0), Seen::Nothing);
         for _ in 0..100 {
             let passing = live.watch(JOB);
-            assert_eq!(woken.look(&passing, 0), None);
+            assert_eq!(woken.look(&passing, 0), Seen::Nothing);
         }
         assert_eq!(stays.watched.0.lock().places.len(), 2);
         live.announce(JOB, 1);

@@ -111,7 +111,7 @@ impl Frames {
     }
 
     /// Belongs to the first frame: no blank line ends it.
-    fn open(&mut self) -> Chunk {
+    fn open(&mut self) -> Bytes {
         let pace = if self.follower.is_draining() {
             self.stage = Stage::Closed;
             DRAIN_RETRY
@@ -122,14 +122,14 @@ impl Frames {
         self.say(format!(":ok\n{}", retry(pace)).into())
     }
 
-    fn go_on(&mut self) -> Chunk {
+    fn go_on(&mut self) -> Bytes {
         let chunk = cut(&mut self.rest);
         self.say(chunk)
     }
 
-    fn say(&mut self, bytes: Bytes) -> Chunk {
+    fn say(&mut self, bytes: Bytes) -> Bytes {
         self.spoken = Instant::now();
-        Some(Ok(bytes))
+        bytes
     }
 
     fn close(&mut self, last: Chunk) -> Chunk {
@@ -144,7 +144,7 @@ impl Frames {
             Ok(News::Page(page)) => {
                 let job = self.follower.job();
                 self.rest = page.frames(|events| encode(job, events));
-                self.go_on()
+                Some(Ok(self.go_on()))
             }
             Ok(News::Ended) => self.close(None),
             Ok(News::Draining) => self.close(Some(Ok(retry(DRAIN_RETRY).into()))),
@@ -166,7 +166,7 @@ impl Frames {
                 return Poll::Ready(self.close(None));
             }
             if Instant::now() >= self.due() {
-                return Poll::Ready(self.beat());
+                return Poll::Ready(Some(Ok(self.beat())));
             }
             self.set_timer();
         }
@@ -174,7 +174,7 @@ impl Frames {
         Poll::Pending
     }
 
-    fn beat(&mut self) -> Chunk {
+    fn beat(&mut self) -> Bytes {
         self.probes = self.probes.saturating_sub(1);
         let sign = if self.pings {
             ping(self.follower.now())
@@ -209,13 +209,16 @@ impl Stream for Frames {
         let this = self.get_mut();
         match this.stage {
             Stage::Closed => Poll::Ready(None),
-            Stage::Opening => Poll::Ready(this.open()),
+            Stage::Opening => Poll::Ready(Some(Ok(this.open()))),
             Stage::Open if Instant::now() >= this.closes => Poll::Ready(this.close(None)),
-            Stage::Open if !this.rest.is_empty() => Poll::Ready(this.go_on()),
-            Stage::Open => match this.poll_log(context) {
-                Poll::Pending => this.poll_silence(context),
-                ready => ready,
-            },
+            Stage::Open if !this.rest.is_empty() => Poll::Ready(Some(Ok(this.go_on()))),
+            Stage::Open => {
+                let news = this.poll_log(context);
+                if news.is_pending() {
+                    return this.poll_silence(context);
+                }
+                news
+            }
         }
     }
 }
