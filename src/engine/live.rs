@@ -453,13 +453,6 @@ mod tests {
         numbers.into_iter().map(event).collect()
     }
 
-    #[derive(Debug, PartialEq, Eq)]
-    enum Seen {
-        Page(Vec<u64>),
-        Log,
-        Nothing,
-    }
-
     #[derive(Default)]
     struct Woken(AtomicUsize);
 
