@@ -5,13 +5,7 @@
 //! server beside a bare web server that streams from memory, each in a fresh process. Absolute
 //! figures depend on the machine; ratios of one run do not, much. `idle` opens 10,000 sockets:
 //! the limit of open files must allow that.
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::cast_precision_loss,
-    clippy::pedantic
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::pedantic)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -397,11 +391,9 @@ async fn job(server: &Server, model: &str, subtrees: usize) -> String {
     });
     let request = client().post(server.url("/v1/extract/jobs")).json(&body);
     let answer: Value = request.send().await.unwrap().json().await.unwrap();
-    let job = answer["job_id"].as_str();
-    format!(
-        "/v1/extract/jobs/{}/events",
-        job.unwrap_or_else(|| panic!("no job: {answer}"))
-    )
+    assert!(answer["job_id"].is_string(), "{answer}");
+    let job = answer["job_id"].as_str().unwrap();
+    format!("/v1/extract/jobs/{job}/events")
 }
 
 /// Opens a stream and reads until its first `frames` are there.

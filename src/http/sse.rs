@@ -213,10 +213,13 @@ impl Stream for Frames {
             Stage::Opening => Poll::Ready(Some(Ok(this.open()))),
             Stage::Open if Instant::now() >= this.closes => Poll::Ready(this.close(None)),
             Stage::Open if !this.rest.is_empty() => Poll::Ready(Some(Ok(this.go_on()))),
-            Stage::Open => match this.poll_log(context) {
-                Poll::Pending => this.poll_silence(context),
-                said @ Poll::Ready(_) => said,
-            },
+            Stage::Open => {
+                let news = this.poll_log(context);
+                if news.is_pending() {
+                    return this.poll_silence(context);
+                }
+                news
+            }
         }
     }
 }
