@@ -236,6 +236,7 @@ async fn seed(data: &Path) {
         view,
         start,
         active_limit: 1,
+        queue_limit: 1,
         plan: Arc::new(Plan {
             shells: Vec::new(),
             subtrees: Vec::new(),

@@ -9,7 +9,7 @@ use super::{Engine, Inner};
 use crate::domain::time::Time;
 
 /// How often it is looked for what may go.
-const PERIOD: Duration = Duration::from_secs(60);
+const PERIOD: Duration = Duration::from_mins(1);
 /// Rows of one step. Between two steps others get to write.
 const STEP: u32 = 500;
 
