@@ -100,7 +100,12 @@ impl Engine {
         // A delete of the same bytes must not come between the blob and its row.
         let _kept = inner.blob_gate.read().await;
         let _held = stored(inner.catalog.hold_bytes(&document.sha256, false).await)?;
-        stored(inner.blobs.put(&document_key(&document.sha256), bytes).await)?;
+        stored(
+            inner
+                .blobs
+                .put(&document_key(&document.sha256), bytes)
+                .await,
+        )?;
         inner.keep_parsed(&document).await?;
         stored(
             inner

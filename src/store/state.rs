@@ -40,7 +40,7 @@ pub struct Columns<'row> {
     pub updated_ms: i64,
     pub ended_ms: Option<i64>,
     pub expires_ms: Option<i64>,
-    /// JSON, as [`write`] makes it.
+    /// JSON, as [`write()`] makes it.
     pub state: &'row str,
     /// JSON of the specification.
     pub spec: &'row str,

@@ -84,7 +84,12 @@ fn a_backup_is_never_written_over_a_file_nor_of_nothing() {
     assert!(!file.exists() && !folder.path().join("nowhere").exists());
 
     let elsewhere = Command::new(env!("CARGO_BIN_EXE_rivulet"))
-        .args(["backup", "a.tar", "--store", "postgres://nobody@localhost/none"])
+        .args([
+            "backup",
+            "a.tar",
+            "--store",
+            "postgres://nobody@localhost/none",
+        ])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&elsewhere.stderr);
