@@ -2,3 +2,4 @@ mod jobs;
 mod recovery;
 mod retention;
 mod retry;
+mod upgrade;
