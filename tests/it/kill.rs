@@ -19,13 +19,13 @@ const FOLLOWERS: usize = 3;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary at work on a data folder. It is killed when this is dropped.
-struct Server {
+pub struct Server {
     child: Child,
-    base: String,
+    pub base: String,
 }
 
 impl Server {
-    fn start(data: &Path) -> Self {
+    pub fn start(data: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rivulet"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RIVULET_")) {
             command.env_remove(name);
@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// SIGKILL: nothing of the process runs any more.
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -91,7 +91,7 @@ impl Drop for Server {
 }
 
 /// A document and a schema of which every part has something to find.
-fn body() -> Value {
+pub fn body() -> Value {
     let mut text = String::new();
     let mut parts = Map::new();
     for index in 0..PARTS {

@@ -28,4 +28,5 @@ mod plan;
 mod readme;
 mod stop;
 mod store;
+mod storm;
 mod support;
