@@ -24,9 +24,21 @@ pub struct Config {
     pub enable_agentic_array_extraction: bool,
     pub splitter_configs: SplitterConfigs,
     pub use_explicit_context_cache: bool,
+    /// Whether answers of earlier jobs are used again.
+    #[serde(default)]
+    pub cache: Cache,
     /// The fields the request named: what the chosen model cannot honour is reported for these.
     #[serde(skip)]
     pub given: Vec<String>,
+}
+
+/// Whether answers that were paid for before are used again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cache {
+    #[default]
+    On,
+    Off,
 }
 
 /// How the schema is cut.
@@ -158,6 +170,7 @@ impl Config {
                 .boolean("enable_agentic_array_extraction", true),
             splitter_configs: splitter(&mut fields),
             use_explicit_context_cache: fields.boolean("use_explicit_context_cache", false),
+            cache: cache(&mut fields),
             given: object
                 .keys()
                 .filter(|name| !object[*name].is_null())
@@ -203,6 +216,20 @@ fn seed(fields: &mut Fields) -> Option<i64> {
         fields.refuse("seed", value, "an integer");
     }
     value.as_i64()
+}
+
+fn cache(fields: &mut Fields) -> Cache {
+    match fields.get("cache") {
+        None => Cache::On,
+        Some(value) => match value.as_str() {
+            Some("on") => Cache::On,
+            Some("off") => Cache::Off,
+            _ => {
+                fields.refuse("cache", value, "`on` or `off`");
+                Cache::On
+            }
+        },
+    }
 }
 
 fn splitter(fields: &mut Fields) -> SplitterConfigs {

@@ -92,6 +92,9 @@ pub enum Draft {
     },
 }
 
+/// Names an answer by all that it was asked with, the scope included: SHA-256.
+pub type AnswerKey = [u8; 32];
+
 /// Which outcome of which job: at most one is ever admitted.
 pub type Ordinal = u32;
 
@@ -107,6 +110,8 @@ pub struct ResultDraft {
     pub attempts: u32,
     pub duration_ms: u64,
     pub validation: Option<Validation>,
+    /// Under which the answer is found again; none where it is not to be used again.
+    pub answer: Option<AnswerKey>,
 }
 
 #[derive(Debug, Clone)]
@@ -142,6 +147,14 @@ impl Draft {
         match self {
             Self::Result(draft) => Some(draft.ordinal),
             Self::Error(draft) => Some(draft.ordinal),
+            _ => None,
+        }
+    }
+
+    /// The key that the outcome is found again by.
+    pub fn answer(&self) -> Option<AnswerKey> {
+        match self {
+            Self::Result(draft) => draft.answer,
             _ => None,
         }
     }

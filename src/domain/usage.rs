@@ -20,6 +20,9 @@ pub struct Usage {
     pub request_count: u64,
     /// Sum of the call times, milliseconds.
     pub latency_ms: u64,
+    /// Subtrees whose answer was paid for before: found in an earlier job, or in an earlier run.
+    #[serde(default)]
+    pub reused_subtree_count: u64,
     /// US dollars; null where no price is known.
     pub cost_usd: Option<f64>,
 }
@@ -39,6 +42,7 @@ impl Usage {
         self.total_token_count += other.total_token_count;
         self.request_count += other.request_count;
         self.latency_ms += other.latency_ms;
+        self.reused_subtree_count += other.reused_subtree_count;
         self.cost_usd = match (self.cost_usd, other.cost_usd) {
             (None, cost) if first => cost,
             (Some(a), Some(b)) => Some(a + b),

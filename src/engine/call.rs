@@ -1,29 +1,26 @@
-//! One call: ask, settle each subtree as it closes, ask again for what is missing.
+//! One call: ask, settle each subtree as it closes, ask again for what is missing or wrong.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::Inner;
 use super::journal::{Halt, Journal};
 use super::metrics::label;
 use super::plans::Planned;
-use super::ports::{Answer, Call, CallError, Provider};
+use super::ports::{Answer, Call, CallError, Correction, Provider};
+use super::settle::Checked;
+use super::waits::Waits;
 use crate::domain::document::Document;
 use crate::domain::error::Fault;
-use crate::domain::event::{SubtreeRetry, Validation, ValidationError};
-use crate::domain::evidence::{Attributions, prove};
-use crate::domain::job::{Draft, ErrorDraft, JobSpec, ResultDraft};
+use crate::domain::event::SubtreeRetry;
+use crate::domain::evidence::Attributions;
+use crate::domain::job::{AnswerKey, Draft, JobSpec};
 use crate::domain::pack::Load;
-use crate::domain::plan::Subtree;
 use crate::domain::retry;
 use crate::domain::usage::Usage;
-
-/// Faults of a value that are told.
-const MAX_VALIDATION_ERRORS: usize = 20;
 
 /// What all calls of a run share.
 pub(super) struct Run {
@@ -35,32 +32,62 @@ pub(super) struct Run {
     pub(super) journal: Journal,
     /// Names the provider and model, counts nothing: what every bill starts from.
     pub(super) blank: Usage,
+    /// By subtree, what its answer is kept under; empty where answers are not kept.
+    pub(super) keys: Vec<AnswerKey>,
+    /// Whether an answer that does not follow its schema is asked for once more.
+    pub(super) takes_corrections: bool,
+    pub(super) waits: Waits,
 }
 
 /// A call under way: what is still missing, and what was spent on it that no event has told yet.
-struct Progress {
-    missing: Load,
-    attempt: u32,
-    started: Instant,
-    spent: Usage,
+pub(super) struct Progress {
+    pub(super) missing: Load,
+    pub(super) attempt: u32,
+    pub(super) started: Instant,
+    pub(super) spent: Usage,
+    /// What was wrong with earlier answers of subtrees that are still missing.
+    corrections: Vec<Correction>,
+    /// The same, of the answers that are being read.
+    wrong: Vec<Correction>,
+    /// Subtrees that were asked for with their faults named: once each.
+    corrected: Load,
 }
 
 impl Run {
     /// Brings every subtree of `load` to an outcome. While the engine drains, no request is begun.
     pub(super) async fn call(&self, load: Load) -> Result<(), Halt> {
-        let mut progress = Progress {
-            missing: load,
+        self.waits.begin().await;
+        let outcome = self.ask_until_settled(self.progress(load)).await;
+        self.waits.end().await;
+        outcome
+    }
+
+    pub(super) fn progress(&self, missing: Load) -> Progress {
+        Progress {
+            missing,
             attempt: 1,
             started: Instant::now(),
             spent: self.blank.clone(),
-        };
+            corrections: Vec::new(),
+            wrong: Vec::new(),
+            corrected: Load::new(),
+        }
+    }
+
+    async fn ask_until_settled(&self, mut progress: Progress) -> Result<(), Halt> {
         loop {
             if self.engine.is_draining() {
                 return Err(Halt::Drained);
             }
             let outcome = self.ask(&mut progress).await?;
+            let is_only_wrong = progress.take_corrections();
             let error = match outcome {
                 Ok(()) if progress.missing.is_empty() => return Ok(()),
+                Ok(()) if is_only_wrong => {
+                    // Nothing failed: there is nothing to wait for.
+                    progress.attempt += 1;
+                    continue;
+                }
                 Ok(()) => CallError {
                     fault: Fault::InvalidJson,
                     message: "The answer ended without this part.".into(),
@@ -71,10 +98,7 @@ impl Run {
             match self.delay(&progress, &error) {
                 Some(delay) => {
                     self.announce_retry(&progress, &error, delay).await?;
-                    tokio::select! {
-                        () = tokio::time::sleep(delay) => {}
-                        () = self.engine.drained() => {}
-                    }
+                    self.pause(delay, error.fault).await?;
                     progress.attempt += 1;
                 }
                 None => return self.give_up(progress, error).await,
@@ -82,28 +106,49 @@ impl Run {
         }
     }
 
+    async fn pause(&self, delay: Duration, fault: Fault) -> Result<(), Halt> {
+        self.waits.wait(&self.journal, fault).await?;
+        tokio::select! {
+            biased;
+            () = self.engine.drained() => {}
+            () = tokio::time::sleep(delay) => {}
+        }
+        self.waits.go_on(&self.journal).await
+    }
+
     /// One request; settles what it answers.
     async fn ask(&self, progress: &mut Progress) -> Result<Result<(), CallError>, Halt> {
-        let mut answers = self.provider.ask(self.request(&progress.missing));
-        let mut last: Option<(usize, Value, Attributions)> = None;
+        let mut answers = self.provider.ask(self.request(progress));
+        let corrected = progress.corrections.iter().map(|known| known.index);
+        progress.corrected.extend(corrected);
+        let mut last: Option<(usize, Checked, Attributions)> = None;
         let mut failure = None;
+        let mut is_held = false;
         while let Some(answer) = answers.next().await {
+            if is_held {
+                is_held = false;
+                self.waits.go_on(&self.journal).await?;
+            }
             match answer {
                 Ok(Answer::Subtree {
                     index,
                     value,
                     attributions,
                 }) => {
-                    if !progress.missing.contains(&index) {
+                    let Some(checked) = self.check(progress, index, value) else {
                         continue;
-                    }
+                    };
                     progress.missing.retain(|missing| *missing != index);
                     if progress.missing.is_empty() {
                         // The last one waits for the bill, which comes at the end of the answer.
-                        last = Some((index, value, attributions));
+                        last = Some((index, checked, attributions));
                     } else {
-                        self.settle(progress, index, value, attributions).await?;
+                        self.settle(progress, index, checked, attributions).await?;
                     }
+                }
+                Ok(Answer::Held { fault, .. }) => {
+                    is_held = true;
+                    self.waits.wait(&self.journal, fault).await?;
                 }
                 Ok(Answer::Usage(usage)) => progress.spent.add(&usage),
                 Err(error) => {
@@ -112,113 +157,63 @@ impl Run {
                 }
             }
         }
-        if let Some((index, value, attributions)) = last {
-            self.settle(progress, index, value, attributions).await?;
+        if is_held {
+            self.waits.go_on(&self.journal).await?;
         }
-        let outcome = failure
-            .as_ref()
-            .map_or("answered", |error| error.fault.name());
-        let labels = [
-            label("model", &self.spec.config.model),
-            label("outcome", outcome),
-        ]
-        .concat();
-        self.engine.metrics.calls.get_or_create(&labels).inc();
+        if let Some((index, checked, attributions)) = last {
+            self.settle(progress, index, checked, attributions).await?;
+        }
+        self.count_call(failure.as_ref());
         Ok(match failure {
             Some(error) if !progress.missing.is_empty() => Err(error),
             _ => Ok(()),
         })
     }
 
-    fn request(&self, missing: &Load) -> Call {
+    /// The value with what is wrong with it; none where it was not asked for, or is to be asked
+    /// for once more.
+    fn check(&self, progress: &mut Progress, index: usize, value: Value) -> Option<Checked> {
+        if !progress.missing.contains(&index) {
+            return None;
+        }
+        let checked = self.checked(index, value)?;
+        let breaches = checked.breaches();
+        if breaches.is_empty() || !self.takes_corrections || progress.corrected.contains(&index) {
+            return Some(checked);
+        }
+        progress.wrong.push(Correction {
+            index,
+            errors: breaches,
+        });
+        None
+    }
+
+    fn count_call(&self, failure: Option<&CallError>) {
+        let outcome = failure.map_or("answered", |error| error.fault.name());
+        let labels = [
+            label("model", &self.spec.config.model),
+            label("outcome", outcome),
+        ]
+        .concat();
+        self.engine.metrics.calls.get_or_create(&labels).inc();
+    }
+
+    fn request(&self, progress: &Progress) -> Call {
         let config = &self.spec.config;
         Call {
             model: config.model.clone(),
             document: Arc::clone(&self.document),
             plan: Arc::clone(&self.planned.plan),
             plan_key: self.planned.key.clone(),
-            subtrees: missing.clone(),
+            subtrees: progress.missing.clone(),
             additional_instructions: config.additional_instructions.clone(),
             temperature: config.temperature,
             seed: config.seed,
             enable_thinking: config.enable_thinking,
             per_key_attribution: config.per_key_attribution,
+            use_explicit_context_cache: config.use_explicit_context_cache,
+            corrections: progress.corrections.clone(),
         }
-    }
-
-    async fn settle(
-        &self,
-        progress: &mut Progress,
-        index: usize,
-        value: Value,
-        mut attributions: Attributions,
-    ) -> Result<(), Halt> {
-        let Some(subtree) = self.planned.plan.subtrees.get(index) else {
-            return Ok(());
-        };
-        prove(&self.document, &mut attributions);
-        let validation = self.validate(index, subtree, &value);
-        let attributions = self.spec.config.per_key_attribution.then(|| {
-            let keyed = attributions
-                .into_iter()
-                .map(|(key, attribution)| (format!("{}{key}", subtree.path), attribution));
-            keyed.collect::<Attributions>()
-        });
-        let (Ok(extracted_result), Ok(attributions)) =
-            (raw(&value), attributions.as_ref().map(raw).transpose())
-        else {
-            let error = CallError {
-                fault: Fault::Internal,
-                message: "The value could not be written as JSON.".into(),
-                retry_after_ms: None,
-            };
-            return self.fail(progress, index, &error).await;
-        };
-        self.engine
-            .metrics
-            .subtrees
-            .get_or_create(&label("outcome", "result"))
-            .inc();
-        let draft = ResultDraft {
-            ordinal: index as u32,
-            subtree_id: subtree.id.clone(),
-            path: subtree.path.clone(),
-            fields: subtree.total_fields,
-            extracted_result,
-            attributions,
-            usage: std::mem::replace(&mut progress.spent, self.blank.clone()),
-            attempts: progress.attempt,
-            duration_ms: millis(progress.started.elapsed()),
-            validation,
-        };
-        self.journal.push(Draft::Result(draft)).await
-    }
-
-    fn validate(&self, index: usize, subtree: &Subtree, value: &Value) -> Option<Validation> {
-        if !self.spec.config.validate_response_schema {
-            return None;
-        }
-        let errors: Vec<_> = match self.planned.validator(index) {
-            Ok(validator) => validator
-                .iter_errors(value)
-                .take(MAX_VALIDATION_ERRORS)
-                .map(|error| ValidationError {
-                    path: subtree.path.concat(
-                        &crate::domain::pointer::Pointer::parse(&error.instance_path().to_string())
-                            .unwrap_or_default(),
-                    ),
-                    message: error.to_string().chars().take(500).collect(),
-                })
-                .collect(),
-            Err(error) => vec![ValidationError {
-                path: subtree.path.clone(),
-                message: error.detail.chars().take(500).collect(),
-            }],
-        };
-        Some(Validation {
-            valid: errors.is_empty(),
-            errors,
-        })
     }
 
     fn delay(&self, progress: &Progress, error: &CallError) -> Option<Duration> {
@@ -255,64 +250,23 @@ impl Run {
         }
         Ok(())
     }
+}
 
-    async fn give_up(&self, mut progress: Progress, error: CallError) -> Result<(), Halt> {
-        for index in std::mem::take(&mut progress.missing) {
-            self.fail(&mut progress, index, &error).await?;
-        }
-        Ok(())
-    }
-
-    /// Fails the subtrees of a call that panicked. Those it had settled keep their outcome: the
-    /// store leaves a second one out.
-    pub(super) async fn fail_broken(&self, load: Load) -> Result<(), Halt> {
-        let progress = Progress {
-            missing: load,
-            attempt: 1,
-            started: Instant::now(),
-            spent: self.blank.clone(),
-        };
-        let error = CallError {
-            fault: Fault::Internal,
-            message: "The server failed on this part of the document.".into(),
-            retry_after_ms: None,
-        };
-        self.give_up(progress, error).await
-    }
-
-    async fn fail(
-        &self,
-        progress: &mut Progress,
-        index: usize,
-        error: &CallError,
-    ) -> Result<(), Halt> {
-        let Some(subtree) = self.planned.plan.subtrees.get(index) else {
-            return Ok(());
-        };
-        self.engine
-            .metrics
-            .subtrees
-            .get_or_create(&label("outcome", "error"))
-            .inc();
-        let draft = ErrorDraft {
-            ordinal: index as u32,
-            subtree_id: subtree.id.clone(),
-            path: subtree.path.clone(),
-            fields: subtree.total_fields,
-            fault: error.fault,
-            message: error.message.chars().take(2_000).collect(),
-            usage: std::mem::replace(&mut progress.spent, self.blank.clone()),
-            attempts: progress.attempt,
-            duration_ms: millis(progress.started.elapsed()),
-        };
-        self.journal.push(Draft::Error(draft)).await
+impl Progress {
+    /// Makes what was wrong the corrections of the next request. Gives whether all that is missing
+    /// was answered this time, if wrongly.
+    fn take_corrections(&mut self) -> bool {
+        let wrong = std::mem::take(&mut self.wrong);
+        let is_wrong = |index: usize| wrong.iter().any(|wrong| wrong.index == index);
+        let is_only_wrong = self.missing.iter().all(|index| is_wrong(*index));
+        let missing = &self.missing;
+        self.corrections
+            .retain(|known| missing.contains(&known.index) && !is_wrong(known.index));
+        self.corrections.extend(wrong);
+        is_only_wrong
     }
 }
 
-fn raw<T: serde::Serialize>(value: &T) -> Result<Box<RawValue>, serde_json::Error> {
-    serde_json::value::to_raw_value(value)
-}
-
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

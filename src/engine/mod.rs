@@ -8,7 +8,9 @@
 //! | `catalog` | documents and schemas |
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
-//! | `run`, `call` | one job; one call to a model |
+//! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
+//! | `answers` | what was paid for before is used again |
+//! | `waits` | says when all calls of a job wait |
 //! | `journal` | the one writer of events: store first, announce second |
 //! | `live` | who follows which job: limits, wake-ups, the newest pages |
 //! | `follow` | a reader of a log: register, read, go on by number |
@@ -20,6 +22,7 @@
 //! | `metrics` | counters |
 
 mod again;
+mod answers;
 mod call;
 mod catalog;
 mod follow;
@@ -34,8 +37,10 @@ mod repeat;
 mod result;
 mod retention;
 mod run;
+mod settle;
 mod submit;
 mod tickets;
+mod waits;
 mod worker;
 
 use std::collections::BTreeMap;

@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::domain::document::{Document, Kind};
 use crate::domain::error::{Error, Fault};
-use crate::domain::event::{self, Envelope};
+use crate::domain::event::{self, Envelope, ValidationError};
 use crate::domain::evidence::Attributions;
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
-use crate::domain::job::{Draft, JobView, Ordinal, Refusal};
+use crate::domain::job::{AnswerKey, Draft, JobView, Ordinal, Refusal};
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
 use crate::domain::status::Status;
@@ -161,6 +161,14 @@ pub struct Outcome {
     pub aside: Option<Bytes>,
 }
 
+/// An outcome that was found by the key of its answer.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub key: AnswerKey,
+    /// A `subtree_result`, of this job or another one of the scope.
+    pub outcome: Outcome,
+}
+
 /// All outcomes of a job and the state they belong to, read in one transaction.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -283,6 +291,9 @@ pub trait Jobs: Send + Sync {
     fn positions(&self, jobs: &[JobId]) -> Answered<'_, Vec<(JobId, u64)>>;
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>>;
+
+    /// The newest outcomes of the scope under these keys. They live as long as their jobs.
+    fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>>;
 
     /// The plan stored under `key`.
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>>;
@@ -437,6 +448,19 @@ pub struct Call {
     pub seed: Option<i64>,
     pub enable_thinking: bool,
     pub per_key_attribution: bool,
+    /// The document may be kept with the provider for the calls that follow, at a price.
+    pub use_explicit_context_cache: bool,
+    /// What was wrong with earlier answers of some of the subtrees.
+    pub corrections: Vec<Correction>,
+}
+
+/// An answer that did not follow its schema, to be asked for once more.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Correction {
+    /// Of the subtree, in the plan.
+    pub index: usize,
+    /// At least one; paths are relative to the subtree's value.
+    pub errors: Vec<ValidationError>,
 }
 
 /// A piece of an answer, in the order a provider gives them.
@@ -448,8 +472,23 @@ pub enum Answer {
         value: Value,
         attributions: Attributions,
     },
+    /// The call is held back before it is sent, for about so long: nothing is lost, and it may
+    /// end at any time.
+    Held { fault: Fault, for_ms: u64 },
     /// What the call cost; at most once, last.
     Usage(Usage),
+}
+
+/// How a model wants to be asked.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    /// Tokens that one answer may safely have; none: each subtree is asked for by itself.
+    pub output_tokens: Option<u64>,
+    /// Names what answers depend on beside the call, such as the version of the prompts; none:
+    /// answers cost nothing, and are not kept.
+    pub version: Option<String>,
+    /// Whether an answer that does not follow its schema is asked for once more.
+    pub takes_corrections: bool,
 }
 
 /// Why a call or one of its subtrees failed. The message is ours and safe to show.
@@ -464,5 +503,9 @@ pub struct CallError {
 /// Something that answers calls. Dropping the stream cancels the call.
 pub trait Provider: Send + Sync {
     fn models(&self) -> Vec<Model>;
+    /// How one of its models is asked.
+    fn manner(&self, _model: &str) -> Manner {
+        Manner::default()
+    }
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>>;
 }

@@ -11,11 +11,13 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span};
 
+use super::answers::{self, Asking};
 use super::call::Run;
 use super::journal::{Halt, Journal};
 use super::metrics::label;
 use super::plans::Planned;
 use super::ports::{Claimed, Release};
+use super::waits::Waits;
 use super::{Inner, stored};
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
@@ -117,6 +119,16 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
         )
         .await;
     };
+    let manner = provider.provider.manner(&spec.config.model);
+    let keys = manner.version.as_deref().map(|version| {
+        let asking = Asking {
+            scope: &claimed.scope,
+            version,
+            config: &spec.config,
+            document: &document,
+        };
+        answers::keys(&asking, &planned.plan)
+    });
     let run = Arc::new(Run {
         engine: Arc::clone(engine),
         spec: spec.clone(),
@@ -130,10 +142,16 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
         },
         provider: Arc::clone(&provider.provider),
         journal: journal.clone(),
+        keys: keys.unwrap_or_default(),
+        takes_corrections: manner.takes_corrections,
+        waits: Waits::default(),
     });
+    let pending = run.reuse(&claimed.scope, pending).await?;
     let started = Instant::now();
-    call_all(&run, &pending).await?;
-    engine.learn_pace(started.elapsed(), pending.len());
+    call_all(&run, &pending, manner.output_tokens).await?;
+    if !pending.is_empty() {
+        engine.learn_pace(started.elapsed(), pending.len());
+    }
     end(engine, journal, Ending::Settled).await
 }
 
@@ -176,7 +194,7 @@ async fn announce(claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {
 }
 
 /// As [`Inner::patiently`], for a run.
-async fn patiently<T, Asked>(
+pub(super) async fn patiently<T, Asked>(
     engine: &Inner,
     ask: impl Fn() -> Asked,
 ) -> Result<Result<T, Error>, Halt>
@@ -241,12 +259,16 @@ async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result
 
 /// Makes every call, as many at a time as the job may. Dropped with the run, calls are dropped;
 /// while the engine drains, those under way go on and no further one begins.
-async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
+async fn call_all(
+    run: &Arc<Run>,
+    pending: &[usize],
+    output_tokens: Option<u64>,
+) -> Result<(), Halt> {
     let permits = run.spec.config.max_num_concurrent_requests as usize;
     let slots = Arc::new(Semaphore::new(permits));
     let mut calls = JoinSet::new();
     let mut outcome = Ok(());
-    for load in pack(&run.planned.plan, pending) {
+    for load in pack(&run.planned.plan, pending, output_tokens) {
         let slot = tokio::select! {
             slot = Arc::clone(&slots).acquire_owned() => slot.map_err(|_| Halt::Lost)?,
             () = run.engine.drained() => {

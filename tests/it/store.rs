@@ -1,6 +1,7 @@
 //! The conformance suite of stores: what the engine relies on, run against every one of them.
 
 mod admission;
+mod answers;
 mod bed;
 mod catalog;
 mod idempotency;
@@ -50,6 +51,13 @@ conformance! {
         a_hundred_parallel_creates_never_pass_the_limit,
         a_job_needs_a_document_of_its_own_scope,
         a_job_that_cannot_be_stored_does_not_fail_its_neighbours,
+    }
+    answers {
+        an_outcome_is_found_by_the_key_of_its_answer,
+        the_answers_of_another_scope_are_not_found,
+        an_oversize_answer_is_found_with_what_was_set_aside,
+        the_newest_answer_counts_and_the_older_one_after_it_is_gone,
+        an_answer_expires_with_its_job,
     }
     idempotency {
         a_key_leads_to_the_job_it_was_stored_with,

@@ -31,8 +31,8 @@ const WRITE: &str = "WITH logged AS ( \
      INSERT INTO events (job_id, sequence, kind, payload) \
      SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[])), \
      settled AS ( \
-     INSERT INTO outcomes (job_id, ordinal, sequence, aside) \
-     SELECT * FROM unnest($5::uuid[], $6::bigint[], $7::bigint[], $8::text[])) \
+     INSERT INTO outcomes (job_id, ordinal, sequence, aside, answer) \
+     SELECT * FROM unnest($5::uuid[], $6::bigint[], $7::bigint[], $8::text[], $18::bytea[])) \
      UPDATE jobs SET status = new.status, sequence = new.sequence, updated_ms = new.updated_ms, \
      ended_ms = new.ended_ms, expires_ms = new.expires_ms, state = new.state, epoch = new.epoch, \
      owner = CASE WHEN new.lets_go THEN NULL ELSE owner END, \
@@ -116,6 +116,7 @@ struct New {
     outcome_ordinals: Vec<i64>,
     outcome_sequences: Vec<i64>,
     outcome_asides: Vec<Option<String>>,
+    outcome_answers: Vec<Option<Vec<u8>>>,
     /// Jobs that ended, by scope.
     ended: BTreeMap<String, i64>,
 }
@@ -130,6 +131,7 @@ impl New {
         self.outcome_ordinals.extend(more.outcome_ordinals);
         self.outcome_sequences.extend(more.outcome_sequences);
         self.outcome_asides.extend(more.outcome_asides);
+        self.outcome_answers.extend(more.outcome_answers);
         for (scope, jobs) in more.ended {
             *self.ended.entry(scope).or_default() += jobs;
         }
@@ -259,7 +261,7 @@ impl Appender {
                 continue;
             }
             match view.admit(draft.clone(), now, self.terms.retention_ms) {
-                Ok(envelope) => events.push(self.log(&mut rows, &envelope, draft.ordinal())?),
+                Ok(envelope) => events.push(self.log(&mut rows, &envelope, draft)?),
                 Err(refusal) => {
                     let status = before;
                     return Ok(Committed::Refused { refusal, status });
@@ -284,7 +286,7 @@ impl Appender {
         &self,
         rows: &mut New,
         envelope: &crate::domain::event::Envelope,
-        ordinal: Option<Ordinal>,
+        draft: &Draft,
     ) -> Result<StoredEvent, StoreError> {
         let encoded = envelope.encode(self.terms.max_event_bytes)?;
         rows.event_jobs.push(envelope.job.0);
@@ -296,12 +298,13 @@ impl Appender {
             payload: encoded.payload.clone().into(),
         };
         rows.event_payloads.push(encoded.payload);
-        if let Some(ordinal) = ordinal {
+        if let Some(ordinal) = draft.ordinal() {
             let aside = encoded.aside.as_ref().map(serde_json::to_string);
             rows.outcome_jobs.push(envelope.job.0);
             rows.outcome_ordinals.push(i64::from(ordinal));
             rows.outcome_sequences.push(envelope.sequence as i64);
             rows.outcome_asides.push(aside.transpose()?);
+            rows.outcome_answers.push(draft.answer().map(Vec::from));
         }
         Ok(event)
     }
@@ -355,7 +358,7 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
     let write = connection.statement(WRITE).await?;
     let give_back = connection.statement(GIVE_BACK).await?;
     let notify = connection.statement(news::NOTIFY).await?;
-    let rows: [Param; 17] = [
+    let rows: [Param; 18] = [
         &new.event_jobs,
         &new.event_sequences,
         &new.event_kinds,
@@ -373,6 +376,7 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
         &states,
         &epochs,
         &lets_go,
+        &new.outcome_answers,
     ];
     let (slots, hint): ([Param; 2], [Param; 2]) = ([&scopes, &slots], [&channel, &hint]);
     let answers = async {

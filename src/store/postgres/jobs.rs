@@ -14,14 +14,14 @@ use super::connection::{Param, late};
 use super::page::Listing;
 use super::rows::{self, JOBS, VIEW};
 use crate::domain::id::{IdempotencyKey, JobId, Scope};
-use crate::domain::job::JobView;
+use crate::domain::job::{AnswerKey, JobView};
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Keyed, LogPage,
-    NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
+    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept, Keyed,
+    LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -160,6 +160,11 @@ impl Jobs for Postgres {
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
         async move { self.read_snapshot(&scope, job).await }.boxed()
+    }
+
+    fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
+        let (scope, keys) = (scope.clone(), keys.to_vec());
+        async move { self.read_answers(&scope, &keys).await }.boxed()
     }
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {

@@ -7,8 +7,8 @@ use super::Postgres;
 use super::connection::Param;
 use super::rows::{self, JOBS, VIEW};
 use crate::domain::id::{JobId, Scope};
-use crate::domain::job::Ordinal;
-use crate::engine::ports::{LogPage, Outcome, Snapshot, StoreError};
+use crate::domain::job::{AnswerKey, Ordinal};
+use crate::engine::ports::{Kept, LogPage, Outcome, Snapshot, StoreError};
 
 /// One statement, so that the end and the events are of one moment.
 const PAGE: &str = "SELECT jobs.sequence, jobs.ended_ms IS NOT NULL, \
@@ -25,6 +25,13 @@ const OUTCOMES: &str = "SELECT outcomes.ordinal, outcomes.aside, \
      FROM jobs JOIN outcomes ON outcomes.job_id = jobs.id \
      JOIN events ON events.job_id = jobs.id AND events.sequence = outcomes.sequence \
      WHERE jobs.id = $1 AND jobs.scope = $2 ORDER BY outcomes.sequence";
+
+const ANSWERS: &str = "SELECT DISTINCT ON (outcomes.answer) outcomes.ordinal, outcomes.aside, \
+     events.sequence, events.kind, events.payload, outcomes.answer \
+     FROM outcomes JOIN jobs ON jobs.id = outcomes.job_id \
+     JOIN events ON events.job_id = outcomes.job_id AND events.sequence = outcomes.sequence \
+     WHERE outcomes.answer = ANY($1) AND jobs.scope = $2 \
+     ORDER BY outcomes.answer, outcomes.job_id DESC";
 
 impl Postgres {
     pub(super) async fn log_page(
@@ -53,6 +60,17 @@ impl Postgres {
             terminal: first.try_get(1)?,
             events: events.collect::<Result<_, _>>()?,
         }))
+    }
+
+    pub(super) async fn read_answers(
+        &self,
+        scope: &Scope,
+        keys: &[AnswerKey],
+    ) -> Result<Vec<Kept>, StoreError> {
+        let keys: Vec<_> = keys.iter().map(<[u8; 32]>::as_slice).collect();
+        let connection = self.pool.connection().await?;
+        let rows = connection.query(ANSWERS, &[&keys, &scope.as_str()]).await?;
+        rows.iter().map(kept).collect()
     }
 
     pub(super) async fn read_snapshot(
@@ -84,6 +102,15 @@ impl Postgres {
             outcomes: outcomes.iter().map(outcome).collect::<Result<_, _>>()?,
         }))
     }
+}
+
+fn kept(row: &Row) -> Result<Kept, StoreError> {
+    let key: Vec<u8> = row.try_get(5)?;
+    let key = AnswerKey::try_from(key);
+    Ok(Kept {
+        key: key.map_err(|_| StoreError::Failed("a key of an answer has the wrong size".into()))?,
+        outcome: outcome(row)?,
+    })
 }
 
 fn outcome(row: &Row) -> Result<Outcome, StoreError> {

@@ -9,14 +9,14 @@ use super::page::Listing;
 use super::rows::{self, JobRow, VIEW, has};
 use super::{Change, Sqlite, Terms, leases, log};
 use crate::domain::id::{IdempotencyKey, JobId, Scope};
-use crate::domain::job::{Draft, JobSpec, JobView};
+use crate::domain::job::{AnswerKey, Draft, JobSpec, JobView};
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Keyed, LogPage,
-    NewJob, Release, Reopen, Reopened, Snapshot, StoreError,
+    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept, Keyed,
+    LogPage, NewJob, Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -130,6 +130,12 @@ impl Jobs for Sqlite {
             Ok(Some(Snapshot { view, outcomes }))
         })
         .boxed()
+    }
+
+    fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
+        let (scope, keys) = (scope.clone(), keys.to_vec());
+        self.read(move |connection| log::answers(connection, &scope, &keys))
+            .boxed()
     }
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {
@@ -315,7 +321,7 @@ fn append(
     for draft in commit.drafts {
         let ordinal = draft.ordinal();
         if let Some(ordinal) = ordinal
-            && !log::settle(connection, &view, ordinal)?
+            && !log::settle(connection, &view, ordinal, draft.answer())?
         {
             continue;
         }

@@ -1,31 +1,33 @@
 //! The events of a job.
 
 use bytes::BytesMut;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Terms, rows};
 use crate::domain::event::{self, Envelope};
 use crate::domain::id::{JobId, Scope};
-use crate::domain::job::{JobView, Ordinal};
+use crate::domain::job::{AnswerKey, JobView, Ordinal};
 use crate::domain::status::Status;
 use crate::domain::time::Time;
-use crate::engine::ports::{Outcome, StoreError, StoredEvent};
+use crate::engine::ports::{Kept, Outcome, StoreError, StoredEvent};
 
 /// Whether the next event of `view` is the first outcome of its ordinal.
 pub fn settle(
     connection: &Connection,
     view: &JobView,
     ordinal: Ordinal,
+    answer: Option<AnswerKey>,
 ) -> Result<bool, StoreError> {
     let settled = connection
         .prepare_cached(
-            "INSERT INTO outcomes (job_id, ordinal, sequence) VALUES (?1, ?2, ?3) \
+            "INSERT INTO outcomes (job_id, ordinal, sequence, answer) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             view.id.0.as_bytes(),
             ordinal,
-            view.sequence as i64 + 1
+            view.sequence as i64 + 1,
+            answer,
         ])?;
     Ok(settled == 1)
 }
@@ -138,13 +140,41 @@ pub fn outcomes(connection: &Connection, job: JobId) -> Result<Vec<Outcome>, Sto
     let mut rows = statement.query([job.0.as_bytes()])?;
     let mut outcomes = Vec::new();
     while let Some(row) = rows.next()? {
-        outcomes.push(Outcome {
-            ordinal: row.get(0)?,
-            aside: row.get::<_, Option<String>>(1)?.map(Into::into),
-            event: rows::event(row, 2)?,
-        });
+        outcomes.push(outcome(row)?);
     }
     Ok(outcomes)
+}
+
+/// The newest outcome under each of the keys that there is one for.
+pub fn answers(
+    connection: &Connection,
+    scope: &Scope,
+    keys: &[AnswerKey],
+) -> Result<Vec<Kept>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT ordinal, aside, events.sequence, kind, payload \
+         FROM outcomes JOIN events USING (job_id, sequence) JOIN jobs ON jobs.id = job_id \
+         WHERE answer = ?1 AND jobs.scope = ?2 ORDER BY job_id DESC LIMIT 1",
+    )?;
+    let mut kept = Vec::new();
+    for key in keys {
+        let mut rows = statement.query(params![key, scope.as_str()])?;
+        if let Some(row) = rows.next()? {
+            kept.push(Kept {
+                key: *key,
+                outcome: outcome(row)?,
+            });
+        }
+    }
+    Ok(kept)
+}
+
+fn outcome(row: &Row) -> Result<Outcome, StoreError> {
+    Ok(Outcome {
+        ordinal: row.get(0)?,
+        aside: row.get::<_, Option<String>>(1)?.map(Into::into),
+        event: rows::event(row, 2)?,
+    })
 }
 
 /// Takes back the outcomes that are errors. Their events stay in the log.

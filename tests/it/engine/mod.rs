@@ -1,3 +1,4 @@
+mod answers;
 mod jobs;
 mod recovery;
 mod retention;

@@ -322,6 +322,7 @@ pub fn result_of(ordinal: Ordinal, length: usize) -> Draft {
         attempts: 1,
         duration_ms: 5,
         validation: None,
+        answer: None,
     })
 }
 

@@ -43,10 +43,10 @@ async fn a_database_of_a_newer_version_is_refused() {
         return;
     };
     drop(open(database.url()).unwrap());
-    database.run("UPDATE rivulet SET version = 7").await;
+    database.run("UPDATE rivulet SET version = 77").await;
     let message = refusal(database.url());
     assert!(
-        message.contains("version 7") && message.contains("up to 1"),
+        message.contains("version 77") && message.contains("knows versions up to "),
         "{message}"
     );
     assert!(message.contains("newer program"), "{message}");

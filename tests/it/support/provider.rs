@@ -9,7 +9,7 @@ use rivulet::domain::error::Fault;
 use rivulet::domain::evidence::Attributions;
 use rivulet::domain::plan::Subtree;
 use rivulet::domain::usage::Usage;
-use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
+use rivulet::engine::ports::{Answer, Call, CallError, Manner, Model, Provider};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
@@ -30,6 +30,8 @@ pub struct Scripted {
     /// Subtree ids in the order they were asked.
     asked: Mutex<Vec<String>>,
     more_asked: Notify,
+    manner: Mutex<Manner>,
+    calls: Mutex<Vec<Call>>,
     counts: Mutex<HashMap<String, u32>>,
 }
 
@@ -42,6 +44,8 @@ impl Scripted {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             asked: Mutex::default(),
             more_asked: Notify::new(),
+            manner: Mutex::default(),
+            calls: Mutex::default(),
             counts: Mutex::default(),
         })
     }
@@ -56,6 +60,25 @@ impl Scripted {
         let scripted = Self::plain();
         scripted.close();
         scripted
+    }
+
+    /// To be asked in this manner.
+    pub fn in_manner(self: Arc<Self>, manner: Manner) -> Arc<Self> {
+        *self.manner.lock() = manner;
+        self
+    }
+
+    /// As a model whose answers cost money: they are kept, share calls and are corrected.
+    pub fn paid(self: Arc<Self>) -> Arc<Self> {
+        self.in_manner(Manner {
+            output_tokens: Some(10_000),
+            version: Some("1".into()),
+            takes_corrections: true,
+        })
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().clone()
     }
 
     pub fn close(&self) {
@@ -111,8 +134,13 @@ impl Provider for Server {
         }]
     }
 
+    fn manner(&self, _model: &str) -> Manner {
+        self.0.manner.lock().clone()
+    }
+
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {
         let scripted = Arc::clone(&self.0);
+        scripted.calls.lock().push(call.clone());
         async_stream::stream! {
             for index in call.subtrees.clone() {
                 let subtree = Arc::clone(&call.plan.subtrees[index]);

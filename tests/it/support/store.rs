@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
 use rivulet::domain::id::{IdempotencyKey, JobId, Scope};
-use rivulet::domain::job::JobView;
+use rivulet::domain::job::{AnswerKey, JobView};
 use rivulet::domain::page::ListPage;
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, Keyed, LogPage, NewJob,
-    News, Release, Reopen, Reopened, Snapshot, StoreError,
+    Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, Kept, Keyed, LogPage,
+    NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use tokio::sync::watch;
 
@@ -172,6 +172,10 @@ impl Jobs for Wrapped {
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         self.read(self.inner.snapshot(scope, job))
+    }
+
+    fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
+        self.read(self.inner.answers(scope, keys))
     }
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {

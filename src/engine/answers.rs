@@ -1,0 +1,160 @@
+//! Answers that were paid for before, found again by all that they were asked with.
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use super::call::Run;
+use super::journal::Halt;
+use super::metrics::label;
+use super::ports::Kept;
+use super::run::patiently;
+use super::stored;
+use crate::domain::config::{Cache, Config};
+use crate::domain::document::Document;
+use crate::domain::event::{Aside, Validation};
+use crate::domain::id::Scope;
+use crate::domain::job::{AnswerKey, Draft, ResultDraft};
+use crate::domain::plan::{Plan, Subtree};
+use crate::domain::usage::Usage;
+
+/// What an answer depends on beside its subtree.
+pub(super) struct Asking<'a> {
+    pub(super) scope: &'a Scope,
+    /// What the provider says that its answers depend on.
+    pub(super) version: &'a str,
+    pub(super) config: &'a Config,
+    pub(super) document: &'a Document,
+}
+
+/// The key of each subtree's answer.
+///
+/// The document counts by the text that was read from it and not only by its bytes, so that a
+/// better reader asks again. What only changes how calls are made (how many at once, how often
+/// again) does not count.
+pub(super) fn keys(asking: &Asking, plan: &Plan) -> Vec<AnswerKey> {
+    let config = asking.config;
+    let mut text = Sha256::new();
+    for page in &asking.document.pages {
+        text.update(page.text.as_bytes());
+        text.update([0]);
+    }
+    let shared = json!([
+        asking.scope.as_str(),
+        asking.version,
+        config.model,
+        config.additional_instructions,
+        config.temperature,
+        config.seed,
+        config.enable_thinking,
+        config.per_key_attribution,
+        config.validate_response_schema,
+        config.enable_agentic_array_extraction,
+        asking.document.sha256,
+    ]);
+    let mut shared_hash = Sha256::new();
+    shared_hash.update(shared.to_string());
+    shared_hash.update(text.finalize());
+    let key = |subtree: &Subtree| {
+        let subtree = json!([
+            subtree.path,
+            subtree.kind,
+            subtree.take,
+            subtree.schema,
+            subtree.context,
+        ]);
+        let mut hash = shared_hash.clone();
+        hash.update(subtree.to_string());
+        hash.finalize().into()
+    };
+    plan.subtrees.iter().map(|subtree| key(subtree)).collect()
+}
+
+/// The parts of a stored `subtree_result` that are used again.
+#[derive(Deserialize)]
+struct Settled {
+    extracted_result: Box<RawValue>,
+    attributions: Option<Box<RawValue>>,
+    validation: Option<Validation>,
+}
+
+impl Settled {
+    fn read(kept: &Kept) -> Result<Self, serde_json::Error> {
+        let mut settled: Self = serde_json::from_slice(&kept.outcome.event.payload)?;
+        if let Some(aside) = &kept.outcome.aside {
+            let aside: Aside = serde_json::from_slice(aside)?;
+            settled.extracted_result = aside.extracted_result;
+            settled.attributions = aside.attributions;
+        }
+        Ok(settled)
+    }
+}
+
+impl Run {
+    /// Settles those of `pending` whose answer is there already, and gives the others.
+    pub(super) async fn reuse(
+        &self,
+        scope: &Scope,
+        pending: Vec<usize>,
+    ) -> Result<Vec<usize>, Halt> {
+        if self.keys.is_empty() || self.spec.config.cache == Cache::Off {
+            return Ok(pending);
+        }
+        let asked: Vec<_> = pending
+            .iter()
+            .filter_map(|index| self.key(*index))
+            .collect();
+        let found = patiently(&self.engine, || async {
+            stored(self.engine.jobs.answers(scope, &asked).await)
+        });
+        let Ok(found) = found.await? else {
+            // To ask again costs money; not to go on costs the job.
+            warn!("job.answers: earlier answers cannot be read");
+            return Ok(pending);
+        };
+        let mut left = Vec::with_capacity(pending.len());
+        for index in pending {
+            let key = self.key(index);
+            match found.iter().find(|kept| Some(kept.key) == key) {
+                Some(kept) if self.settle_again(index, kept).await? => {}
+                _ => left.push(index),
+            }
+        }
+        Ok(left)
+    }
+
+    pub(super) fn key(&self, index: usize) -> Option<AnswerKey> {
+        self.keys.get(index).copied()
+    }
+
+    /// Whether the stored answer could be used.
+    async fn settle_again(&self, index: usize, kept: &Kept) -> Result<bool, Halt> {
+        let (Some(subtree), Ok(settled)) =
+            (self.planned.plan.subtrees.get(index), Settled::read(kept))
+        else {
+            return Ok(false);
+        };
+        let outcomes = &self.engine.metrics.subtrees;
+        outcomes.get_or_create(&label("outcome", "reused")).inc();
+        let draft = ResultDraft {
+            ordinal: index as u32,
+            subtree_id: subtree.id.clone(),
+            path: subtree.path.clone(),
+            fields: subtree.total_fields,
+            extracted_result: settled.extracted_result,
+            attributions: settled.attributions,
+            usage: Usage {
+                reused_subtree_count: 1,
+                ..self.blank.clone()
+            },
+            attempts: 0,
+            duration_ms: 0,
+            validation: settled.validation,
+            answer: Some(kept.key),
+        };
+        self.journal.push(Draft::Result(draft)).await?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,236 @@
+//! An answer becomes an outcome: repaired where that is certain, checked, proved, queued.
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::call::{Progress, Run, millis};
+use super::journal::Halt;
+use super::metrics::label;
+use super::ports::CallError;
+use crate::domain::error::Fault;
+use crate::domain::event::{Validation, ValidationError};
+use crate::domain::evidence::{Attributions, prove};
+use crate::domain::job::{Draft, ErrorDraft, ResultDraft};
+use crate::domain::pack::Load;
+use crate::domain::plan::Subtree;
+use crate::domain::pointer::Pointer;
+
+/// Faults of a value that are told.
+const MAX_VALIDATION_ERRORS: usize = 20;
+
+/// A value and what its schema says of it.
+pub(super) struct Checked {
+    value: Value,
+    /// At most [`MAX_VALIDATION_ERRORS`]; none at all where nobody asked for validation.
+    faults: Option<Vec<Miss>>,
+}
+
+/// One thing that the schema does not allow.
+struct Miss {
+    /// Relative to the value.
+    at: Pointer,
+    message: String,
+    /// Only something that is not there: the model said that the document does not tell. That is
+    /// reported and neither asked again nor filled in.
+    is_abstention: bool,
+}
+
+impl Checked {
+    /// What is wrong beside abstentions.
+    pub(super) fn breaches(&self) -> Vec<ValidationError> {
+        let faults = self.faults.iter().flatten();
+        faults
+            .filter(|fault| !fault.is_abstention)
+            .map(|fault| fault.error(&Pointer::root()))
+            .collect()
+    }
+
+    fn validation(&self, subtree: &Subtree) -> Option<Validation> {
+        let faults = self.faults.as_ref()?;
+        Some(Validation {
+            valid: faults.is_empty(),
+            errors: faults
+                .iter()
+                .map(|fault| fault.error(&subtree.path))
+                .collect(),
+        })
+    }
+}
+
+impl Miss {
+    fn of(error: &jsonschema::ValidationError) -> Self {
+        use jsonschema::error::ValidationErrorKind as Kind;
+        let instance = error.instance();
+        let is_abstention = match error.kind() {
+            Kind::Required { .. } => true,
+            // A choice fails as a whole for what is not there inside.
+            Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } => has_null(instance),
+            _ => instance.is_null(),
+        };
+        Self {
+            at: Pointer::parse(&error.instance_path().to_string()).unwrap_or_default(),
+            message: error.to_string().chars().take(500).collect(),
+            is_abstention,
+        }
+    }
+
+    fn error(&self, above: &Pointer) -> ValidationError {
+        ValidationError {
+            path: above.concat(&self.at),
+            message: self.message.clone(),
+        }
+    }
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(members) => members.values().any(has_null),
+        _ => false,
+    }
+}
+
+impl Run {
+    /// The value of subtree `index` beside its faults; none when the plan has no such subtree.
+    pub(super) fn checked(&self, index: usize, value: Value) -> Option<Checked> {
+        let _ = self.planned.plan.subtrees.get(index)?;
+        let faults = self.spec.config.validate_response_schema.then(|| {
+            match self.planned.validator(index) {
+                Ok(validator) => validator
+                    .iter_errors(&value)
+                    .take(MAX_VALIDATION_ERRORS)
+                    .map(|error| Miss::of(&error))
+                    .collect(),
+                Err(error) => vec![Miss {
+                    at: Pointer::root(),
+                    message: error.detail.chars().take(500).collect(),
+                    is_abstention: true,
+                }],
+            }
+        });
+        Some(Checked { value, faults })
+    }
+
+    /// A value that breaks its schema where it could have been asked for again is no result.
+    pub(super) async fn settle(
+        &self,
+        progress: &mut Progress,
+        index: usize,
+        checked: Checked,
+        attributions: Attributions,
+    ) -> Result<(), Halt> {
+        let Some(subtree) = self.planned.plan.subtrees.get(index) else {
+            return Ok(());
+        };
+        if self.takes_corrections
+            && let Some(breach) = checked.breaches().first()
+        {
+            return self.fail(progress, index, &invalid(subtree, breach)).await;
+        }
+        let validation = checked.validation(subtree);
+        let attributions = self.proved(subtree, attributions);
+        let (Ok(extracted_result), Ok(attributions)) = (
+            raw(&checked.value),
+            attributions.as_ref().map(raw).transpose(),
+        ) else {
+            let error = CallError {
+                fault: Fault::Internal,
+                message: "The value could not be written as JSON.".into(),
+                retry_after_ms: None,
+            };
+            return self.fail(progress, index, &error).await;
+        };
+        let outcomes = &self.engine.metrics.subtrees;
+        outcomes.get_or_create(&label("outcome", "result")).inc();
+        let draft = ResultDraft {
+            ordinal: index as u32,
+            subtree_id: subtree.id.clone(),
+            path: subtree.path.clone(),
+            fields: subtree.total_fields,
+            extracted_result,
+            attributions,
+            usage: std::mem::replace(&mut progress.spent, self.blank.clone()),
+            attempts: progress.attempt,
+            duration_ms: millis(progress.started.elapsed()),
+            validation,
+            answer: self.key(index),
+        };
+        self.journal.push(Draft::Result(draft)).await
+    }
+
+    /// The attributions as clients see them: by absolute pointer, each quote found on its page.
+    fn proved(&self, subtree: &Subtree, mut attributions: Attributions) -> Option<Attributions> {
+        if !self.spec.config.per_key_attribution {
+            return None;
+        }
+        prove(&self.document, &mut attributions);
+        let keyed = attributions
+            .into_iter()
+            .map(|(key, attribution)| (format!("{}{key}", subtree.path), attribution));
+        Some(keyed.collect())
+    }
+
+    pub(super) async fn give_up(
+        &self,
+        mut progress: Progress,
+        error: CallError,
+    ) -> Result<(), Halt> {
+        for index in std::mem::take(&mut progress.missing) {
+            self.fail(&mut progress, index, &error).await?;
+        }
+        Ok(())
+    }
+
+    /// Fails the subtrees of a call that panicked. Those it had settled keep their outcome: the
+    /// store leaves a second one out.
+    pub(super) async fn fail_broken(&self, load: Load) -> Result<(), Halt> {
+        let error = CallError {
+            fault: Fault::Internal,
+            message: "The server failed on this part of the document.".into(),
+            retry_after_ms: None,
+        };
+        self.give_up(self.progress(load), error).await
+    }
+
+    async fn fail(
+        &self,
+        progress: &mut Progress,
+        index: usize,
+        error: &CallError,
+    ) -> Result<(), Halt> {
+        let Some(subtree) = self.planned.plan.subtrees.get(index) else {
+            return Ok(());
+        };
+        let outcomes = &self.engine.metrics.subtrees;
+        outcomes.get_or_create(&label("outcome", "error")).inc();
+        let draft = ErrorDraft {
+            ordinal: index as u32,
+            subtree_id: subtree.id.clone(),
+            path: subtree.path.clone(),
+            fields: subtree.total_fields,
+            fault: error.fault,
+            message: error.message.chars().take(2_000).collect(),
+            usage: std::mem::replace(&mut progress.spent, self.blank.clone()),
+            attempts: progress.attempt,
+            duration_ms: millis(progress.started.elapsed()),
+        };
+        self.journal.push(Draft::Error(draft)).await
+    }
+}
+
+fn invalid(subtree: &Subtree, breach: &ValidationError) -> CallError {
+    let at = subtree.path.concat(&breach.path);
+    CallError {
+        fault: Fault::ValidationFailed,
+        message: format!(
+            "The model's answer does not follow the schema, also when asked again with the fault named: at `{at}`: {}",
+            breach.message
+        ),
+        retry_after_ms: None,
+    }
+}
+
+fn raw<T: serde::Serialize>(value: &T) -> Result<Box<RawValue>, serde_json::Error> {
+    serde_json::value::to_raw_value(value)
+}
