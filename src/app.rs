@@ -7,6 +7,7 @@
 mod backup;
 mod folder;
 mod keys;
+mod models;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -153,7 +154,7 @@ impl Builder {
             max_active_jobs: limits.max_active_jobs,
             max_running_jobs: limits.max_running_jobs,
             max_document_bytes: limits.max_document_bytes,
-            default_model: self.settings.default_model,
+            default_model: models::default(self.settings.models.default, &outside.providers)?,
             max_reads: limits.max_reads,
             max_queued_jobs: limits.max_queued_jobs,
             lifetimes: engine::Lifetimes {
@@ -163,7 +164,6 @@ impl Builder {
             max_streams_per_job: limits.max_streams_per_job,
             max_streams_per_user: limits.max_streams_per_user,
         };
-        refuse_missing_model(&settings.default_model, &outside)?;
         Ok(Embedded {
             engine: Engine::start(settings, outside),
             _folder: folder,
@@ -309,22 +309,6 @@ fn database(
         clock,
     };
     Postgres::open(options).map_err(|cause| Error::Database { cause })
-}
-
-fn refuse_missing_model(name: &str, outside: &Outside) -> Result<(), Error> {
-    let models: Vec<_> = outside
-        .providers
-        .iter()
-        .flat_map(|provider| provider.models())
-        .collect();
-    if models.iter().any(|model| model.id == name) {
-        return Ok(());
-    }
-    let known: Vec<_> = models.into_iter().map(|model| model.id).collect();
-    Err(Error::Model {
-        name: name.to_owned(),
-        known: known.join(", "),
-    })
 }
 
 /// An engine on its data folder, without a web server.

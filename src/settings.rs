@@ -7,6 +7,7 @@
 pub mod flags;
 pub mod form;
 mod layers;
+mod servers;
 pub mod table;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ pub use flags::{DataFlags, Flags};
 pub use form::{LogFormat, Secret};
 use layers::Layers;
 pub use layers::{Error, Origin, Sources};
+pub use servers::{Dialect, ModelServer};
 
 /// Settings after checking.
 #[derive(Debug, Clone)]
@@ -24,9 +26,21 @@ pub struct Settings {
     pub listen: Listen,
     pub storage: Storage,
     pub limits: Limits,
-    /// The model of jobs that name none.
-    pub default_model: String,
+    pub models: Models,
     pub log: Log,
+}
+
+/// Who answers.
+#[derive(Debug, Clone)]
+pub struct Models {
+    /// The model of jobs that name none; `None` leaves it to what there is.
+    pub default: Option<String>,
+    /// Other servers than the embedded extractor.
+    pub servers: Vec<ModelServer>,
+    /// A file with prices and limits of models, in the place of those that are built in.
+    pub profiles: Option<PathBuf>,
+    /// Whether a call that is late is sent a second time.
+    pub hedging: bool,
 }
 
 /// How clients reach the server.
@@ -142,7 +156,12 @@ impl Settings {
                 max_streams_per_job: layers.get(&table::MAX_STREAMS_PER_JOB)? as usize,
                 max_streams_per_user: layers.get(&table::MAX_STREAMS_PER_USER)? as usize,
             },
-            default_model: layers.get(&table::DEFAULT_MODEL)?,
+            models: Models {
+                default: layers.get(&table::DEFAULT_MODEL)?,
+                servers: layers.servers()?,
+                profiles: layers.get(&table::MODEL_PROFILES)?,
+                hedging: layers.get(&table::HEDGING)?,
+            },
             log: Log {
                 filter: layers.get(&table::LOG)?,
                 format: layers.get(&table::LOG_FORMAT)?,

@@ -43,7 +43,6 @@ mod tickets;
 mod waits;
 mod worker;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -118,13 +117,6 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
 }
 
-/// A model and who answers for it.
-pub(crate) struct Served {
-    name: String,
-    model: Model,
-    provider: Arc<dyn Provider>,
-}
-
 struct Inner {
     settings: Settings,
     jobs: Arc<dyn Jobs>,
@@ -133,8 +125,8 @@ struct Inner {
     blobs: Arc<dyn Blobs>,
     reader: Arc<dyn Reader>,
     clock: Arc<dyn Clock>,
-    /// By model name.
-    providers: BTreeMap<String, Served>,
+    /// Whoever knows a model first answers for it.
+    providers: Vec<Arc<dyn Provider>>,
     live: Arc<Live>,
     plans: Plans,
     parsed: catalog::Parsed,
@@ -179,17 +171,6 @@ pub struct Engine {
 impl Engine {
     /// Starts the engine's workers on the current tokio runtime. They stop after [`Engine::stop`].
     pub fn start(settings: Settings, outside: Outside) -> Self {
-        let mut providers = BTreeMap::new();
-        for provider in outside.providers {
-            for model in provider.models() {
-                let served = Served {
-                    name: model.provider.clone(),
-                    model,
-                    provider: Arc::clone(&provider),
-                };
-                providers.insert(served.model.id.clone(), served);
-            }
-        }
         let inner = Arc::new(Inner {
             reading: Semaphore::new(settings.max_reads.max(1)),
             live: Arc::new(Live::new(Limits {
@@ -203,7 +184,7 @@ impl Engine {
             blobs: outside.blobs,
             reader: outside.reader,
             clock: outside.clock,
-            providers,
+            providers: outside.providers,
             plans: Plans::new(),
             parsed: catalog::Parsed::default(),
             metrics: Metrics::new(),
@@ -263,11 +244,7 @@ impl Engine {
     }
 
     pub fn models(&self) -> Vec<Model> {
-        self.inner
-            .providers
-            .values()
-            .map(|served| served.model.clone())
-            .collect()
+        self.inner.models()
     }
 
     pub fn default_model(&self) -> &str {
@@ -404,6 +381,21 @@ impl Engine {
 }
 
 impl Inner {
+    /// Every model that can be named here, by name.
+    fn models(&self) -> Vec<Model> {
+        let models = self.providers.iter().flat_map(|provider| provider.models());
+        let mut models: Vec<_> = models.collect();
+        models.sort_by(|a, b| a.id.cmp(&b.id));
+        models
+    }
+
+    /// The model of this name, and who answers for it.
+    fn served(&self, name: &str) -> Option<(Model, Arc<dyn Provider>)> {
+        let serving =
+            |provider: &Arc<dyn Provider>| Some((provider.model(name)?, Arc::clone(provider)));
+        self.providers.iter().find_map(serving)
+    }
+
     fn refuse_new_work(&self) -> Result<(), Error> {
         if self.is_draining() {
             return Err(Error::new(

@@ -502,7 +502,12 @@ pub struct CallError {
 
 /// Something that answers calls. Dropping the stream cancels the call.
 pub trait Provider: Send + Sync {
+    /// What can be named now; it may change while the server runs.
     fn models(&self) -> Vec<Model>;
+    /// The model of this name; also one that is not listed, where its name says whose it is.
+    fn model(&self, name: &str) -> Option<Model> {
+        self.models().into_iter().find(|model| model.id == name)
+    }
     /// How one of its models is asked.
     fn manner(&self, _model: &str) -> Manner {
         Manner::default()

@@ -104,7 +104,7 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
         }
     };
     let pending = pending(engine, claimed, &planned).await?;
-    let Some(provider) = engine.providers.get(&spec.config.model) else {
+    let Some((model, provider)) = engine.served(&spec.config.model) else {
         let message = format!(
             "The model `{}` is no longer configured here.",
             spec.config.model
@@ -119,7 +119,7 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
         )
         .await;
     };
-    let manner = provider.provider.manner(&spec.config.model);
+    let manner = provider.manner(&spec.config.model);
     let keys = manner.version.as_deref().map(|version| {
         let asking = Asking {
             scope: &claimed.scope,
@@ -135,12 +135,12 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
         document,
         planned,
         blank: Usage {
-            provider: provider.name.clone(),
+            provider: model.provider,
             model: spec.config.model.clone(),
             cost_usd: Some(0.0),
             ..Usage::default()
         },
-        provider: Arc::clone(&provider.provider),
+        provider,
         journal: journal.clone(),
         keys: keys.unwrap_or_default(),
         takes_corrections: manner.takes_corrections,

@@ -137,13 +137,10 @@ impl Engine {
     }
 
     fn model(&self, name: &str) -> Result<Model, Error> {
-        let served = self
-            .inner
-            .providers
-            .get(name)
-            .map(|served| served.model.clone());
+        let served = self.inner.served(name).map(|(model, _)| model);
         served.ok_or_else(|| {
-            let known: Vec<_> = self.inner.providers.keys().map(String::as_str).collect();
+            let models = self.inner.models();
+            let known: Vec<_> = models.iter().map(|model| model.id.as_str()).collect();
             let message = format!(
                 "`{name}` is not a model of this server. Models are: {}.",
                 known.join(", ")

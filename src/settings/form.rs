@@ -140,10 +140,10 @@ impl Form for Bucket {
 pub struct Name(pub &'static str);
 
 impl Form for Name {
-    type Value = String;
+    type Value = Option<String>;
 
-    fn read(&self, text: &str) -> Option<String> {
-        (!text.is_empty()).then(|| text.to_owned())
+    fn read(&self, text: &str) -> Option<Self::Value> {
+        Some((!text.is_empty()).then(|| text.to_owned()))
     }
 
     fn allowed(&self) -> String {
@@ -152,6 +152,48 @@ impl Form for Name {
 
     fn placeholder(&self) -> &'static str {
         "NAME"
+    }
+}
+
+/// A file that is there to be read, or nothing.
+pub struct File;
+
+impl Form for File {
+    type Value = Option<PathBuf>;
+
+    fn read(&self, text: &str) -> Option<Self::Value> {
+        Some((!text.is_empty()).then(|| PathBuf::from(text)))
+    }
+
+    fn allowed(&self) -> String {
+        "the path of a file".into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "FILE"
+    }
+}
+
+/// On or off.
+pub struct Switch;
+
+impl Form for Switch {
+    type Value = bool;
+
+    fn read(&self, text: &str) -> Option<bool> {
+        match text {
+            "on" | "true" => Some(true),
+            "off" | "false" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn allowed(&self) -> String {
+        "on or off".into()
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "on|off"
     }
 }
 
@@ -458,8 +500,8 @@ mod tests {
     }
 
     #[test]
-    fn no_name_and_no_folder_is_empty() {
-        assert!(Folder.read("").is_none() && Name("a name").read("").is_none());
+    fn no_folder_is_empty_and_an_empty_name_is_none() {
+        assert!(Folder.read("").is_none() && Name("a name").read("") == Some(None));
         assert_eq!(Folder.read("a b"), Some(PathBuf::from("a b")));
     }
 

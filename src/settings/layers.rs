@@ -12,6 +12,7 @@ use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::form::Form;
+use super::servers::{self, ModelServer};
 use super::table::{self, CONFIG_VARIABLE, Setting};
 
 /// What was given by whom, as text.
@@ -102,12 +103,14 @@ pub enum Error {
         origin: Origin,
         allowed: String,
     },
-    #[error("`{}` has the key `{key}`, which is no setting. Settings are: {}.", file.display(), known())]
+    #[error("`{}` has the key `{key}`, which is no setting. Settings are: {}, and tables [servers.NAME].", file.display(), known())]
     UnknownKey { file: PathBuf, key: String },
     #[error("The settings file `{}` cannot be read: {cause}. Name another one with --config or {CONFIG_VARIABLE}, or leave it out.", file.display())]
     File { file: PathBuf, cause: io::Error },
     #[error("The settings file `{}` is not TOML: {cause}", file.display())]
     Toml { file: PathBuf, cause: String },
+    #[error(transparent)]
+    Server(#[from] servers::Error),
 }
 
 fn known() -> String {
@@ -140,6 +143,9 @@ const FLAGS: &str = "flags";
 pub(super) struct Layers {
     figment: Figment,
     file: Option<PathBuf>,
+    servers: Option<Value>,
+    /// Those that name a key or an address of a server of models.
+    variables: Vec<(String, String)>,
 }
 
 impl Layers {
@@ -154,7 +160,8 @@ impl Layers {
             .config
             .clone()
             .or_else(|| said(CONFIG_VARIABLE).map(PathBuf::from));
-        let in_file = file.as_deref().map(read).transpose()?.unwrap_or_default();
+        let mut in_file = file.as_deref().map(read).transpose()?.unwrap_or_default();
+        let servers = in_file.remove(servers::TABLE);
         let in_environment = table::ALL
             .iter()
             .filter_map(|row| {
@@ -186,7 +193,12 @@ impl Layers {
                 name: FLAGS,
                 values: given(&sources.flags),
             });
-        Ok(Self { figment, file })
+        Ok(Self {
+            figment,
+            file,
+            servers,
+            variables: sources.variables,
+        })
     }
 
     /// The value of a setting, from whoever is strongest.
@@ -201,6 +213,18 @@ impl Layers {
             origin: self.origin(setting),
             allowed: setting.form.allowed(),
         })
+    }
+
+    /// The servers of models that are set.
+    pub(super) fn servers(&self) -> Result<Vec<ModelServer>, Error> {
+        let said = |name: &str| {
+            let given = self.variables.iter().find(|(known, _)| known == name);
+            given
+                .map(|(_, value)| value.trim())
+                .filter(|value| !value.is_empty())
+        };
+        let table = self.file.as_deref().zip(self.servers.clone());
+        Ok(servers::read(table, said)?)
     }
 
     pub(super) fn origin<F>(&self, setting: &Setting<F>) -> Origin {
@@ -231,7 +255,8 @@ fn read(file: &Path) -> Result<Dict, Error> {
         file: file.into(),
         cause: cause.to_string(),
     })?;
-    let is_known = |key: &str| table::ALL.iter().any(|row| row.name() == key);
+    let is_known =
+        |key: &str| key == servers::TABLE || table::ALL.iter().any(|row| row.name() == key);
     match values.keys().find(|key| !is_known(key)) {
         Some(key) => Err(Error::UnknownKey {
             file: file.into(),

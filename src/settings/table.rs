@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::form::{
-    Address, Bucket, Database, Filter, Folder, Form, Format, Hosts, Lifetime, Name, Number,
-    Origins, Threads, Unit,
+    Address, Bucket, Database, File, Filter, Folder, Form, Format, Hosts, Lifetime, Name, Number,
+    Origins, Switch, Threads, Unit,
 };
 
 /// One row: a setting, its default and its form.
@@ -102,9 +102,21 @@ pub const BLOBS: Setting<Bucket> = Setting {
 };
 pub const DEFAULT_MODEL: Setting<Name> = Setting {
     name: "default_model",
-    default: "layout",
-    help: "Model of jobs that name none",
+    default: "",
+    help: "Model of jobs that name none; if empty, gemini-2.5-flash once GEMINI_API_KEY is set, else layout",
     form: Name("the name of a model, as in GET /v1/extract/models"),
+};
+pub const MODEL_PROFILES: Setting<File> = Setting {
+    name: "model_profiles",
+    default: "",
+    help: "JSON file with prices and limits of models, beside and before those that are built in",
+    form: File,
+};
+pub const HEDGING: Setting<Switch> = Setting {
+    name: "hedging",
+    default: "off",
+    help: "Whether a call whose answer is late is sent a second time, where call times spread widely",
+    form: Switch,
 };
 pub const MAX_ACTIVE_JOBS: Setting<Number> = Setting {
     name: "max_active_jobs",
@@ -291,7 +303,7 @@ pub const LOG_FORMAT: Setting<Format> = Setting {
 };
 
 /// Every setting, in the order of the README.
-pub const ALL: [&dyn Row; 28] = [
+pub const ALL: [&dyn Row; 30] = [
     &BIND,
     &PUBLIC_HOSTS,
     &CORS_ORIGINS,
@@ -300,6 +312,8 @@ pub const ALL: [&dyn Row; 28] = [
     &STORE,
     &BLOBS,
     &DEFAULT_MODEL,
+    &MODEL_PROFILES,
+    &HEDGING,
     &MAX_ACTIVE_JOBS,
     &MAX_QUEUED_JOBS,
     &MAX_RUNNING_JOBS,
