@@ -114,6 +114,8 @@ faults! {
     ProviderError "provider_error" true;
     Timeout "timeout" true;
     OutputTruncated "output_truncated" true;
+    /// The provider refuses the key, or the key does not open the model.
+    ProviderAuthentication "provider_authentication" false;
     ContentFiltered "content_filtered" false;
     SchemaTooComplex "schema_too_complex" false;
     InvalidJson "invalid_json" true;

@@ -1,3 +1,9 @@
 //! Models that answer calls.
 
+pub mod anthropic;
+pub mod client;
+pub mod gemini;
 pub mod layout;
+pub mod models;
+pub mod openai;
+pub mod wire;
