@@ -4,6 +4,7 @@ pub mod anthropic;
 pub mod client;
 pub mod gemini;
 pub mod layout;
+pub mod lower;
 pub mod models;
 pub mod openai;
 pub mod wire;

@@ -1,0 +1,454 @@
+//! Any schema to what a provider takes, and the answer back to the schema.
+//!
+//! One call asks for one object with a member for each of its subtrees. What a provider does not
+//! understand is left out of the schema and said in words; what it cannot say in any schema is
+//! written otherwise and read back: members of any name as pairs, items by position as numbered
+//! members, values of any type as JSON text. For every value that the user's schema takes,
+//! laying it out and raising it again gives that value; only members that the schema does not
+//! name are left out, since they are not asked for.
+//!
+//! "Not there" is always an answer. Where the schema has no word for it, it stays a null, and
+//! validation reports the miss.
+
+mod code;
+mod emit;
+mod form;
+mod halves;
+mod profile;
+mod read;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::evidence::{Attributions, Match, Quote};
+use crate::domain::plan::Plan;
+use crate::domain::pointer::Pointer;
+
+use code::{Book, Code};
+use emit::{Emitter, Sheet};
+use read::Forms;
+
+pub use code::Dropped;
+pub use halves::{Part, halves, join};
+pub use profile::{
+    ANTHROPIC, GEMINI, GRAMMAR, JSON_MODE, Limits, Names, OPENAI, PROFILES, Profile, References,
+    TEXT, Transport,
+};
+
+/// The member of a quoted answer that holds the quotes.
+const QUOTES: &str = "quotes";
+/// The member of a quoted answer that holds the value.
+const VALUE: &str = "value";
+
+/// Something that the lowered schema says otherwise than the user's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Index into the plan's subtrees.
+    pub subtree: usize,
+    /// JSON Pointer of the value, relative to the subtree's; `*` for any item or member.
+    pub pointer: String,
+    /// What was changed and why, as a sentence without a subject.
+    pub what: String,
+}
+
+/// A limit of the provider that the schema is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Excess {
+    /// What is counted.
+    pub of: &'static str,
+    pub figure: usize,
+    pub limit: usize,
+}
+
+/// What a schema comes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Objects and arrays inside each other.
+    pub depth: usize,
+    pub properties: usize,
+    pub enum_values: usize,
+    /// Characters of names and `enum` values.
+    pub text: usize,
+    /// Places with more than one type.
+    pub unions: usize,
+    pub optional: usize,
+    /// Bytes as compact JSON.
+    pub bytes: usize,
+    /// Places of the schema.
+    pub places: usize,
+}
+
+/// The value of one subtree as the user's schema has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raised {
+    pub value: Value,
+    /// The model's own words: text and page alone, nothing checked.
+    pub attributions: Attributions,
+    /// What was answered without having been asked for.
+    pub dropped: Vec<Dropped>,
+}
+
+/// Why an answer is not the value of its subtree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RaiseError {
+    #[error("Subtree {0} was not asked for in this call.")]
+    NotAsked(usize),
+    #[error("The member `{member}` has no `value` beside its quotes.")]
+    NoValue { member: String },
+}
+
+/// A call's schema, and how its answer is read.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    profile: &'static str,
+    is_sent: bool,
+    is_shown: bool,
+    quotes: bool,
+    schema: Value,
+    members: Vec<(usize, Code)>,
+    definitions: Vec<Code>,
+    notes: Vec<Note>,
+    figures: Figures,
+    excess: Vec<Excess>,
+}
+
+/// One schema for all those subtrees (indices into `plan.subtrees`), in that order; with the
+/// quotes of each before its value when they are asked for.
+pub fn lower(plan: &Plan, subtrees: &[usize], profile: &Profile, quotes: bool) -> Lowered {
+    let lowered = write(plan, subtrees, profile, quotes, false);
+    if lowered.figures.unions > profile.limits.unions {
+        return write(plan, subtrees, profile, quotes, true);
+    }
+    lowered
+}
+
+fn write(
+    plan: &Plan,
+    subtrees: &[usize],
+    profile: &Profile,
+    quotes: bool,
+    as_lists: bool,
+) -> Lowered {
+    let mut sheet = Sheet {
+        profile,
+        as_lists,
+        definitions: Vec::new(),
+        codes: Vec::new(),
+        notes: Vec::new(),
+        figures: Figures::default(),
+    };
+    let mut properties = Map::new();
+    let mut members = Vec::new();
+    for &index in subtrees {
+        let Some(subtree) = plan.subtrees.get(index) else {
+            continue;
+        };
+        let forms = Forms::of(&subtree.schema);
+        let depth = if quotes { 3 } else { 2 };
+        let (schema, code) = Emitter::new(&forms, &mut sheet, index).root(&subtree.schema, depth);
+        let schema = if quotes {
+            with_quotes(schema, &mut sheet)
+        } else {
+            schema
+        };
+        properties.insert(member(index), schema);
+        members.push((index, code));
+    }
+    sheet.figures.properties += properties.len();
+    let schema = root(properties, &mut sheet);
+    sheet.figures.bytes = serde_json::to_vec(&schema).map_or(0, |bytes| bytes.len());
+    Lowered {
+        profile: profile.name,
+        is_sent: emit::is_sent(profile),
+        is_shown: profile.is_shown,
+        quotes,
+        schema,
+        members,
+        definitions: sheet.codes,
+        notes: sheet.notes,
+        figures: sheet.figures,
+        excess: excess(&sheet.figures, &profile.limits),
+    }
+}
+
+fn member(index: usize) -> String {
+    format!("s{index}")
+}
+
+fn root(properties: Map<String, Value>, sheet: &mut Sheet<'_>) -> Value {
+    let names: Vec<&String> = properties.keys().collect();
+    let mut root = json!({"type": "object"});
+    if sheet.profile.says_order {
+        root["propertyOrdering"] = json!(names);
+    }
+    root["required"] = json!(names);
+    root["properties"] = Value::Object(properties);
+    root["additionalProperties"] = Value::Bool(false);
+    if !sheet.definitions.is_empty() {
+        root["$defs"] = Value::Object(sheet.definitions.drain(..).collect());
+    }
+    root
+}
+
+fn with_quotes(value: Value, sheet: &mut Sheet<'_>) -> Value {
+    let page = if sheet.as_lists {
+        json!({"type": "array", "items": {"type": "integer"}, "description": "The number of its page, in a list of one; empty when it is not known."})
+    } else {
+        sheet.figures.unions += 1;
+        json!({"type": ["integer", "null"], "description": "The number of its page."})
+    };
+    sheet.figures.properties += 5;
+    let mut quote = json!({
+        "type": "object",
+        "properties": {
+            "at": {"type": "string", "description": "JSON Pointer, relative to `value`, of the value that the quote proves, such as /total or /lines/0/amount."},
+            "text": {"type": "string", "description": "The words of the document, verbatim, in which that value stands."},
+            "page": page,
+        },
+        "required": ["at", "text", "page"],
+        "additionalProperties": false,
+    });
+    let mut both = json!({
+        "type": "object",
+        "properties": {QUOTES: Value::Null, VALUE: value},
+        "required": [QUOTES, VALUE],
+        "additionalProperties": false,
+    });
+    if sheet.profile.says_order {
+        quote["propertyOrdering"] = json!(["at", "text", "page"]);
+        both["propertyOrdering"] = json!([QUOTES, VALUE]);
+    }
+    both["properties"][QUOTES] = json!({"type": "array", "items": quote});
+    both
+}
+
+fn excess(figures: &Figures, limits: &Limits) -> Vec<Excess> {
+    let all = [
+        ("levels of nesting", figures.depth, limits.depth),
+        ("properties", figures.properties, limits.properties),
+        ("enum values", figures.enum_values, limits.all_enum_values),
+        (
+            "characters of names and enum values",
+            figures.text,
+            limits.text,
+        ),
+        (
+            "places with more than one type",
+            figures.unions,
+            limits.unions,
+        ),
+        ("optional properties", figures.optional, limits.optional),
+        ("bytes", figures.bytes, limits.bytes),
+    ];
+    let over = all.into_iter().filter(|(_, figure, limit)| figure > limit);
+    over.map(|(of, figure, limit)| Excess { of, figure, limit })
+        .collect()
+}
+
+impl Lowered {
+    /// The name of the profile it was made for.
+    pub fn profile(&self) -> &'static str {
+        self.profile
+    }
+
+    /// What goes into the request; none where the provider takes no schema.
+    pub fn schema(&self) -> Option<&Value> {
+        self.is_sent.then_some(&self.schema)
+    }
+
+    /// What the prompt has to show, since the provider does not.
+    pub fn schema_in_text(&self) -> Option<&Value> {
+        (!self.is_shown).then_some(&self.schema)
+    }
+
+    /// The schema that an answer is made by, wherever it goes.
+    pub fn answers(&self) -> &Value {
+        &self.schema
+    }
+
+    /// Whether the schema is within all that is known of the provider's limits.
+    pub fn fits(&self) -> bool {
+        self.excess.is_empty()
+    }
+
+    /// The limits it is over.
+    pub fn excess(&self) -> &[Excess] {
+        &self.excess
+    }
+
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// The subtree of a member of the answer; none when it was not asked for.
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        let found = self
+            .members
+            .iter()
+            .find(|(index, _)| member(*index) == name);
+        found.map(|(index, _)| *index)
+    }
+
+    /// The member of the answer that holds a subtree.
+    pub fn member_of(&self, index: usize) -> String {
+        member(index)
+    }
+
+    fn code(&self, index: usize) -> Option<(&Code, Book<'_>)> {
+        let (_, code) = self.members.iter().find(|(known, _)| *known == index)?;
+        let book = Book {
+            definitions: &self.definitions,
+        };
+        Some((code, book))
+    }
+
+    /// The user's value of a subtree, of what a model wrote as its member.
+    pub fn raise(&self, index: usize, answer: Value) -> Result<Raised, RaiseError> {
+        let (code, book) = self.code(index).ok_or(RaiseError::NotAsked(index))?;
+        let (quotes, laid) = if self.quotes {
+            unwrapped(answer).ok_or_else(|| RaiseError::NoValue {
+                member: member(index),
+            })?
+        } else {
+            (Value::Null, answer)
+        };
+        let mut attributions = Attributions::new();
+        let mut dropped = Vec::new();
+        let claims = claims(quotes, &mut dropped);
+        let places: Vec<_> = claims
+            .iter()
+            .map(|claim| resolve(&book, code, &laid, &claim.at))
+            .collect();
+        let value = book.raise(code, laid, "", &mut dropped);
+        for (claim, place) in claims.into_iter().zip(places) {
+            match place.filter(|place| place.get(&value).is_some()) {
+                Some(place) => {
+                    let known = attributions.entry(place.to_string()).or_default();
+                    known.quotes.push(quote(claim.text, claim.page));
+                }
+                None => dropped.push(Dropped {
+                    pointer: claim.at,
+                    why: "is quoted and does not stand in the value",
+                }),
+            }
+        }
+        Ok(Raised {
+            value,
+            attributions,
+            dropped,
+        })
+    }
+
+    /// A subtree's value as a model that keeps to the schema would write it, without quotes; none
+    /// when it was not asked for.
+    pub fn lay(&self, index: usize, value: &Value) -> Option<Value> {
+        self.lay_quoted(index, value, &[])
+    }
+
+    /// The same, with quotes: the place in the user's value, the text and the page of each.
+    pub fn lay_quoted(
+        &self,
+        index: usize,
+        value: &Value,
+        quotes: &[(Pointer, String, Option<u32>)],
+    ) -> Option<Value> {
+        let (code, book) = self.code(index)?;
+        let laid = book.lay(code, value);
+        if !self.quotes {
+            return Some(laid);
+        }
+        let page_as_list = self.schema["properties"][member(index)]["properties"][QUOTES]["items"]
+            ["properties"]["page"]["type"]
+            == "array";
+        let quotes = quotes.iter().map(|(at, text, page)| {
+            let page = match page_as_list {
+                true => page.iter().map(|page| Value::from(*page)).collect(),
+                false => json!(page),
+            };
+            json!({"at": at, "text": text, "page": page})
+        });
+        let quotes: Vec<Value> = quotes.collect();
+        Some(json!({QUOTES: quotes, VALUE: laid}))
+    }
+}
+
+/// What a model says of where a value stands.
+struct Claim {
+    at: String,
+    text: String,
+    page: Option<u32>,
+}
+
+fn unwrapped(answer: Value) -> Option<(Value, Value)> {
+    let Value::Object(mut members) = answer else {
+        return None;
+    };
+    let value = members.shift_remove(VALUE)?;
+    let quotes = members.shift_remove(QUOTES).unwrap_or(Value::Null);
+    Some((quotes, value))
+}
+
+fn claims(quotes: Value, dropped: &mut Vec<Dropped>) -> Vec<Claim> {
+    let Value::Array(quotes) = quotes else {
+        return Vec::new();
+    };
+    let mut claims = Vec::new();
+    for (index, quote) in quotes.iter().enumerate() {
+        let text = |name: &str| quote.get(name).and_then(Value::as_str);
+        let page = match quote.get("page") {
+            Some(Value::Array(pages)) => pages.first(),
+            page => page,
+        };
+        let page = page.and_then(Value::as_u64).map(u32::try_from);
+        match (text("at"), text("text")) {
+            (Some(at), Some(words)) if !words.trim().is_empty() => claims.push(Claim {
+                at: at.to_owned(),
+                text: words.to_owned(),
+                page: page.and_then(Result::ok),
+            }),
+            _ => dropped.push(Dropped {
+                pointer: format!("/{QUOTES}/{index}"),
+                why: "is not a quote with its place",
+            }),
+        }
+    }
+    claims
+}
+
+/// The place in the user's value that a model means. Models write pointers in several ways.
+fn resolve(book: &Book<'_>, code: &Code, laid: &Value, at: &str) -> Option<Pointer> {
+    let at = at.trim().trim_start_matches('#');
+    let at = if at.is_empty() || at.starts_with('/') {
+        at.to_owned()
+    } else {
+        format!("/{at}")
+    };
+    let inside = at
+        .strip_prefix("/value")
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let tries = [Some(at.as_str()), inside];
+    tries.into_iter().flatten().find_map(|at| {
+        let tokens: Vec<String> = Pointer::parse(at)?.tokens().collect();
+        let place = book.place(code, laid, &tokens)?;
+        let join = |pointer: Pointer, token: &String| pointer.join(token);
+        Some(place.iter().fold(Pointer::root(), join))
+    })
+}
+
+fn quote(text: String, page: Option<u32>) -> Quote {
+    Quote {
+        text,
+        page,
+        bbox: None,
+        start: None,
+        end: None,
+        verified: false,
+        matched: Match::None,
+    }
+}
