@@ -25,7 +25,6 @@ use crate::domain::time::Time;
 use crate::engine::ports::{Catalog, Clock, Jobs, Keys, Provider, StoreError};
 use crate::engine::{self, Engine, Outside};
 use crate::http;
-use crate::provider::layout::Layout;
 use crate::settings::{Origin, Secret, Settings, Storage, table};
 use crate::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions, postgres};
 use crate::tls;
@@ -69,6 +68,13 @@ pub enum Error {
         table::variable(table::DEFAULT_MODEL.name)
     )]
     Model { name: String, known: String },
+    #[error("The server of models `{name}` cannot be used: {cause}.")]
+    ModelServer { name: String, cause: String },
+    #[error(
+        "The file `{file}` of model_profiles (variable {}) cannot be used: {cause}.",
+        table::variable(table::MODEL_PROFILES.name)
+    )]
+    Profiles { file: String, cause: String },
     #[error("The backup `{file}` cannot be written: {cause}.")]
     Backup { file: String, cause: io::Error },
     #[error(
@@ -144,7 +150,8 @@ impl Builder {
         let needs_folder = storage.store.is_none() || storage.blobs.is_none();
         let folder = needs_folder.then(|| DataFolder::open(&storage.data));
         let folder = folder.transpose()?;
-        let outside = outside(storage, folder.as_ref(), self.clock)?;
+        let mut outside = outside(storage, folder.as_ref(), self.clock)?;
+        outside.providers = models::providers(&self.settings.models)?;
         let outside = self
             .rewires
             .into_iter()
@@ -232,7 +239,7 @@ fn outside(
         clock: kept.clock,
         blobs: Arc::new(blobs),
         reader: Arc::new(Readers),
-        providers: vec![Arc::new(Layout::default())],
+        providers: Vec::new(),
     })
 }
 

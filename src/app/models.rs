@@ -2,12 +2,75 @@
 
 use std::sync::Arc;
 
+use std::fs;
+
 use super::Error;
 use crate::engine::ports::{Model, Provider};
-use crate::provider::layout;
+use crate::provider::client::Bounds;
+use crate::provider::layout::{self, Layout};
+use crate::provider::models::Models;
+use crate::provider::server::{Options, Server};
+use crate::provider::wire::{Key, Vendor};
+use crate::settings::{self, Dialect, ModelServer};
+use crate::tls;
 
 /// The model of jobs that name none, once there is a key for it.
 const PREFERRED: &str = "gemini-2.5-flash";
+
+/// The embedded extractor and every server that is set. Servers of one's own are asked in the
+/// background which models they have.
+pub(super) fn providers(models: &settings::Models) -> Result<Vec<Arc<dyn Provider>>, Error> {
+    let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(Layout::default())];
+    if models.servers.is_empty() {
+        return Ok(providers);
+    }
+    tls::install();
+    let profiles = Arc::new(profiles(models)?);
+    for server in &models.servers {
+        let server = open(server, models.hedging, &profiles)?;
+        let found = server.clone();
+        tokio::spawn(async move { found.discover().await });
+        providers.push(Arc::new(server));
+    }
+    Ok(providers)
+}
+
+fn open(server: &ModelServer, hedging: bool, profiles: &Arc<Models>) -> Result<Server, Error> {
+    let refused = |cause: String| Error::ModelServer {
+        name: server.name.clone(),
+        cause,
+    };
+    let key = server.key.as_ref().map(|key| Key::new(&key.0)).transpose();
+    let options = Options {
+        name: server.name.clone(),
+        vendor: match server.dialect {
+            Dialect::Gemini => Vendor::Gemini,
+            Dialect::Anthropic => Vendor::Anthropic,
+            Dialect::OpenAi => Vendor::OpenAi,
+        },
+        base_url: server.base_url.clone(),
+        key: key.map_err(|cause| refused(cause.to_string()))?,
+        models: server.models.clone(),
+        stream: server.stream,
+        hedging,
+        bounds: Bounds::default(),
+    };
+    Server::new(options, Arc::clone(profiles)).map_err(|cause| refused(cause.to_string()))
+}
+
+/// What is known of models, with the operator's changes.
+fn profiles(models: &settings::Models) -> Result<Models, Error> {
+    let refused = |cause: String| Error::Profiles {
+        file: models.profiles.clone().unwrap_or_default().display().to_string(),
+        cause,
+    };
+    let known = Models::known().map_err(|cause| refused(cause.to_string()))?;
+    let Some(file) = &models.profiles else {
+        return Ok(known);
+    };
+    let changes = fs::read_to_string(file).map_err(|cause| refused(cause.to_string()))?;
+    known.with(&changes).map_err(|cause| refused(cause.to_string()))
+}
 
 /// The model of jobs that name none.
 pub(super) fn default(

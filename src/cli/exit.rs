@@ -58,7 +58,10 @@ impl From<settings::Error> for Failure {
 impl From<app::Error> for Failure {
     fn from(error: app::Error) -> Self {
         let exit = match error {
-            app::Error::Model { .. } | app::Error::Exposed { .. } => Exit::Unusable,
+            app::Error::Model { .. }
+            | app::Error::ModelServer { .. }
+            | app::Error::Profiles { .. }
+            | app::Error::Exposed { .. } => Exit::Unusable,
             _ => Exit::Failed,
         };
         Self::of(exit, error.to_string())

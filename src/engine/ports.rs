@@ -431,6 +431,22 @@ pub struct Model {
     pub provider: String,
     /// Names of the `config` fields that change nothing with this model.
     pub ignores: Vec<String>,
+    /// Tokens that document, task and answer may have together; none where there are no tokens.
+    pub context_tokens: Option<u32>,
+    /// Tokens of one answer.
+    pub output_tokens: Option<u32>,
+    /// None where no price is known.
+    pub price: Option<Price>,
+}
+
+/// US dollars for a million tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Price {
+    pub prompt: f64,
+    /// Of prompt tokens that came from a cache.
+    pub cached: f64,
+    /// Of the answer, thoughts included.
+    pub answer: f64,
 }
 
 /// One request to a model: one or more subtrees of one document.

@@ -44,7 +44,7 @@ use crate::domain::error::Fault;
 use crate::domain::evidence::Attributions;
 use crate::domain::plan::Plan;
 use crate::domain::usage::Usage;
-use crate::engine::ports::{Answer, Call, CallError, Model, Provider};
+use crate::engine::ports::{Answer, Call, CallError, Model, Price, Provider};
 
 use find::Analysis;
 use kept::Shelf;
@@ -79,6 +79,13 @@ impl Provider for Layout {
             ]
             .map(str::to_owned)
             .to_vec(),
+            context_tokens: None,
+            output_tokens: None,
+            price: Some(Price {
+                prompt: 0.0,
+                cached: 0.0,
+                answer: 0.0,
+            }),
         }]
     }
 

@@ -62,6 +62,8 @@ kinds! {
     NotFound ProviderAuthentication "The provider has no such model at this address for this key; check the model's name and the base URL";
     /// The connection could not be made or broke, or the answer ended before its end signal.
     Broken ProviderError "The connection to the provider broke before the answer was whole";
+    /// The text of the answer is no JSON of a form that is read.
+    Unreadable InvalidJson "The model's answer is no JSON that can be read";
     /// What came is not an answer in the provider's format, or is larger than any should be.
     Malformed ProviderError "The provider sent something that is no answer";
 }

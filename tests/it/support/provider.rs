@@ -131,6 +131,9 @@ impl Provider for Server {
             description: "Answers by a script.".into(),
             provider: "tests".into(),
             ignores: vec!["seed".into(), "enable_thinking".into()],
+            context_tokens: None,
+            output_tokens: None,
+            price: None,
         }]
     }
 

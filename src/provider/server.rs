@@ -1,0 +1,287 @@
+//! A server of models as the engine asks it: prompts, schemas, pacing and reading joined.
+//!
+//! | module | what |
+//! |---|---|
+//! | `names` | which names of models are this server's |
+//! | `exchange` | one request: what closes in its answer, and how it ends |
+//! | `pieces` | a subtree that is too much for one request |
+//! | `refusals` | schemas that the provider did not take |
+//! | `tardiness` | how long answers take to begin |
+
+mod exchange;
+mod names;
+mod pieces;
+mod refusals;
+mod tardiness;
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use lru::LruCache;
+use parking_lot::{Mutex, RwLock};
+
+use super::client::{Bounds, Client, ClientError};
+use super::gate::Gate;
+use super::models::{Models, Profile};
+use super::wire::{Key, Vendor};
+use super::answer;
+use crate::domain::document::Document;
+use crate::domain::prompt;
+use crate::domain::usage::Usage;
+use crate::engine::ports::{Answer, Call, CallError, Manner, Model, Price, Provider};
+
+use exchange::{Exchange, Form, Piece};
+use names::Names;
+use refusals::Refusals;
+use tardiness::Tardiness;
+
+/// Of the tokens that an answer may have, the part that a call is planned for: estimates err, and
+/// an answer that is cut off is paid for.
+const PLANNED: f64 = 0.5;
+/// Changes whenever schemas are said to providers in another way.
+const LOWERING: &str = "1";
+/// Documents whose prompt is kept.
+const KEPT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+
+/// What a server is made from.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Models are addressed as `NAME/MODEL`, and by their own name where it tells the vendor whose
+    /// own server this is.
+    pub name: String,
+    pub vendor: Vendor,
+    /// The vendor's own address when there is none.
+    pub base_url: Option<String>,
+    pub key: Option<Key>,
+    /// Models to list beside those that are known or that the server tells of.
+    pub models: Vec<String>,
+    /// Whether answers are read while they are written.
+    pub stream: bool,
+    /// Whether a call whose answer is late to begin is sent a second time.
+    pub hedging: bool,
+    pub bounds: Bounds,
+}
+
+/// One server, with one key. Clones share everything.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    names: Names,
+    client: Client,
+    gate: Arc<Gate>,
+    profiles: Arc<Models>,
+    stream: bool,
+    hedging: bool,
+    /// Prompt texts by the document's hash.
+    documents: Mutex<LruCache<String, Arc<str>>>,
+    refusals: Refusals,
+    tardiness: Tardiness,
+    /// Documents that the provider keeps.
+    caches: Mutex<LruCache<String, exchange::Entry>>,
+    keeping: tokio::sync::Mutex<()>,
+    /// What the server said that it has.
+    found: RwLock<Vec<String>>,
+}
+
+impl Server {
+    pub fn new(options: Options, profiles: Arc<Models>) -> Result<Self, ClientError> {
+        let base_url = options
+            .base_url
+            .as_deref()
+            .unwrap_or(options.vendor.base_url());
+        let client = Client::new(options.vendor, base_url, options.key, options.bounds)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                names: Names::new(options.name, options.vendor, options.models),
+                client,
+                gate: Arc::new(Gate::default()),
+                profiles,
+                stream: options.stream,
+                hedging: options.hedging,
+                documents: Mutex::new(LruCache::new(KEPT)),
+                refusals: Refusals::default(),
+                tardiness: Tardiness::default(),
+                caches: Mutex::new(LruCache::new(KEPT)),
+                keeping: tokio::sync::Mutex::default(),
+                found: RwLock::default(),
+            }),
+        })
+    }
+
+    /// Asks the server which models it has, to list them. That it does not answer is no fault:
+    /// models can be asked that are not listed.
+    pub async fn discover(&self) {
+        if let Ok(found) = self.inner.client.models().await {
+            *self.inner.found.write() = found;
+        }
+    }
+}
+
+impl Inner {
+    fn profile(&self, name: &str) -> Option<Arc<Profile>> {
+        let model = self.names.own(name)?;
+        let vendor = self.client.vendor();
+        if self.names.is_vendors_own() {
+            self.profiles.of_vendor(vendor, model)
+        } else {
+            let found = self.profiles.of_server(self.names.server(), model);
+            match vendor {
+                Vendor::OpenAi => found,
+                // A server of one's own that speaks as a vendor does serves that vendor's models.
+                _ => self.profiles.of_vendor(vendor, model).or(found),
+            }
+        }
+    }
+
+    fn describe(&self, id: String) -> Option<Model> {
+        let profile = self.profile(&id)?;
+        let own = self.names.own(&id)?.to_owned();
+        let server = self.names.server();
+        let mut ignores: Vec<_> = profile.ignores().into_iter().map(str::to_owned).collect();
+        if self.client.vendor() == Vendor::OpenAi {
+            ignores.push("use_explicit_context_cache".into());
+        }
+        Some(Model {
+            display_name: own,
+            description: format!("Served by {server}."),
+            provider: server.to_owned(),
+            ignores,
+            context_tokens: Some(profile.context_tokens),
+            output_tokens: Some(profile.output_tokens),
+            price: profile.price.map(|price| Price {
+                prompt: price.prompt,
+                cached: price.cached.unwrap_or(price.prompt),
+                answer: price.answer,
+            }),
+            id,
+        })
+    }
+
+    /// The prompt text of a document, the same bytes in all calls.
+    fn document(&self, document: &Document) -> Arc<str> {
+        let mut kept = self.documents.lock();
+        if let Some(text) = kept.get(&document.sha256) {
+            return Arc::clone(text);
+        }
+        let text = prompt::document(document);
+        kept.put(document.sha256.clone(), Arc::clone(&text));
+        text
+    }
+
+    /// Counts nothing yet.
+    fn blank(&self, model: &str) -> Usage {
+        Usage {
+            provider: self.names.server().to_owned(),
+            model: model.to_owned(),
+            cost_usd: Some(0.0),
+            ..Usage::default()
+        }
+    }
+}
+
+impl Provider for Server {
+    fn models(&self) -> Vec<Model> {
+        let inner = &self.inner;
+        let known = inner.profiles.names(inner.client.vendor());
+        let ids = inner.names.listed(known, &inner.found.read());
+        ids.into_iter().filter_map(|id| inner.describe(id)).collect()
+    }
+
+    fn model(&self, name: &str) -> Option<Model> {
+        self.inner.names.own(name)?;
+        self.inner.describe(name.to_owned())
+    }
+
+    fn manner(&self, model: &str) -> Manner {
+        let tokens = self.inner.profile(model).map(|profile| {
+            let most = f64::from(profile.output_tokens.min(profile.context_tokens / 2));
+            (most * PLANNED) as u64
+        });
+        Manner {
+            output_tokens: tokens,
+            version: Some(format!("{}/{LOWERING}", prompt::VERSION)),
+            takes_corrections: true,
+        }
+    }
+
+    fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {
+        let inner = Arc::clone(&self.inner);
+        async_stream::stream! {
+            let mut bill = inner.blank(&call.model);
+            let mut loads = VecDeque::from([call.subtrees.clone()]);
+            let mut failure = None;
+            while let Some(load) = loads.pop_front() {
+                let exchange = match Exchange::of(&inner, &call, &load, Form::Bound) {
+                    Ok(exchange) => exchange,
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                };
+                let mut left = load;
+                let mut pieces = std::pin::pin!(exchange.pieces());
+                let mut end = None;
+                while let Some(piece) = pieces.next().await {
+                    match piece {
+                        Piece::Held { fault, for_ms } => yield Ok(Answer::Held { fault, for_ms }),
+                        Piece::Closed { index, value, attributions } => {
+                            if left.contains(&index) {
+                                left.retain(|open| *open != index);
+                                yield Ok(Answer::Subtree { index, value, attributions });
+                            }
+                        }
+                        Piece::Spent(usage) => bill.add(&usage),
+                        Piece::Failed(failed) => end = Some(failed),
+                    }
+                }
+                let Some(failed) = end else { continue };
+                if left.is_empty() {
+                    continue;
+                }
+                if !failed.is_too_much() {
+                    failure = Some(failed.error());
+                    break;
+                }
+                // Too much for one request: less is asked for, what closed stays.
+                match left[..] {
+                    [index] => {
+                        let (usage, settled) = pieces::ask(&inner, &call, index, failed).await;
+                        bill.add(&usage);
+                        match settled {
+                            Ok((value, attributions)) => {
+                                yield Ok(Answer::Subtree { index, value, attributions });
+                            }
+                            Err(error) => {
+                                failure = Some(error);
+                                break;
+                            }
+                        }
+                    }
+                    _ => {
+                        let half = left.split_off(left.len() / 2);
+                        loads.push_front(half);
+                        loads.push_front(left);
+                    }
+                }
+            }
+            if bill.request_count > 0 {
+                yield Ok(Answer::Usage(bill));
+            }
+            if let Some(error) = failure {
+                yield Err(error);
+            }
+        }
+        .boxed()
+    }
+}
+
+/// How much of an answer is read.
+fn reading() -> answer::Limits {
+    answer::Limits::default()
+}
