@@ -67,7 +67,7 @@ use crate::domain::job::{Draft, Ending, JobView, Refusal};
 use crate::domain::page::ListPage;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
-use keys::Keyring;
+use keys::{Keyring, Principal};
 use live::{Limits, Live};
 use metrics::Metrics;
 use plans::{Planned, Plans};
@@ -409,11 +409,23 @@ impl Inner {
         Ok(())
     }
 
-    fn too_many_active(&self) -> Error {
-        let limit = self.settings.max_active_jobs;
+    /// How many jobs of its user may be active, one that the caller starts included.
+    fn active_limit(&self, caller: &Principal) -> u32 {
+        let setting = self.settings.max_active_jobs;
+        caller.max_active_jobs.unwrap_or(setting)
+    }
+
+    fn too_many_active(&self, caller: &Principal) -> Error {
+        let limit = self.active_limit(caller);
+        let whose = match caller.max_active_jobs {
+            Some(_) => "this key",
+            None => "a user",
+        };
         Error::new(
             Code::TooManyJobs,
-            format!("{limit} jobs are active, the limit. Wait for one to end, or cancel one."),
+            format!(
+                "The limit of {whose} is {limit} active jobs, and you have no fewer. Wait for one to end, or cancel one."
+            ),
         )
     }
 

@@ -376,6 +376,9 @@ pub struct StoredKey {
     pub name: String,
     pub created_at: Time,
     pub revoked_at: Option<Time>,
+    /// How many jobs of its user may be active, one that is started with it included; at least 1,
+    /// and none for as many as the server's setting says.
+    pub max_active_jobs: Option<u32>,
 }
 
 /// API keys, and what the installation signs with. A key is never deleted. Every write is on disk
@@ -390,6 +393,8 @@ pub trait Keys: Send + Sync {
     fn insert_key(&self, key: StoredKey) -> Answered<'_, bool>;
     /// The key as it is then; one that was revoked before keeps that moment.
     fn revoke_key(&self, id: &str, at: Time) -> Answered<'_, Option<StoredKey>>;
+    /// Sets [`StoredKey::max_active_jobs`]; the key as it is then.
+    fn limit_key(&self, id: &str, max_active_jobs: Option<u32>) -> Answered<'_, Option<StoredKey>>;
     /// The secret of that name. `fresh` becomes it when there is none, for whoever asks at once.
     fn secret(&self, name: &str, fresh: [u8; SECRET_BYTES]) -> Answered<'_, [u8; SECRET_BYTES]>;
 }

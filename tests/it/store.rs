@@ -122,6 +122,7 @@ conformance! {
     keys {
         a_key_is_kept_as_it_was_and_its_id_is_nobody_elses,
         a_revoked_key_stays_and_keeps_the_moment,
+        the_limit_of_a_key_is_kept_changed_and_taken_back,
         keys_are_listed_the_oldest_first,
         there_are_keys_once_there_was_one,
         everybody_who_asks_at_once_gets_the_same_secret,

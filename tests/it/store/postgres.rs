@@ -9,7 +9,9 @@ use rivulet::domain::error::Fault;
 use rivulet::domain::event::SubtreeRetry;
 use rivulet::domain::job::Draft;
 use rivulet::domain::pointer::Pointer;
-use rivulet::engine::ports::{Catalog as _, Commit, Committed, Jobs as _, News, StoreError};
+use rivulet::engine::ports::{
+    Catalog as _, Commit, Committed, Jobs as _, Keys as _, News, StoreError,
+};
 use rivulet::store::{Postgres, PostgresOptions};
 
 use tokio::time::timeout;
@@ -46,10 +48,28 @@ async fn a_database_of_a_newer_version_is_refused() {
     database.run("UPDATE rivulet SET version = 7").await;
     let message = refusal(database.url());
     assert!(
-        message.contains("version 7") && message.contains("up to 1"),
+        message.contains("version 7") && message.contains("up to 2"),
         "{message}"
     );
     assert!(message.contains("newer program"), "{message}");
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_opens_and_keeps_its_keys() {
+    let Some(database) = database().await else {
+        return;
+    };
+    let first = concat!(
+        "CREATE TABLE rivulet (version BIGINT NOT NULL); INSERT INTO rivulet VALUES (1);",
+        include_str!("../../../src/store/postgres.sql"),
+        ";INSERT INTO keys VALUES ('00', decode(repeat('07', 32), 'hex'), 'ada', 'old', 5, NULL)"
+    );
+    database.run(first).await;
+    let store = open(database.url()).unwrap();
+    let key = store.key("00").await.unwrap().unwrap();
+    assert_eq!((key.hash, key.max_active_jobs), ([7; 32], None));
+    let limited = store.limit_key("00", Some(2)).await.unwrap().unwrap();
+    assert_eq!(limited.max_active_jobs, Some(2));
 }
 
 #[tokio::test]

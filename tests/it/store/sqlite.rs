@@ -91,7 +91,7 @@ async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
         message.contains("newer.db") && message.contains("version 7"),
         "{message}"
     );
-    assert!(message.contains("up to 3"), "{message}");
+    assert!(message.contains("up to 4"), "{message}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -216,6 +216,7 @@ async fn keys_can_be_made_beside_a_store_that_is_open() {
         name: String::new(),
         created_at: START,
         revoked_at: None,
+        max_active_jobs: None,
     };
     assert!(beside.insert_key(key.clone()).await.unwrap());
     assert_eq!(bed.store.key("00").await.unwrap(), Some(key));
