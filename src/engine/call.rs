@@ -1,14 +1,18 @@
 //! One call: ask, settle each subtree as it closes, ask again for what is missing.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Inner;
 use super::journal::{Halt, Journal};
+use super::lease::{Lease, Right};
 use super::metrics::label;
 use super::plans::Planned;
 use super::ports::{Answer, Call, CallError, Provider};
@@ -32,6 +36,7 @@ pub(super) struct Run {
     pub(super) document: Arc<Document>,
     pub(super) planned: Arc<Planned>,
     pub(super) provider: Arc<dyn Provider>,
+    pub(super) lease: Arc<Lease>,
     pub(super) journal: Journal,
     /// Names the provider and model, counts nothing: what every bill starts from.
     pub(super) blank: Usage,
@@ -44,6 +49,14 @@ struct Progress {
     started: Instant,
     spent: Usage,
 }
+
+/// A request, and whether it has begun: it does when its answer is first looked for.
+struct Asked {
+    answers: BoxStream<'static, Answered>,
+    has_begun: bool,
+}
+
+type Answered = Result<Answer, CallError>;
 
 impl Run {
     /// Brings every subtree of `load` to an outcome. While the engine drains, no request is begun.
@@ -84,10 +97,13 @@ impl Run {
 
     /// One request; settles what it answers.
     async fn ask(&self, progress: &mut Progress) -> Result<Result<(), CallError>, Halt> {
-        let mut answers = self.provider.ask(self.request(&progress.missing));
+        let mut asked = Asked {
+            answers: self.provider.ask(self.request(&progress.missing)),
+            has_begun: false,
+        };
         let mut last: Option<(usize, Value, Attributions)> = None;
         let mut failure = None;
-        while let Some(answer) = answers.next().await {
+        while let Some(answer) = self.next(&mut asked).await? {
             match answer {
                 Ok(Answer::Subtree {
                     index,
@@ -128,6 +144,33 @@ impl Run {
             Some(error) if !progress.missing.is_empty() => Err(error),
             _ => Ok(()),
         })
+    }
+
+    /// The next piece of an answer. The request begins, and goes on, only while the job is ours.
+    async fn next(&self, asked: &mut Asked) -> Result<Option<Answered>, Halt> {
+        let Asked { answers, has_begun } = asked;
+        let is_shared = self.engine.jobs.is_shared();
+        loop {
+            if is_shared && !*has_begun {
+                self.engine.assure(&self.lease).await?;
+            }
+            let right = poll_fn(|context| {
+                let poll = || answers.poll_next_unpin(context);
+                match self.lease.act(is_shared && !*has_begun, poll) {
+                    Right::Done(polled) => {
+                        *has_begun = true;
+                        polled.map(Right::Done)
+                    }
+                    Right::Unsure => Poll::Ready(Right::Unsure),
+                    Right::Over => Poll::Ready(Right::Over),
+                }
+            });
+            match right.await {
+                Right::Done(answer) => return Ok(answer),
+                Right::Unsure => {}
+                Right::Over => return Err(Halt::Lost),
+            }
+        }
     }
 
     fn request(&self, missing: &Load) -> Call {

@@ -123,6 +123,8 @@ pub enum Committed {
     Stored {
         view: Box<JobView>,
         events: Vec<StoredEvent>,
+        /// The epoch after it: that of the lease, or one more than that of the last owner.
+        epoch: u64,
     },
     /// Nothing was written: another owner has the job, or a caller ended it.
     Fenced,
@@ -294,6 +296,20 @@ pub trait Jobs: Send + Sync {
     /// that has none left is marked as expired. Gives how many rows it changed: with none,
     /// nothing is left to sweep.
     fn sweep(&self, now: Time, limit: u32) -> Answered<'_, u32>;
+
+    /// Whether other processes may write to this store while it is open here.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Which of these jobs, each with the epoch of a claim, are still that claim's: they have not
+    /// ended, and nobody has claimed, cancelled, reopened or deleted them since. Where the store is
+    /// not shared nobody asks.
+    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
+        let jobs = claims.iter().map(|(job, _)| *job).collect();
+        std::future::ready(Ok(jobs)).boxed()
+    }
+
     /// What other processes do with this store; nothing when there are none.
     fn news(&self) -> BoxStream<'static, News> {
         futures_util::stream::empty().boxed()

@@ -98,6 +98,7 @@ conformance! {
         only_the_owner_of_the_epoch_gives_a_lease_back,
         an_owner_is_fenced_once_another_has_claimed,
         an_owner_is_fenced_once_the_caller_has_written,
+        a_write_tells_the_epoch_after_it,
         an_ended_job_is_never_claimed,
         a_cancel_that_races_the_end_gives_one_end,
         a_restart_finds_everything,

@@ -196,11 +196,8 @@ async fn a_key_that_is_taken_while_its_document_is_read_leads_to_the_job_that_to
         .build(move |builder| {
             builder.jobs(move |inner| {
                 Arc::new(Wrapped {
-                    inner,
-                    delay: Duration::ZERO,
-                    away: Arc::default(),
-                    creates: Arc::default(),
                     blind: misses,
+                    ..Wrapped::around(inner)
                 })
             })
         })
