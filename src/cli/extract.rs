@@ -15,8 +15,9 @@ use super::show::Show;
 use super::signals::Signals;
 use crate::app::App;
 use crate::domain::event::Envelope;
-use crate::domain::id::Scope;
+
 use crate::domain::status::Status;
+use crate::engine::keys::Principal;
 use crate::engine::{
     DocumentSource, Engine, Follow, JobRequest, JobResult, News, SchemaSource, Wanted,
 };
@@ -130,13 +131,14 @@ fn read_document(path: &Path, limit: u64) -> Result<DocumentSource, Failure> {
 }
 
 async fn extract(engine: &Engine, request: JobRequest) -> Result<JobResult, Failure> {
-    let scope = Scope::local();
+    let caller = Principal::local();
+    let scope = &caller.scope;
     let mut show = Show::stderr();
-    let view = engine.submit(&scope, request).await?;
+    let view = engine.submit(&caller, request).await?;
     for warning in &view.spec.warnings {
         show.line(format_args!("note: {}", warning.message))?;
     }
-    if let Follow::Stream(mut follower) = engine.follow(&scope, view.id, None).await? {
+    if let Follow::Stream(mut follower) = engine.follow(scope, view.id, None).await? {
         let mut narrator = Narrator::new(&mut show);
         while let News::Page(page) = follower.next().await? {
             for event in page.events() {
@@ -144,7 +146,7 @@ async fn extract(engine: &Engine, request: JobRequest) -> Result<JobResult, Fail
             }
         }
     }
-    Ok(engine.result(&scope, view.id, Wanted::Final).await?)
+    Ok(engine.result(scope, view.id, Wanted::Final).await?)
 }
 
 fn read(payload: &[u8]) -> Result<Envelope, Failure> {

@@ -6,7 +6,7 @@ use super::exit::{Exit, Failure};
 use super::show::Show;
 use crate::app;
 use crate::domain::id::Scope;
-use crate::engine::keys::{Keyring, is_id};
+use crate::engine::keys::{Keyring, MAX_ACTIVE_JOBS, is_id};
 use crate::engine::ports::StoredKey;
 use crate::settings::{DataFlags, Settings, Storage};
 
@@ -20,9 +20,10 @@ Examples:
   KEY=$(rivulet keys create --user ada --name laptop)
   curl -H \"Authorization: Bearer $KEY\" http://127.0.0.1:8080/v1/extract/jobs
   rivulet keys list
+  rivulet keys limit 9f2c41d07be3 20               20 active jobs, in the place of the setting
   rivulet keys revoke 9f2c41d07be3";
 
-/// Make, list and revoke API keys
+/// Make, list, limit and revoke API keys
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -36,6 +37,8 @@ enum Action {
     Create(Create),
     /// Show all keys, without their secrets
     List(List),
+    /// Set how many jobs may be active for a key to start another one
+    Limit(Limit),
     /// Take a key out of use, for good
     Revoke(Revoke),
 }
@@ -48,6 +51,10 @@ struct Create {
     /// What the key is for, as the list shows it
     #[arg(long, value_name = "TEXT", default_value = "")]
     name: String,
+    /// Jobs of the user that may be active, one started with this key included; without it, as many
+    /// as the server's setting of this name says
+    #[arg(long, value_name = "NUMBER")]
+    max_active_jobs: Option<u32>,
     #[command(flatten)]
     settings: DataFlags,
 }
@@ -56,6 +63,32 @@ struct Create {
 struct List {
     #[command(flatten)]
     settings: DataFlags,
+}
+
+#[derive(Debug, clap::Args)]
+struct Limit {
+    /// Id of the key: what stands between `rvl_` and the next `_`
+    id: String,
+    /// Jobs of the user that may be active, one started with this key included; `default` for as
+    /// many as the server's setting says
+    #[arg(value_name = "NUMBER|default", value_parser = jobs)]
+    max_active_jobs: Jobs,
+    #[command(flatten)]
+    settings: DataFlags,
+}
+
+/// A limit as it is given: none is the server's.
+#[derive(Debug, Clone, Copy)]
+struct Jobs(Option<u32>);
+
+fn jobs(text: &str) -> Result<Jobs, String> {
+    if text == "default" {
+        return Ok(Jobs(None));
+    }
+    let number = text.parse().map_err(|_| {
+        format!("it takes a whole number from 1 to {MAX_ACTIVE_JOBS}, or `default`")
+    })?;
+    Ok(Jobs(Some(number)))
 }
 
 #[derive(Debug, clap::Args)]
@@ -70,6 +103,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     match args.action {
         Action::Create(args) => create(args).await,
         Action::List(args) => list(args).await,
+        Action::Limit(args) => limit(args).await,
         Action::Revoke(args) => revoke(args).await,
     }
 }
@@ -77,7 +111,9 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 async fn create(args: Create) -> Result<Exit, Failure> {
     let storage = storage(args.settings)?;
     let keyring = app::keyring(&storage)?;
-    let (key, text) = keyring.create(&args.user, &args.name).await?;
+    let (key, text) = keyring
+        .create(&args.user, &args.name, args.max_active_jobs)
+        .await?;
     // The key alone goes to stdout, so that a shell can take it from there.
     Show::stdout().line(text)?;
     Show::stderr().line(format_args!(
@@ -108,35 +144,63 @@ async fn list(args: List) -> Result<Exit, Failure> {
     Ok(Exit::Complete)
 }
 
+async fn limit(args: Limit) -> Result<Exit, Failure> {
+    refuse_other_than_id(&args.id)?;
+    let storage = storage(args.settings)?;
+    let Jobs(most) = args.max_active_jobs;
+    let limited = match existing(&storage)? {
+        Some(keyring) => keyring.limit(&args.id, most).await?,
+        None => None,
+    };
+    let key = limited.ok_or_else(|| no_key(&args.id, &storage))?;
+    let limit = match key.max_active_jobs {
+        Some(1) => "1 active job".to_owned(),
+        Some(jobs) => format!("{jobs} active jobs"),
+        None => "as many active jobs as the server's setting max_active_jobs says".to_owned(),
+    };
+    Show::stderr().line(format_args!(
+        "Key {} of user `{}` may have {limit}. Servers go by it within a second.",
+        key.id,
+        key.user.as_str()
+    ))?;
+    Ok(Exit::Complete)
+}
+
 async fn revoke(args: Revoke) -> Result<Exit, Failure> {
-    if !is_id(&args.id) {
-        // Not repeated: it may be a whole key.
-        return Err(Failure::of(
-            Exit::Unusable,
-            "This is not the id of a key. The id is what stands between `rvl_` and the next `_`; `rivulet keys list` shows it.",
-        ));
-    }
+    refuse_other_than_id(&args.id)?;
     let storage = storage(args.settings)?;
     let revoked = match existing(&storage)? {
         Some(keyring) => keyring.revoke(&args.id).await?,
         None => None,
     };
-    let Some(key) = revoked else {
-        let place = app::place(&storage);
-        return Err(Failure::of(
-            Exit::Unusable,
-            format!(
-                "There is no key `{}` in `{place}`. `rivulet keys list` shows those that are; name another folder with --data, or another database with --store.",
-                args.id
-            ),
-        ));
-    };
+    let key = revoked.ok_or_else(|| no_key(&args.id, &storage))?;
     Show::stderr().line(format_args!(
         "Key {} of user `{}` is revoked. Servers refuse it within a second.",
         key.id,
         key.user.as_str()
     ))?;
     Ok(Exit::Complete)
+}
+
+fn refuse_other_than_id(text: &str) -> Result<(), Failure> {
+    if is_id(text) {
+        return Ok(());
+    }
+    // Not repeated: it may be a whole key.
+    Err(Failure::of(
+        Exit::Unusable,
+        "This is not the id of a key. The id is what stands between `rvl_` and the next `_`; `rivulet keys list` shows it.",
+    ))
+}
+
+fn no_key(id: &str, storage: &Storage) -> Failure {
+    let place = app::place(storage);
+    Failure::of(
+        Exit::Unusable,
+        format!(
+            "There is no key `{id}` in `{place}`. `rivulet keys list` shows those that are; name another folder with --data, or another database with --store."
+        ),
+    )
 }
 
 fn storage(flags: DataFlags) -> Result<Storage, Failure> {
@@ -156,12 +220,15 @@ fn table(keys: &[StoredKey]) -> Vec<String> {
         return Vec::new();
     }
     let moment = |time: Option<_>| time.map_or_else(|| "-".to_owned(), |time| format!("{time}"));
-    let mut rows = vec![["ID", "USER", "NAME", "CREATED", "REVOKED"].map(str::to_owned)];
+    let jobs =
+        |limit: Option<u32>| limit.map_or_else(|| "default".to_owned(), |jobs| jobs.to_string());
+    let mut rows = vec![["ID", "USER", "NAME", "JOBS", "CREATED", "REVOKED"].map(str::to_owned)];
     rows.extend(keys.iter().map(|key| {
         [
             key.id.clone(),
             key.user.as_str().to_owned(),
             key.name.clone(),
+            jobs(key.max_active_jobs),
             moment(Some(key.created_at)),
             moment(key.revoked_at),
         ]
@@ -170,12 +237,11 @@ fn table(keys: &[StoredKey]) -> Vec<String> {
         let lengths = rows.iter().map(|row| row[column].chars().count());
         lengths.max().unwrap_or(0)
     };
-    let (id, user, name, created) = (width(0), width(1), width(2), width(3));
-    let line = |row: &[String; 5]| {
-        format!(
-            "{:id$}  {:user$}  {:name$}  {:created$}  {}",
-            row[0], row[1], row[2], row[3], row[4]
-        )
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(widths);
+        let padded = cells.map(|(cell, width)| format!("{cell:width$}  "));
+        padded.chain(row.last().cloned()).collect()
     };
     rows.iter().map(line).collect()
 }

@@ -2,11 +2,12 @@
 
 use tracing::error;
 
+use super::keys::Principal;
 use super::ports::{Reopen, Reopened, Snapshot};
 use super::{Engine, no_job, stored};
 use crate::domain::error::{Code, Error};
 use crate::domain::event::Kind;
-use crate::domain::id::{JobId, Scope};
+use crate::domain::id::JobId;
 use crate::domain::job::JobView;
 
 impl Engine {
@@ -15,8 +16,8 @@ impl Engine {
     ///
     /// Refused with `job_active`, `nothing_to_retry`, `result_expired`, `document_not_found`,
     /// `too_many_jobs` and `queue_full`.
-    pub async fn retry(&self, scope: &Scope, job: JobId) -> Result<JobView, Error> {
-        let inner = &self.inner;
+    pub async fn retry(&self, caller: &Principal, job: JobId) -> Result<JobView, Error> {
+        let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
         let snapshot = stored(inner.jobs.snapshot(scope, job).await)?;
         let snapshot = snapshot.ok_or_else(|| no_job(job))?;
@@ -38,7 +39,7 @@ impl Engine {
             job,
             at_sequence: view.sequence,
             failed_fields: self.failed_fields(&snapshot).await?,
-            active_limit: inner.settings.max_active_jobs,
+            active_limit: inner.active_limit(caller),
             queue_limit: inner.settings.max_queued_jobs,
         };
         match stored(inner.jobs.reopen(reopen).await)? {
@@ -47,7 +48,7 @@ impl Engine {
                 inner.work.notify_one();
                 Ok(*view)
             }
-            Reopened::TooManyActive => Err(inner.too_many_active()),
+            Reopened::TooManyActive => Err(inner.too_many_active(caller)),
             Reopened::QueueFull => Err(inner.queue_full()),
             Reopened::Missing => Err(no_job(job)),
             Reopened::DocumentGone => Err(Error::new(

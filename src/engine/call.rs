@@ -1,13 +1,17 @@
 //! One call: ask, settle each subtree as it closes, ask again for what is missing or wrong.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use serde_json::Value;
 
 use super::Inner;
 use super::journal::{Halt, Journal};
+use super::lease::{Lease, Right};
 use super::metrics::label;
 use super::plans::Planned;
 use super::ports::{Answer, Call, CallError, Correction, Provider};
@@ -29,6 +33,7 @@ pub(super) struct Run {
     pub(super) document: Arc<Document>,
     pub(super) planned: Arc<Planned>,
     pub(super) provider: Arc<dyn Provider>,
+    pub(super) lease: Arc<Lease>,
     pub(super) journal: Journal,
     /// Names the provider and model, counts nothing: what every bill starts from.
     pub(super) blank: Usage,
@@ -52,6 +57,14 @@ pub(super) struct Progress {
     /// Subtrees that were asked for with their faults named: once each.
     corrected: Load,
 }
+
+/// A request, and whether it has begun: it does when its answer is first looked for.
+struct Asked {
+    answers: BoxStream<'static, Answered>,
+    has_begun: bool,
+}
+
+type Answered = Result<Answer, CallError>;
 
 impl Run {
     /// Brings every subtree of `load` to an outcome. While the engine drains, no request is begun.
@@ -118,13 +131,16 @@ impl Run {
 
     /// One request; settles what it answers.
     async fn ask(&self, progress: &mut Progress) -> Result<Result<(), CallError>, Halt> {
-        let mut answers = self.provider.ask(self.request(progress));
+        let mut asked = Asked {
+            answers: self.provider.ask(self.request(progress)),
+            has_begun: false,
+        };
         let corrected = progress.corrections.iter().map(|known| known.index);
         progress.corrected.extend(corrected);
         let mut last: Option<(usize, Checked, Attributions)> = None;
         let mut failure = None;
         let mut is_held = false;
-        while let Some(answer) = answers.next().await {
+        while let Some(answer) = self.next(&mut asked).await? {
             if is_held {
                 is_held = false;
                 self.waits.go_on(&self.journal).await?;
@@ -147,6 +163,8 @@ impl Run {
                     }
                 }
                 Ok(Answer::Held { fault, .. }) => {
+                    // Nothing is sent yet: the job may be another's when it is.
+                    asked.has_begun = false;
                     is_held = true;
                     self.waits.wait(&self.journal, fault).await?;
                 }
@@ -196,6 +214,33 @@ impl Run {
         ]
         .concat();
         self.engine.metrics.calls.get_or_create(&labels).inc();
+    }
+
+    /// The next piece of an answer. The request begins, and goes on, only while the job is ours.
+    async fn next(&self, asked: &mut Asked) -> Result<Option<Answered>, Halt> {
+        let Asked { answers, has_begun } = asked;
+        let is_shared = self.engine.jobs.is_shared();
+        loop {
+            if is_shared && !*has_begun {
+                self.engine.assure(&self.lease).await?;
+            }
+            let right = poll_fn(|context| {
+                let poll = || answers.poll_next_unpin(context);
+                match self.lease.act(is_shared && !*has_begun, poll) {
+                    Right::Done(polled) => {
+                        *has_begun = true;
+                        polled.map(Right::Done)
+                    }
+                    Right::Unsure => Poll::Ready(Right::Unsure),
+                    Right::Over => Poll::Ready(Right::Over),
+                }
+            });
+            match right.await {
+                Right::Done(answer) => return Ok(answer),
+                Right::Unsure => {}
+                Right::Over => return Err(Halt::Lost),
+            }
+        }
     }
 
     fn request(&self, progress: &Progress) -> Call {

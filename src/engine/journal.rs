@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::Inner;
+use super::lease::Lease;
 use super::ports::{Commit, Committed, Guard, StoreError};
-use crate::domain::id::JobId;
 use crate::domain::job::Draft;
 
 /// Drafts that may wait for the disk. A full queue holds the calls back.
@@ -42,9 +43,9 @@ pub(super) struct Journal {
 impl Journal {
     /// Starts the writer task of a claimed job. It ends when every clone is gone, or when a write
     /// is refused; then every call answers [`Halt::Lost`].
-    pub(super) fn start(engine: Arc<Inner>, job: JobId, epoch: u64) -> Self {
+    pub(super) fn start(engine: Arc<Inner>, lease: Arc<Lease>) -> Self {
         let (queue, entries) = mpsc::channel(QUEUE);
-        tokio::spawn(write(engine, job, Guard::Lease { epoch }, entries));
+        tokio::spawn(write(engine, lease, entries));
         Self { queue }
     }
 
@@ -82,7 +83,7 @@ impl Journal {
     }
 }
 
-async fn write(engine: Arc<Inner>, job: JobId, guard: Guard, mut entries: mpsc::Receiver<Entry>) {
+async fn write(engine: Arc<Inner>, lease: Arc<Lease>, mut entries: mpsc::Receiver<Entry>) {
     let mut batch = Vec::new();
     while entries.recv_many(&mut batch, QUEUE).await > 0 {
         let (drafts, waiting): (Vec<_>, Vec<_>) = batch
@@ -90,7 +91,7 @@ async fn write(engine: Arc<Inner>, job: JobId, guard: Guard, mut entries: mpsc::
             .map(|entry| (entry.draft, entry.written))
             .unzip();
         let drafts: Vec<_> = drafts.into_iter().flatten().collect();
-        if !drafts.is_empty() && !commit(&engine, job, &guard, drafts).await {
+        if !drafts.is_empty() && !commit(&engine, &lease, drafts).await {
             return;
         }
         for written in waiting.into_iter().flatten() {
@@ -102,16 +103,19 @@ async fn write(engine: Arc<Inner>, job: JobId, guard: Guard, mut entries: mpsc::
 
 /// Whether the drafts are on disk. Tries for as long as the store does not answer: the outcomes
 /// it holds were paid for.
-async fn commit(engine: &Inner, job: JobId, guard: &Guard, drafts: Vec<Draft>) -> bool {
+async fn commit(engine: &Inner, lease: &Lease, drafts: Vec<Draft>) -> bool {
+    let (job, epoch) = (lease.job, lease.epoch);
     let mut wait = FIRST_WAIT;
     loop {
         let commit = Commit {
             job,
-            guard: guard.clone(),
+            guard: Guard::Lease { epoch },
             drafts: drafts.clone(),
         };
+        let asked = Instant::now();
         match engine.jobs.commit(commit).await {
-            Ok(Committed::Stored { events, .. }) => {
+            Ok(Committed::Stored { view, events, .. }) => {
+                lease.confirm(asked, view.sequence);
                 engine.metrics.events.inc_by(events.len() as u64);
                 engine.live.publish(job, events);
                 return true;

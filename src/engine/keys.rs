@@ -31,6 +31,8 @@ const SECRET_CHARS: usize = 43;
 /// Characters of the name of a user, and of a key.
 const MAX_USER: usize = 64;
 const MAX_NAME: usize = 100;
+/// The most active jobs that a key may be given.
+pub const MAX_ACTIVE_JOBS: u32 = 10_000;
 /// How long an answer of the store is believed: what another process revoked is refused after it.
 /// Half of the second that is promised; the rest is for the request.
 const BELIEVED: Duration = Duration::from_millis(500);
@@ -44,6 +46,8 @@ pub struct Principal {
     pub scope: Scope,
     /// Id of the key; none on a server without keys.
     pub key: Option<String>,
+    /// The key's own limit of active jobs, in the place of the server's setting.
+    pub max_active_jobs: Option<u32>,
 }
 
 impl Principal {
@@ -52,6 +56,7 @@ impl Principal {
         Self {
             scope: Scope::local(),
             key: None,
+            max_active_jobs: None,
         }
     }
 
@@ -60,6 +65,7 @@ impl Principal {
         Self {
             scope: key.user.clone(),
             key: Some(key.id.clone()),
+            max_active_jobs: key.max_active_jobs,
         }
     }
 }
@@ -94,10 +100,16 @@ impl Keyring {
 
     /// A new key of `user`, and its text, which is not kept: nobody can be shown it again.
     ///
-    /// Errors carry `invalid_request` when one of the names is not allowed.
-    pub async fn create(&self, user: &str, name: &str) -> Result<(StoredKey, String), Error> {
+    /// Errors carry `invalid_request` when one of the names is not allowed, or the limit.
+    pub async fn create(
+        &self,
+        user: &str,
+        name: &str,
+        max_active_jobs: Option<u32>,
+    ) -> Result<(StoredKey, String), Error> {
         let user = user_of(user)?;
         let name = name_of(name)?;
+        let max_active_jobs = max_active_jobs.map(limit_of).transpose()?;
         let id = hex(random()?);
         let secret = URL_SAFE_NO_PAD.encode(random::<SECRET_BYTES>()?);
         let key = StoredKey {
@@ -107,6 +119,7 @@ impl Keyring {
             name,
             created_at: self.clock.now(),
             revoked_at: None,
+            max_active_jobs,
         };
         if !stored(self.keys.insert_key(key.clone()).await)? {
             error!(id = key.id, "keys.id_taken");
@@ -130,6 +143,22 @@ impl Keyring {
         let revoked = stored(self.keys.revoke_key(id, now).await)?;
         self.found.lock().pop(id);
         Ok(revoked)
+    }
+
+    /// How many jobs may be active for the holder of a key to start another one; none for as many
+    /// as the setting says. None is answered when there is no key with this id. Servers on the
+    /// same data go by it within a second.
+    ///
+    /// Errors carry `invalid_request` when the limit is not allowed.
+    pub async fn limit(
+        &self,
+        id: &str,
+        max_active_jobs: Option<u32>,
+    ) -> Result<Option<StoredKey>, Error> {
+        let max_active_jobs = max_active_jobs.map(limit_of).transpose()?;
+        let limited = stored(self.keys.limit_key(id, max_active_jobs).await)?;
+        self.found.lock().pop(id);
+        Ok(limited)
     }
 
     /// Whether there is any key, revoked or not: only then is one asked for.
@@ -260,6 +289,18 @@ fn name_of(text: &str) -> Result<String, Error> {
         Code::InvalidRequest,
         format!(
             "The name of a key takes at most {MAX_NAME} characters, line breaks and other control characters not among them."
+        ),
+    ))
+}
+
+fn limit_of(jobs: u32) -> Result<u32, Error> {
+    if (1..=MAX_ACTIVE_JOBS).contains(&jobs) {
+        return Ok(jobs);
+    }
+    Err(Error::new(
+        Code::InvalidRequest,
+        format!(
+            "`{jobs}` cannot be a limit of active jobs: it takes a whole number from 1 to {MAX_ACTIVE_JOBS}. `rivulet keys revoke` takes a key out of use."
         ),
     ))
 }

@@ -11,6 +11,7 @@
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
 //! | `answers` | what was paid for before is used again |
 //! | `waits` | says when all calls of a job wait |
+//! | `lease` | what a run may still begin, and how it learns that its job is gone |
 //! | `journal` | the one writer of events: store first, announce second |
 //! | `live` | who follows which job: limits, wake-ups, the newest pages |
 //! | `follow` | a reader of a log: register, read, go on by number |
@@ -28,6 +29,7 @@ mod catalog;
 mod follow;
 mod journal;
 pub mod keys;
+mod lease;
 mod live;
 mod metrics;
 mod page;
@@ -51,7 +53,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 use uuid::Uuid;
 
@@ -71,7 +73,8 @@ use crate::domain::job::{Draft, Ending, JobView, Refusal};
 use crate::domain::page::ListPage;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
-use keys::Keyring;
+use keys::{Keyring, Principal};
+use lease::{Lease, WORD};
 use live::{Limits, Live};
 use metrics::Metrics;
 use plans::{Planned, Plans};
@@ -83,6 +86,9 @@ use repeat::Creating;
 
 /// The pause before a store that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for a claim that is under way.
+const CLAIM: Duration = Duration::from_secs(2);
 
 /// How much the engine takes on.
 #[derive(Debug, Clone)]
@@ -134,8 +140,12 @@ struct Inner {
     /// Names this process as an owner of leases; new at every start, so that a process never
     /// takes a lease of its own dead forerunner for its own.
     node: String,
-    /// Jobs that run here: their epoch, and the handle that stops them.
-    running: DashMap<JobId, (u64, AbortHandle)>,
+    /// Jobs that run here.
+    running: DashMap<JobId, Running>,
+    /// Held while jobs are claimed, until they are in `running`.
+    claiming: tokio::sync::Mutex<()>,
+    /// A hint that a job that runs here may be somebody else's, or nobody's.
+    doubt: Notify,
     /// A hint that the queue may have grown.
     work: Notify,
     reading: Semaphore,
@@ -150,6 +160,20 @@ struct Inner {
     pace: AtomicU64,
     /// When the store last took a claim or a renewal of leases.
     heard: Mutex<Instant>,
+}
+
+/// A run of this process.
+struct Running {
+    lease: Arc<Lease>,
+    task: AbortHandle,
+}
+
+impl Running {
+    /// When this returns, the run begins nothing any more; its calls are dropped at once.
+    fn end(&self) {
+        self.lease.end();
+        self.task.abort();
+    }
 }
 
 /// How far a stop has come.
@@ -190,6 +214,8 @@ impl Engine {
             metrics: Metrics::new(),
             node: Uuid::new_v4().to_string(),
             running: DashMap::new(),
+            claiming: tokio::sync::Mutex::default(),
+            doubt: Notify::new(),
             work: Notify::new(),
             blob_gate: RwLock::new(()),
             creating: Arc::default(),
@@ -203,6 +229,7 @@ impl Engine {
         tokio::spawn(retention::keep_swept(Arc::clone(&inner)));
         tokio::spawn(worker::listen(Arc::clone(&inner)));
         tokio::spawn(live::poll(Arc::clone(&inner)));
+        tokio::spawn(lease::watch(Arc::clone(&inner)));
         Self { inner }
     }
 
@@ -212,16 +239,21 @@ impl Engine {
     pub async fn stop(&self, grace: Duration) {
         let inner = &self.inner;
         inner.phase.send_replace(Phase::Draining);
-        if tokio::time::timeout(grace, inner.all_left()).await.is_err() {
+        if timeout(grace, inner.all_left()).await.is_err() {
             info!(
                 jobs = inner.running.len(),
                 "engine.stop: calls are still under way and are dropped"
             );
         }
+        // What a claim under way brings is ours to give back. A store that does not answer does so
+        // when the leases run out.
+        if timeout(CLAIM, inner.claiming.lock()).await.is_err() {
+            info!("engine.stop: a claim is still under way and is not waited for");
+        }
         let runs: Vec<_> = inner
             .running
             .iter()
-            .map(|run| (*run.key(), run.value().0))
+            .map(|run| (*run.key(), run.lease.epoch))
             .collect();
         for (job, epoch) in runs {
             inner.hand_over(job, epoch).await;
@@ -331,26 +363,38 @@ impl Engine {
             drafts: vec![Draft::End(Ending::Cancelled { reason })],
         };
         match stored(self.inner.jobs.commit(commit).await)? {
-            Committed::Stored { view, events } => {
-                // The log is closed and fenced already; this only saves the calls under way.
-                if let Some((_, (_, run))) = self.inner.running.remove(&job) {
-                    run.abort();
-                }
+            Committed::Stored {
+                view,
+                events,
+                epoch,
+            } => {
+                // Not one of a retry that was faster than we are.
+                let here = self.inner.end_run(job, |of| of.epoch < epoch);
                 self.inner.live.publish(job, events);
-                self.inner.work.notify_one();
                 let cancelled = metrics::label("outcome", "cancelled");
                 self.inner
                     .metrics
                     .jobs_ended
                     .get_or_create(&cancelled)
                     .inc();
+                let had_owner = epoch > 1;
+                if had_owner && here != Some(epoch - 1) {
+                    self.inner.await_others(WORD).await;
+                }
                 Ok(*view)
             }
             Committed::Missing => Err(no_job(job)),
             Committed::Refused {
                 refusal: Refusal::Ended,
                 status: Status::Cancelled,
-            } => self.job(scope, job).await,
+            } => {
+                let view = self.job(scope, job).await?;
+                let ended = view.ended_at.unwrap_or(view.updated_at).0;
+                let ago = self.inner.clock.now().0.saturating_sub(ended).max(0);
+                let ago = Duration::from_millis(ago as u64);
+                self.inner.await_others(WORD.saturating_sub(ago)).await;
+                Ok(view)
+            }
             Committed::Refused {
                 refusal: Refusal::Ended,
                 status,
@@ -406,11 +450,23 @@ impl Inner {
         Ok(())
     }
 
-    fn too_many_active(&self) -> Error {
-        let limit = self.settings.max_active_jobs;
+    /// How many jobs of its user may be active, one that the caller starts included.
+    fn active_limit(&self, caller: &Principal) -> u32 {
+        let setting = self.settings.max_active_jobs;
+        caller.max_active_jobs.unwrap_or(setting)
+    }
+
+    fn too_many_active(&self, caller: &Principal) -> Error {
+        let limit = self.active_limit(caller);
+        let whose = match caller.max_active_jobs {
+            Some(_) => "this key",
+            None => "a user",
+        };
         Error::new(
             Code::TooManyJobs,
-            format!("{limit} jobs are active, the limit. Wait for one to end, or cancel one."),
+            format!(
+                "The limit of {whose} is {limit} active jobs, and you have no fewer. Wait for one to end, or cancel one."
+            ),
         )
     }
 
@@ -478,11 +534,16 @@ impl Inner {
         *self.heard.lock() = Instant::now();
     }
 
+    /// Waits until no run of another process begins calls on word of before.
+    async fn await_others(&self, time: Duration) {
+        if self.jobs.is_shared() {
+            tokio::time::sleep(time).await;
+        }
+    }
+
     /// Stops a run of this process and gives its lease back.
     async fn hand_over(&self, job: JobId, epoch: u64) {
-        if let Some((_, (_, run))) = self.running.remove(&job) {
-            run.abort();
-        }
+        self.end_run(job, |of| of.epoch == epoch);
         let release = self
             .jobs
             .release(job, epoch, Duration::ZERO, Release::HandedOver);

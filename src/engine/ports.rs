@@ -123,6 +123,8 @@ pub enum Committed {
     Stored {
         view: Box<JobView>,
         events: Vec<StoredEvent>,
+        /// The epoch after it: that of the lease, or one more than that of the last owner.
+        epoch: u64,
     },
     /// Nothing was written: another owner has the job, or a caller ended it.
     Fenced,
@@ -305,6 +307,20 @@ pub trait Jobs: Send + Sync {
     /// that has none left is marked as expired. Gives how many rows it changed: with none,
     /// nothing is left to sweep.
     fn sweep(&self, now: Time, limit: u32) -> Answered<'_, u32>;
+
+    /// Whether other processes may write to this store while it is open here.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Which of these jobs, each with the epoch of a claim, are still that claim's: they have not
+    /// ended, and nobody has claimed, cancelled, reopened or deleted them since. Where the store is
+    /// not shared nobody asks.
+    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
+        let jobs = claims.iter().map(|(job, _)| *job).collect();
+        std::future::ready(Ok(jobs)).boxed()
+    }
+
     /// What other processes do with this store; nothing when there are none.
     fn news(&self) -> BoxStream<'static, News> {
         futures_util::stream::empty().boxed()
@@ -387,6 +403,9 @@ pub struct StoredKey {
     pub name: String,
     pub created_at: Time,
     pub revoked_at: Option<Time>,
+    /// How many jobs of its user may be active, one that is started with it included; at least 1,
+    /// and none for as many as the server's setting says.
+    pub max_active_jobs: Option<u32>,
 }
 
 /// API keys, and what the installation signs with. A key is never deleted. Every write is on disk
@@ -401,6 +420,8 @@ pub trait Keys: Send + Sync {
     fn insert_key(&self, key: StoredKey) -> Answered<'_, bool>;
     /// The key as it is then; one that was revoked before keeps that moment.
     fn revoke_key(&self, id: &str, at: Time) -> Answered<'_, Option<StoredKey>>;
+    /// Sets [`StoredKey::max_active_jobs`]; the key as it is then.
+    fn limit_key(&self, id: &str, max_active_jobs: Option<u32>) -> Answered<'_, Option<StoredKey>>;
     /// The secret of that name. `fresh` becomes it when there is none, for whoever asks at once.
     fn secret(&self, name: &str, fresh: [u8; SECRET_BYTES]) -> Answered<'_, [u8; SECRET_BYTES]>;
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::keys::Principal;
 use super::submit::Name;
 use super::{Engine, JobRequest, sha256_hex, stored};
 use crate::domain::error::{Code, Error};
@@ -98,10 +99,11 @@ impl Engine {
     /// on. A refused request leaves its key free.
     pub async fn submit_once(
         &self,
-        scope: &Scope,
+        caller: &Principal,
         request: JobRequest,
         repeat: Repeat,
     ) -> Result<Submitted, Error> {
+        let scope = &caller.scope;
         let hash = repeat.request_hash(scope);
         if let Some(view) = self.earlier(scope, &repeat, &hash).await? {
             return Ok(Submitted::before(view));
@@ -118,7 +120,7 @@ impl Engine {
             request_hash: Some(hash.clone()),
             key: repeat.key.clone(),
         };
-        let begun = self.begin(scope, request, name).await?;
+        let begun = self.begin(caller, request, name).await?;
         drop(place);
         match (begun, &repeat.key) {
             (Some(view), _) => Ok(Submitted {

@@ -14,6 +14,7 @@ use tracing::{Instrument, error, info, info_span};
 use super::answers::{self, Asking};
 use super::call::Run;
 use super::journal::{Halt, Journal};
+use super::lease::Lease;
 use super::metrics::label;
 use super::plans::Planned;
 use super::ports::{Claimed, Release};
@@ -33,13 +34,13 @@ const MAX_CRASHES: u32 = 3;
 const RELEASED_FOR: Duration = Duration::from_secs(2);
 
 /// Runs a claimed job to its end, or until it is no longer ours.
-pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed) {
+pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed, lease: Arc<Lease>) {
     let job = claimed.view.id;
     let span = info_span!("job", %job);
     async {
         let _counted = Counted::new(&engine.metrics.jobs_running);
-        let journal = Journal::start(Arc::clone(&engine), job, claimed.epoch);
-        let release = match drive(&engine, &claimed, &journal).await {
+        let journal = Journal::start(Arc::clone(&engine), Arc::clone(&lease));
+        let release = match drive(&engine, &claimed, &lease, &journal).await {
             Ok(()) => {
                 info!("job.ended");
                 return;
@@ -79,7 +80,12 @@ impl Drop for Counted<'_> {
     }
 }
 
-async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {
+async fn drive(
+    engine: &Arc<Inner>,
+    claimed: &Claimed,
+    lease: &Arc<Lease>,
+    journal: &Journal,
+) -> Result<(), Halt> {
     if claimed.crashes >= MAX_CRASHES {
         let message = format!(
             "The server stopped {} times while it worked on this job.",
@@ -141,6 +147,7 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
             ..Usage::default()
         },
         provider,
+        lease: Arc::clone(lease),
         journal: journal.clone(),
         keys: keys.unwrap_or_default(),
         takes_corrections: manner.takes_corrections,

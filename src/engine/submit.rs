@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::keys::Principal;
 use super::plans::Planned;
 use super::ports::{Created, Model, NewJob, StoredDocument};
 use super::{Engine, mint, stored};
@@ -50,8 +51,8 @@ impl Engine {
     /// Checks a request, stores it as a job with its first event, and lets a worker know.
     ///
     /// Refused with the codes of the document, schema and config, and with `too_many_jobs`.
-    pub async fn submit(&self, scope: &Scope, request: JobRequest) -> Result<JobView, Error> {
-        let submitted = self.begin(scope, request, Name::default()).await?;
+    pub async fn submit(&self, caller: &Principal, request: JobRequest) -> Result<JobView, Error> {
+        let submitted = self.begin(caller, request, Name::default()).await?;
         // Nobody else uses the name that there is not.
         submitted.ok_or_else(Error::internal)
     }
@@ -59,11 +60,11 @@ impl Engine {
     /// [`Engine::submit`] under a name; `None` when its key was taken a moment ago.
     pub(super) async fn begin(
         &self,
-        scope: &Scope,
+        caller: &Principal,
         request: JobRequest,
         name: Name,
     ) -> Result<Option<JobView>, Error> {
-        let inner = &self.inner;
+        let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
         let config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
         let model = self.model(&config.model)?;
@@ -86,7 +87,7 @@ impl Engine {
             request_hash: name.request_hash,
         };
         let created = self
-            .create(scope, spec, name.key, &planned, &document)
+            .create(caller, spec, name.key, &planned, &document)
             .await;
         if is_inline && !matches!(created, Ok(Some(_))) {
             // Nobody knows of it. Where it cannot be deleted it only takes up room.
@@ -97,7 +98,7 @@ impl Engine {
 
     async fn create(
         &self,
-        scope: &Scope,
+        caller: &Principal,
         spec: JobSpec,
         key: Option<IdempotencyKey>,
         planned: &Planned,
@@ -112,10 +113,10 @@ impl Engine {
             .collect();
         let (view, start) = JobView::open(JobId(mint()), spec, &subtrees, inner.clock.now());
         let new = NewJob {
-            scope: scope.clone(),
+            scope: caller.scope.clone(),
             view: view.clone(),
             start,
-            active_limit: inner.settings.max_active_jobs,
+            active_limit: inner.active_limit(caller),
             queue_limit: inner.settings.max_queued_jobs,
             plan: Arc::clone(&planned.plan),
             key,
@@ -127,7 +128,7 @@ impl Engine {
                 Ok(Some(view))
             }
             Created::KeyTaken => Ok(None),
-            Created::TooManyActive => Err(inner.too_many_active()),
+            Created::TooManyActive => Err(inner.too_many_active(caller)),
             Created::QueueFull => Err(inner.queue_full()),
             Created::DocumentGone => Err(Error::new(
                 Code::DocumentNotFound,

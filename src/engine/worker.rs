@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Inner;
-use super::ports::News;
+use super::lease::Lease;
+use super::ports::{Claimed, News};
 use super::run::run;
+use super::{Inner, Running};
 
 /// How long a job is ours without a sign of life, and how often we give one.
 const LEASE: Duration = Duration::from_secs(15);
@@ -36,6 +38,8 @@ pub(super) async fn work(engine: Arc<Inner>) {
         let claimed = if free == 0 {
             0
         } else {
+            // A stop waits for what we are given meanwhile, to give it back.
+            let _claiming = engine.claiming.lock().await;
             claim(&engine, free.min(BATCH)).await
         };
         if claimed == 0 {
@@ -52,6 +56,7 @@ async fn claim(engine: &Arc<Inner>, limit: usize) -> usize {
     if engine.heard.lock().elapsed() > SILENCE && !regain(engine).await {
         return 0;
     }
+    let asked = Instant::now();
     let claimed = engine.jobs.claim(&engine.node, LEASE, limit as u32);
     match claimed.await {
         Ok(claimed) => {
@@ -59,7 +64,7 @@ async fn claim(engine: &Arc<Inner>, limit: usize) -> usize {
             let count = claimed.len();
             for job in claimed {
                 let (id, epoch) = (job.view.id, job.epoch);
-                start(engine, job);
+                start(engine, job, asked);
                 // Looked at after the job is listed: a stop either sees it there, or is seen here.
                 if engine.is_draining() {
                     engine.hand_over(id, epoch).await;
@@ -86,21 +91,22 @@ async fn regain(engine: &Inner) -> bool {
     }
 }
 
-fn start(engine: &Arc<Inner>, claimed: super::ports::Claimed) {
-    let job = claimed.view.id;
-    let (inner, epoch) = (Arc::clone(engine), claimed.epoch);
+/// Runs a job that was claimed by a request of that moment.
+fn start(engine: &Arc<Inner>, claimed: Claimed, asked: Instant) {
+    let (job, epoch) = (claimed.view.id, claimed.epoch);
+    let lease = Arc::new(Lease::new(job, epoch, asked, claimed.view.sequence));
+    let (inner, of_run) = (Arc::clone(engine), Arc::clone(&lease));
     // The task waits for its own entry in `running`, so that it cannot leave before it is there.
     let (listed, is_listed) = tokio::sync::oneshot::channel::<()>();
     let task = tokio::spawn(async move {
         let _ = is_listed.await;
-        run(Arc::clone(&inner), claimed).await;
-        inner.running.remove_if(&job, |_, (of, _)| *of == epoch);
-        inner.work.notify_one();
-        inner.left.notify_one();
+        run(Arc::clone(&inner), claimed, of_run).await;
+        inner.end_run(job, |of| of.epoch == epoch);
     });
-    if let Some((_, before)) = engine.running.insert(job, (epoch, task.abort_handle())) {
+    let task = task.abort_handle();
+    if let Some(before) = engine.running.insert(job, Running { lease, task }) {
         // Our own lease ran out and we claimed the job again: the old run is fenced already.
-        before.abort();
+        before.end();
     }
     let _ = listed.send(());
 }
@@ -143,7 +149,13 @@ pub(super) async fn listen(engine: Arc<Inner>) {
             () = engine.stopped() => None,
         };
         match next {
-            Some(News::Event { job, sequence }) => engine.live.announce(job, sequence),
+            Some(News::Event { job, sequence }) => {
+                engine.live.announce(job, sequence);
+                let run = engine.running.get(&job);
+                if run.is_some_and(|run| run.lease.hear(sequence)) {
+                    engine.doubt.notify_one();
+                }
+            }
             Some(News::Work) => engine.work.notify_one(),
             None => break,
         }

@@ -7,5 +7,5 @@ pub mod layout;
 pub mod lower;
 pub mod models;
 pub mod openai;
-pub mod server;
+// pub mod server;
 pub mod wire;

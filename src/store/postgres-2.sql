@@ -1,6 +1,4 @@
--- Version 2: answers are found again by what was asked.
+-- Version 2: how many jobs may be active for the holder of a key to start another one; null for as
+-- many as the server's setting says.
 
--- SHA-256 of all that the answer was asked with; null where it is not to be used again.
-ALTER TABLE outcomes ADD COLUMN answer BYTEA;
-
-CREATE INDEX outcomes_by_answer ON outcomes (answer) WHERE answer IS NOT NULL;
+ALTER TABLE keys ADD COLUMN max_active_jobs BIGINT CHECK (max_active_jobs >= 1);

@@ -2,6 +2,7 @@
 //! what one leaves behind another takes up.
 
 mod away;
+mod cancel;
 mod life;
 mod node;
 

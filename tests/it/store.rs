@@ -106,6 +106,7 @@ conformance! {
         only_the_owner_of_the_epoch_gives_a_lease_back,
         an_owner_is_fenced_once_another_has_claimed,
         an_owner_is_fenced_once_the_caller_has_written,
+        a_write_tells_the_epoch_after_it,
         an_ended_job_is_never_claimed,
         a_cancel_that_races_the_end_gives_one_end,
         a_restart_finds_everything,
@@ -130,6 +131,7 @@ conformance! {
     keys {
         a_key_is_kept_as_it_was_and_its_id_is_nobody_elses,
         a_revoked_key_stays_and_keeps_the_moment,
+        the_limit_of_a_key_is_kept_changed_and_taken_back,
         keys_are_listed_the_oldest_first,
         there_are_keys_once_there_was_one,
         everybody_who_asks_at_once_gets_the_same_secret,

@@ -15,6 +15,7 @@ use crate::domain::id::{DocumentId, JobId, SchemaId};
 use crate::domain::job::JobView;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
+use crate::engine::keys::Principal;
 use crate::engine::ports::JobQuery;
 use crate::engine::{
     DocumentSource, Engine, JobRequest, JobResult, Repeat, SchemaSource, Submitted, Wanted,
@@ -245,7 +246,7 @@ fn results_body(result: &JobResult) -> Value {
 async fn create(
     engine: web::Data<Engine>,
     options: web::Data<Options>,
-    caller: Caller,
+    caller: web::ReqData<Principal>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -262,13 +263,15 @@ async fn create(
     } = CreateRequest::read(body).await?;
     let inline = matches!(job.schema, SchemaSource::Inline(_));
     // Before the job: a refusal after that would hide one that was started.
-    let slot = stream.then(|| engine.stream_slot(&caller.0)).transpose()?;
+    let slot = stream
+        .then(|| engine.stream_slot(&caller.scope))
+        .transpose()?;
     let repeat = Repeat {
         body_sha256,
         key,
         seen: cursor.and_then(|cursor| cursor.job),
     };
-    let submitted = engine.submit_once(&caller.0, job, repeat).await;
+    let submitted = engine.submit_once(&caller, job, repeat).await;
     let Submitted { view, is_repeat } = submitted.map_err(|error| {
         if inline {
             in_member(error, "schema")
@@ -367,10 +370,10 @@ async fn cancel(
 
 async fn retry(
     engine: web::Data<Engine>,
-    caller: Caller,
+    caller: web::ReqData<Principal>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let view = engine.retry(&caller.0, JobId::parse(&id)?).await?;
+    let view = engine.retry(&caller, JobId::parse(&id)?).await?;
     Ok(HttpResponse::Accepted()
         .insert_header((LOCATION, Links::of(view.id).job))
         .json(JobBody::of(&engine, &view)))

@@ -243,7 +243,7 @@ impl Appender {
                 if *mine == epoch
                     && let Some(events) = self.unsure.landed(commit.job, epoch, sequence)
                 {
-                    return Ok(stored(&held.view, events));
+                    return Ok(stored(held, events));
                 }
                 if *mine != epoch || before.is_terminal() {
                     return Ok(Committed::Fenced);
@@ -279,7 +279,7 @@ impl Appender {
         held.is_changed |= view.sequence != held.view.sequence || epoch != held.epoch;
         (held.view, held.epoch, held.lets_go) = (view, epoch, lets_go);
         held.events.extend_from_slice(&events);
-        Ok(stored(&held.view, events))
+        Ok(stored(held, events))
     }
 
     fn log(
@@ -310,10 +310,11 @@ impl Appender {
     }
 }
 
-fn stored(view: &JobView, events: Vec<StoredEvent>) -> Committed {
+fn stored(held: &Held, events: Vec<StoredEvent>) -> Committed {
     Committed::Stored {
-        view: Box::new(view.clone()),
+        view: Box::new(held.view.clone()),
         events,
+        epoch: held.epoch,
     }
 }
 

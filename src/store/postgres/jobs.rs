@@ -191,6 +191,14 @@ impl Jobs for Postgres {
         async move { self.delete_job(&scope, job).await }.boxed()
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
+        self.still_held(claims.to_vec()).boxed()
+    }
+
     fn news(&self) -> BoxStream<'static, News> {
         self.hints.heard()
     }

@@ -10,7 +10,7 @@ use crate::domain::id::Scope;
 use crate::domain::time::Time;
 use crate::engine::ports::{Answered, Keys, SECRET_BYTES, StoreError, StoredKey};
 
-const KEY: &str = "id, hash, owner, name, created_ms, revoked_ms";
+const KEY: &str = "id, hash, owner, name, created_ms, revoked_ms, max_active_jobs";
 /// One statement, so that of two that come first one wins and both read the same.
 const SECRET: &str = "INSERT INTO secrets (name, secret) VALUES ($1, $2) \
      ON CONFLICT (name) DO UPDATE SET secret = secrets.secret RETURNING secret";
@@ -51,15 +51,16 @@ impl Keys for Postgres {
     fn insert_key(&self, key: StoredKey) -> Answered<'_, bool> {
         async move {
             let sql = format!(
-                "INSERT INTO keys ({KEY}) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING"
+                "INSERT INTO keys ({KEY}) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
             );
-            let params: [Param; 6] = [
+            let params: [Param; 7] = [
                 &key.id,
                 &key.hash.as_slice(),
                 &key.user.as_str(),
                 &storable(&key.name),
                 &key.created_at.0,
                 &key.revoked_at.map(|at| at.0),
+                &key.max_active_jobs.map(i64::from),
             ];
             let inserted = self.pool.connection().await?.execute(&sql, &params).await?;
             Ok(inserted == 1)
@@ -76,6 +77,17 @@ impl Keys for Postgres {
             );
             let connection = self.pool.connection().await?;
             let rows = connection.query(&sql, &[&id, &at.0]).await?;
+            rows.first().map(key).transpose()
+        }
+        .boxed()
+    }
+
+    fn limit_key(&self, id: &str, max_active_jobs: Option<u32>) -> Answered<'_, Option<StoredKey>> {
+        let (id, limit) = (id.to_owned(), max_active_jobs.map(i64::from));
+        async move {
+            let sql = format!("UPDATE keys SET max_active_jobs = $2 WHERE id = $1 RETURNING {KEY}");
+            let connection = self.pool.connection().await?;
+            let rows = connection.query(&sql, &[&id, &limit]).await?;
             rows.first().map(key).transpose()
         }
         .boxed()
@@ -103,6 +115,8 @@ fn key(row: &Row) -> Result<StoredKey, StoreError> {
         name: row.try_get(3)?,
         created_at: Time(row.try_get(4)?),
         revoked_at: row.try_get::<_, Option<i64>>(5)?.map(Time),
+        // At least 1, and it came from such a number.
+        max_active_jobs: row.try_get::<_, Option<i64>>(6)?.map(|limit| limit as u32),
     })
 }
 

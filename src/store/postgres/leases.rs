@@ -62,6 +62,10 @@ const RENEW: &str = "WITH mine AS ( \
      UPDATE jobs SET lease_ms = coalesce($3::bigint, clock_ms()) + $4 FROM mine \
      WHERE jobs.id = mine.id";
 
+const HELD: &str = "SELECT jobs.id FROM jobs \
+     JOIN unnest($1::uuid[], $2::bigint[]) AS claims (id, epoch) USING (id, epoch) \
+     WHERE jobs.ended_ms IS NULL";
+
 /// The next claim of a job that had begun adds a crash; one that was handed over had none. A
 /// lease that nobody holds, or that was given back, is not given back again. It is over once its
 /// last millisecond has passed.
@@ -119,6 +123,18 @@ impl Postgres {
             .execute(RENEW, &[&owner, &jobs, &now, &lease])
             .await?;
         Ok(())
+    }
+
+    pub(super) async fn still_held(
+        &self,
+        claims: Vec<(JobId, u64)>,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let claims = claims.iter().map(|(job, epoch)| (job.0, *epoch as i64));
+        let (jobs, epochs): (Vec<_>, Vec<_>) = claims.unzip();
+        let connection = self.pool.connection().await?;
+        let rows = connection.query(HELD, &[&jobs, &epochs]).await?;
+        let job = |row: &Row| Ok(JobId(row.try_get(0)?));
+        rows.iter().map(job).collect()
     }
 
     pub(super) async fn give_back(

@@ -316,6 +316,7 @@ fn append(
         Guard::Lease { .. } => {}
         Guard::Caller { .. } => leases::fence(connection, commit.job)?,
     }
+    let epoch = epoch + u64::from(matches!(commit.guard, Guard::Caller { .. }));
     let now = terms.clock.now();
     let mut events = Vec::with_capacity(commit.drafts.len());
     for draft in commit.drafts {
@@ -340,6 +341,7 @@ fn append(
     Ok(Change::Keep(Committed::Stored {
         view: Box::new(view),
         events,
+        epoch,
     }))
 }
 

@@ -13,7 +13,7 @@ use crate::domain::id::Scope;
 use crate::domain::time::Time;
 use crate::engine::ports::{Answered, Keys, SECRET_BYTES, StoreError, StoredKey};
 
-const KEY: &str = "id, hash, user, name, created_ms, revoked_ms";
+const KEY: &str = "id, hash, user, name, created_ms, revoked_ms, max_active_jobs";
 
 impl Keys for Sqlite {
     fn key(&self, id: &str) -> Answered<'_, Option<StoredKey>> {
@@ -37,6 +37,12 @@ impl Keys for Sqlite {
     fn revoke_key(&self, id: &str, at: Time) -> Answered<'_, Option<StoredKey>> {
         let id = id.to_owned();
         self.write(move |connection, _| revoke(connection, &id, at).map(Change::Keep))
+            .boxed()
+    }
+
+    fn limit_key(&self, id: &str, max_active_jobs: Option<u32>) -> Answered<'_, Option<StoredKey>> {
+        let id = id.to_owned();
+        self.write(move |connection, _| limit(connection, &id, max_active_jobs).map(Change::Keep))
             .boxed()
     }
 
@@ -96,6 +102,10 @@ impl Keys for SqliteKeys {
         self.run(|connection| revoke(connection, id, at))
     }
 
+    fn limit_key(&self, id: &str, max_active_jobs: Option<u32>) -> Answered<'_, Option<StoredKey>> {
+        self.run(|connection| limit(connection, id, max_active_jobs))
+    }
+
     fn secret(&self, name: &str, fresh: [u8; SECRET_BYTES]) -> Answered<'_, [u8; SECRET_BYTES]> {
         self.run(|connection| secret(connection, name, &fresh))
     }
@@ -122,7 +132,7 @@ fn has_any(connection: &Connection) -> Result<bool, StoreError> {
 fn insert(connection: &Connection, key: &StoredKey) -> Result<bool, StoreError> {
     let inserted = connection
         .prepare_cached(&format!(
-            "INSERT INTO keys ({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING"
+            "INSERT INTO keys ({KEY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING"
         ))?
         .execute(params![
             key.id,
@@ -131,6 +141,7 @@ fn insert(connection: &Connection, key: &StoredKey) -> Result<bool, StoreError> 
             key.name,
             key.created_at.0,
             key.revoked_at.map(|at| at.0),
+            key.max_active_jobs,
         ])?;
     Ok(inserted == 1)
 }
@@ -141,6 +152,17 @@ fn revoke(connection: &Connection, id: &str, at: Time) -> Result<Option<StoredKe
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![id, at.0])?;
+    rows.next()?.map(key).transpose()
+}
+
+fn limit(
+    connection: &Connection,
+    id: &str,
+    max_active_jobs: Option<u32>,
+) -> Result<Option<StoredKey>, StoreError> {
+    let sql = format!("UPDATE keys SET max_active_jobs = ?2 WHERE id = ?1 RETURNING {KEY}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![id, max_active_jobs])?;
     rows.next()?.map(key).transpose()
 }
 
@@ -167,5 +189,6 @@ fn key(row: &Row) -> Result<StoredKey, StoreError> {
         name: row.get(3)?,
         created_at: Time(row.get(4)?),
         revoked_at: row.get::<_, Option<i64>>(5)?.map(Time),
+        max_active_jobs: row.get(6)?,
     })
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Bench, text};
 
 fn client() -> Client {
+    rivulet::tls::install();
     Client::builder().no_proxy().build().unwrap()
 }
 
@@ -113,7 +114,7 @@ fn what_cannot_be_done_with_keys_is_said_and_nothing_is_made() {
     let bench = Bench::new();
     let secret = "A".repeat(43);
     let key = format!("rvl_000000000000_{secret}");
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 10] = [
         (&["list"], 0, "no keys in `./rivulet-data`"),
         (&["revoke", "000000000000"], 2, "no key `000000000000`"),
         (&["revoke", &key], 2, "between `rvl_` and the next `_`"),
@@ -124,6 +125,18 @@ fn what_cannot_be_done_with_keys_is_said_and_nothing_is_made() {
         ),
         (&["create", "--user", ""], 2, "1 to 64"),
         (&["create", "--name", "a\nb"], 2, "at most 100 characters"),
+        (
+            &["create", "--max-active-jobs", "0"],
+            2,
+            "`0` cannot be a limit",
+        ),
+        (&["limit", "000000000000", "2"], 2, "no key `000000000000`"),
+        (&["limit", &key, "2"], 2, "between `rvl_` and the next `_`"),
+        (
+            &["limit", "000000000000", "all"],
+            2,
+            "1 to 10000, or `default`",
+        ),
     ];
     for (arguments, code, what) in cases {
         let output = bench.run(&[&["keys"], arguments].concat());
@@ -136,11 +149,49 @@ fn what_cannot_be_done_with_keys_is_said_and_nothing_is_made() {
     }
 }
 
+/// The column JOBS of the only key.
+fn limit_in_list(bench: &Bench) -> String {
+    let list = text(&bench.run(&["keys", "list"]).stdout);
+    let lines: Vec<_> = list.lines().collect();
+    assert_eq!(lines.len(), 2, "{list}");
+    let at = lines[0].find("JOBS").unwrap();
+    let cell = lines[1][at..].split_whitespace().next();
+    cell.unwrap().to_owned()
+}
+
 #[test]
-fn list_and_revoke_make_no_folder() {
+fn a_key_is_made_with_a_limit_of_active_jobs_which_is_listed_and_changed() {
+    let bench = Bench::new();
+    let created = bench.run(&["keys", "create", "--max-active-jobs", "2"]);
+    let key = key_of(&created);
+    let id = id_of(&key);
+    assert_eq!(limit_in_list(&bench), "2");
+    for (limit, listed, said) in [
+        ("20", "20", "20 active jobs"),
+        ("1", "1", "1 active job."),
+        ("default", "default", "max_active_jobs"),
+    ] {
+        let limited = bench.run(&["keys", "limit", id, limit]);
+        let error = text(&limited.stderr);
+        assert_eq!(limited.status.code(), Some(0), "{error}");
+        assert!(error.contains(said) && error.contains(id), "{error}");
+        assert_eq!(limit_in_list(&bench), listed);
+    }
+    for bad in ["0", "10001"] {
+        let refused = bench.run(&["keys", "limit", id, bad]);
+        assert_eq!(refused.status.code(), Some(2));
+        let error = text(&refused.stderr);
+        assert!(error.contains("1 to 10000"), "{error}");
+    }
+    assert_eq!(limit_in_list(&bench), "default");
+}
+
+#[test]
+fn list_limit_and_revoke_make_no_folder() {
     let bench = Bench::new();
     bench.run(&["keys", "list"]);
     bench.run(&["keys", "revoke", "000000000000"]);
+    bench.run(&["keys", "limit", "000000000000", "2"]);
     assert!(!bench.folder.path().join("rivulet-data").exists());
 }
 

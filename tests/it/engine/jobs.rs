@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use reqwest::Method;
 use rivulet::domain::error::Fault;
@@ -418,11 +417,8 @@ async fn outcomes_wait_while_the_store_is_away_and_the_job_ends_when_it_is_back(
         .build(move |builder| {
             builder.jobs(move |inner| {
                 Arc::new(Wrapped {
-                    inner,
-                    delay: Duration::ZERO,
                     away: switch,
-                    creates: Arc::default(),
-                    blind: Arc::default(),
+                    ..Wrapped::around(inner)
                 })
             })
         })

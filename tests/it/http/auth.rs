@@ -25,7 +25,7 @@ async fn jobs(app: &TestApp, headers: &[(&str, &str)]) -> Answer {
 }
 
 /// The keys of the same data in the hands of another process.
-fn elsewhere(app: &TestApp) -> rivulet::engine::keys::Keyring {
+pub fn elsewhere(app: &TestApp) -> rivulet::engine::keys::Keyring {
     let sources = Sources::default().with("data", app.data().display());
     keyring(&Settings::load(sources).unwrap().storage).unwrap()
 }
@@ -147,7 +147,7 @@ async fn what_another_process_changes_counts_within_a_second() {
     let app = TestApp::start().run().await;
     assert_eq!(jobs(&app, &[]).await.status, StatusCode::OK);
     let keys = elsewhere(&app);
-    let (stored, text) = keys.create("ada", "").await.unwrap();
+    let (stored, text) = keys.create("ada", "", None).await.unwrap();
     let second = Duration::from_secs(1);
     assert!(until(&app, &[], 401).await < second);
     let header = [("X-API-Key", text.as_str())];

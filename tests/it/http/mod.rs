@@ -1,3 +1,4 @@
+mod active;
 mod auth;
 mod bombs;
 mod console;

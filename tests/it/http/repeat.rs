@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use reqwest::{Method, Response};
 use rivulet::app::App;
 use rivulet::domain::id::{IdempotencyKey, Scope};
+use rivulet::engine::keys::Principal;
 use rivulet::engine::{DocumentSource, JobRequest, Repeat, SchemaSource};
 use rivulet::settings::{Settings, Sources};
 use serde_json::{Value, json};
@@ -195,11 +196,8 @@ async fn a_key_that_is_taken_while_its_document_is_read_leads_to_the_job_that_to
         .build(move |builder| {
             builder.jobs(move |inner| {
                 Arc::new(Wrapped {
-                    inner,
-                    delay: Duration::ZERO,
-                    away: Arc::default(),
-                    creates: Arc::default(),
                     blind: misses,
+                    ..Wrapped::around(inner)
                 })
             })
         })
@@ -552,10 +550,11 @@ async fn neither_key_nor_cursor_leads_to_the_job_of_another_user() {
             key,
             seen,
         };
-        let submitted = embedded
-            .engine
-            .submit_once(&Scope::new(user), request, repeat)
-            .await;
+        let caller = Principal {
+            scope: Scope::new(user),
+            ..Principal::local()
+        };
+        let submitted = embedded.engine.submit_once(&caller, request, repeat).await;
         let submitted = submitted.unwrap();
         (submitted.view.id, submitted.is_repeat)
     };

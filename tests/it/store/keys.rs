@@ -14,6 +14,7 @@ fn key(number: u8) -> StoredKey {
         name: "laptop, blue".into(),
         created_at: START,
         revoked_at: None,
+        max_active_jobs: None,
     }
 }
 
@@ -45,6 +46,29 @@ pub async fn a_revoked_key_stays_and_keeps_the_moment(bed: Bed) {
     }
     assert_eq!(store.revoke_key("00", START).await.unwrap(), None);
     assert_eq!(store.keys().await.unwrap(), [revoked, key(2)]);
+}
+
+pub async fn the_limit_of_a_key_is_kept_changed_and_taken_back(bed: Bed) {
+    let store = &bed.store;
+    let limited = |max_active_jobs| StoredKey {
+        max_active_jobs,
+        ..key(1)
+    };
+    store.insert_key(limited(Some(3))).await.unwrap();
+    store.insert_key(key(2)).await.unwrap();
+    assert_eq!(store.key(&key(1).id).await.unwrap(), Some(limited(Some(3))));
+    for limit in [Some(1), Some(u32::MAX), None, Some(20)] {
+        let answer = store.limit_key(&key(1).id, limit).await.unwrap();
+        assert_eq!(answer, Some(limited(limit)));
+        assert_eq!(store.key(&key(1).id).await.unwrap(), Some(limited(limit)));
+    }
+    assert_eq!(store.limit_key("00", Some(1)).await.unwrap(), None);
+    let bed = bed.restart();
+    assert_eq!(
+        bed.store.keys().await.unwrap(),
+        [limited(Some(20)), key(2)],
+        "only the one that was named"
+    );
 }
 
 pub async fn keys_are_listed_the_oldest_first(bed: Bed) {

@@ -242,6 +242,26 @@ pub async fn an_ended_job_is_never_claimed(bed: Bed) {
     assert!(bed.claim("other", 10).await.is_empty());
 }
 
+pub async fn a_write_tells_the_epoch_after_it(bed: Bed) {
+    let (job, guard) = bed.begun(&scope(), 2).await;
+    let Guard::Lease { epoch: mine } = guard else {
+        panic!("{guard:?}")
+    };
+    let epoch = async |guard: &Guard, draft| match bed.try_commit(job, guard, vec![draft]).await {
+        Committed::Stored { epoch, .. } => epoch,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(epoch(&guard, result(0)).await, mine);
+    assert_eq!(epoch(&caller(&scope()), cancelled()).await, mine + 1);
+    let never_claimed = bed.stored(&scope(), 1).await;
+    let guard = caller(&scope());
+    let cancel = bed.try_commit(never_claimed, &guard, vec![cancelled()]);
+    let Committed::Stored { epoch, .. } = cancel.await else {
+        panic!("a waiting job is not cancelled")
+    };
+    assert_eq!(epoch, 1);
+}
+
 pub async fn a_cancel_that_races_the_end_gives_one_end(bed: Bed) {
     let scope = scope();
     for _ in 0..20 {

@@ -7,14 +7,17 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use rivulet::domain::error::Fault;
 use rivulet::domain::event::SubtreeRetry;
+use rivulet::domain::id::JobId;
 use rivulet::domain::job::Draft;
 use rivulet::domain::pointer::Pointer;
-use rivulet::engine::ports::{Catalog as _, Commit, Committed, Jobs as _, News, StoreError};
+use rivulet::engine::ports::{
+    Catalog as _, Commit, Committed, Guard, Jobs as _, Keys as _, News, StoreError,
+};
 use rivulet::store::{Postgres, PostgresOptions};
 
 use tokio::time::timeout;
 
-use super::bed::{Bed, LEASE, MINUTE, START, postgres, result, scope, settled};
+use super::bed::{Bed, LEASE, MINUTE, START, caller, cancelled, postgres, result, scope, settled};
 use crate::support::line::{Line, State};
 use crate::support::postgres::{Database, database};
 
@@ -50,6 +53,24 @@ async fn a_database_of_a_newer_version_is_refused() {
         "{message}"
     );
     assert!(message.contains("newer program"), "{message}");
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_opens_and_keeps_its_keys() {
+    let Some(database) = database().await else {
+        return;
+    };
+    let first = concat!(
+        "CREATE TABLE rivulet (version BIGINT NOT NULL); INSERT INTO rivulet VALUES (1);",
+        include_str!("../../../src/store/postgres.sql"),
+        ";INSERT INTO keys VALUES ('00', decode(repeat('07', 32), 'hex'), 'ada', 'old', 5, NULL)"
+    );
+    database.run(first).await;
+    let store = open(database.url()).unwrap();
+    let key = store.key("00").await.unwrap().unwrap();
+    assert_eq!((key.hash, key.max_active_jobs), ([7; 32], None));
+    let limited = store.limit_key("00", Some(2)).await.unwrap().unwrap();
+    assert_eq!(limited.max_active_jobs, Some(2));
 }
 
 #[tokio::test]
@@ -129,6 +150,49 @@ async fn what_one_node_commits_is_told_to_the_others() {
     assert_eq!(next(&mut news).await, News::Work);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_held_until_others_end_reopen_claim_or_delete_the_job() {
+    let Some(bed) = Bed::postgres().await else {
+        return;
+    };
+    let (store, scope) = (&bed.store, scope());
+    assert!(store.is_shared());
+    let mut claims = Vec::new();
+    for _ in 0..4 {
+        let (job, guard) = bed.begun(&scope, 1).await;
+        let Guard::Lease { epoch } = guard else {
+            panic!("{guard:?}")
+        };
+        claims.push((job, epoch));
+    }
+    let jobs: Vec<_> = claims.iter().map(|(job, _)| *job).collect();
+    let held = async |claims: &[(JobId, u64)]| {
+        let mut held = store.held(claims).await.unwrap();
+        held.sort_unstable();
+        held
+    };
+    assert_eq!(held(&claims).await, jobs);
+    assert!(held(&[]).await.is_empty());
+    assert!(held(&[(jobs[0], claims[0].1 + 1)]).await.is_empty());
+    // Ended by its owner; cancelled; cancelled and deleted; taken over.
+    let lease = |at: usize| Guard::Lease {
+        epoch: claims[at].1,
+    };
+    bed.commit(jobs[0], &lease(0), vec![result(0), settled()])
+        .await;
+    for job in &jobs[1..3] {
+        bed.commit(*job, &caller(&scope), vec![cancelled()]).await;
+    }
+    store.delete(&scope, jobs[2]).await.unwrap();
+    assert_eq!(held(&claims).await, [jobs[3]]);
+    bed.clock.set(START.plus_millis(MINUTE + 1));
+    // Run out, and nobody else has it yet.
+    assert_eq!(held(&claims).await, [jobs[3]]);
+    let taken = bed.claim("other", 10).await;
+    assert!(held(&claims).await.is_empty());
+    assert_eq!(held(&[(jobs[3], taken[0].epoch)]).await, [jobs[3]]);
+}
+
 async fn next(news: &mut BoxStream<'static, News>) -> News {
     let next = timeout(Duration::from_mins(1), news.next());
     next.await.expect("there is news").unwrap()
@@ -154,7 +218,7 @@ async fn a_commit_whose_answer_was_lost_is_not_made_twice() {
         assert_eq!(line.state(), State::Open);
         // It is tried again, and told of what stands in the log.
         let again = other.commit(commit()).await;
-        let Ok(Committed::Stored { view, events }) = again else {
+        let Ok(Committed::Stored { view, events, .. }) = again else {
             panic!("{again:?}")
         };
         assert_eq!(view.sequence, sequence);

@@ -216,6 +216,7 @@ async fn keys_can_be_made_beside_a_store_that_is_open() {
         name: String::new(),
         created_at: START,
         revoked_at: None,
+        max_active_jobs: None,
     };
     assert!(beside.insert_key(key.clone()).await.unwrap());
     assert_eq!(bed.store.key("00").await.unwrap(), Some(key));

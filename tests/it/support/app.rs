@@ -131,7 +131,12 @@ impl TestApp {
 
     /// A new key of a user. From now on the server asks for one.
     pub async fn key(&self, user: &str) -> String {
-        let created = self.app.engine.keyring().create(user, "of a test").await;
+        let created = self
+            .app
+            .engine
+            .keyring()
+            .create(user, "of a test", None)
+            .await;
         created.unwrap().1
     }
 

@@ -1,11 +1,11 @@
-//! Wrappers around the store of jobs: slow, failing.
+//! Wrappers around the store of jobs: slow, failing, held up, hard of hearing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use rivulet::domain::id::{IdempotencyKey, JobId, Scope};
 use rivulet::domain::job::{AnswerKey, JobView};
 use rivulet::domain::page::ListPage;
@@ -23,6 +23,12 @@ pub struct Wrapped {
     pub delay: Duration,
     pub away: Arc<AtomicBool>,
     pub creates: Arc<Hold>,
+    /// Before jobs are given to an owner.
+    pub claims: Arc<Hold>,
+    /// After jobs were given to an owner, and before it knows.
+    pub given: Arc<Hold>,
+    /// Hears nothing of other processes.
+    pub is_deaf: bool,
     /// How many of the next keys that are looked for are not found, as by a read that was overtaken.
     pub blind: Arc<AtomicUsize>,
 }
@@ -57,24 +63,32 @@ impl Hold {
 }
 
 impl Wrapped {
-    pub fn slow(inner: Arc<dyn Jobs>, delay: Duration) -> Arc<dyn Jobs> {
-        Arc::new(Self {
+    /// Changes nothing.
+    pub fn around(inner: Arc<dyn Jobs>) -> Self {
+        Self {
             inner,
-            delay,
+            delay: Duration::ZERO,
             away: Arc::default(),
             creates: Arc::default(),
+            claims: Arc::default(),
+            given: Arc::default(),
+            is_deaf: false,
             blind: Arc::default(),
+        }
+    }
+
+    pub fn slow(inner: Arc<dyn Jobs>, delay: Duration) -> Arc<dyn Jobs> {
+        Arc::new(Self {
+            delay,
+            ..Self::around(inner)
         })
     }
 
     /// A store in which a job is stored when `hold` lets it.
     pub fn held(inner: Arc<dyn Jobs>, hold: Arc<Hold>) -> Arc<dyn Jobs> {
         Arc::new(Self {
-            inner,
-            delay: Duration::ZERO,
-            away: Arc::default(),
             creates: hold,
-            blind: Arc::default(),
+            ..Self::around(inner)
         })
     }
 
@@ -114,7 +128,14 @@ impl Jobs for Wrapped {
     }
 
     fn claim(&self, owner: &str, lease: Duration, limit: u32) -> Answered<'_, Vec<Claimed>> {
-        self.write(self.inner.claim(owner, lease, limit))
+        let owner = owner.to_owned();
+        async move {
+            self.claims.pass().await;
+            let claimed = self.write(self.inner.claim(&owner, lease, limit)).await;
+            self.given.pass().await;
+            claimed
+        }
+        .boxed()
     }
 
     fn renew(&self, owner: &str, jobs: &[JobId], lease: Duration) -> Answered<'_, ()> {
@@ -194,7 +215,18 @@ impl Jobs for Wrapped {
         self.write(self.inner.sweep(now, limit))
     }
 
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+
+    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
+        self.read(self.inner.held(claims))
+    }
+
     fn news(&self) -> BoxStream<'static, News> {
+        if self.is_deaf {
+            return futures_util::stream::pending().boxed();
+        }
         self.inner.news()
     }
 }
