@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::Inner;
-use super::ports::{Commit, Committed, Guard, StoreError};
+use super::ports::{Commit, Committed, Guard};
 use crate::domain::id::JobId;
 use crate::domain::job::Draft;
 
@@ -121,13 +121,13 @@ async fn commit(engine: &Inner, job: JobId, guard: &Guard, drafts: Vec<Draft>) -
                 error!(%job, %refusal, ?status, "journal.refused: the log does not take this event");
                 return false;
             }
-            Err(StoreError::Unavailable(cause)) => {
-                warn!(%job, cause, wait_ms = wait.as_millis() as u64, "journal.wait: the store does not answer");
+            Err(cause) if cause.is_passing() => {
+                warn!(%job, %cause, wait_ms = wait.as_millis() as u64, "journal.wait: the store takes nothing");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
-            Err(StoreError::Failed(cause)) => {
-                error!(%job, cause, "journal.failed: the log cannot be written");
+            Err(cause) => {
+                error!(%job, %cause, "journal.failed: the log cannot be written");
                 return false;
             }
         }

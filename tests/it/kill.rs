@@ -26,18 +26,22 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path) -> Self {
+        Self::start_with(data, |_| {})
+    }
+
+    pub fn start_with(data: &Path, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rivulet"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RIVULET_")) {
             command.env_remove(name);
         }
-        let mut child = command
+        command
             .args(["serve", "--bind", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::null());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
@@ -64,7 +68,7 @@ impl Server {
         answer.json().await.unwrap()
     }
 
-    async fn follow(&self, client: &Client, job: &str, cursor: Option<&str>) -> Stream {
+    pub async fn follow(&self, client: &Client, job: &str, cursor: Option<&str>) -> Stream {
         let mut request = client.get(format!("{}/jobs/{job}/events", self.base));
         if let Some(cursor) = cursor {
             request = request.header("Last-Event-ID", cursor);
@@ -72,7 +76,7 @@ impl Server {
         Stream::of(request.send().await.unwrap())
     }
 
-    async fn results(&self, client: &Client, job: &str) -> Value {
+    pub async fn results(&self, client: &Client, job: &str) -> Value {
         let mut results = self.get(client, &format!("/jobs/{job}/results")).await;
         assert_eq!(results["status"], "completed");
         json!([

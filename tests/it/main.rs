@@ -17,6 +17,7 @@ mod blob;
 mod bucket;
 mod cli;
 mod clients;
+mod disk;
 mod engine;
 mod examples;
 mod http;

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod clients;
 pub mod clock;
 pub mod dice;
+pub mod disk;
 pub mod line;
 pub mod openapi;
 pub mod pdf;
