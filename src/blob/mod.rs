@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _};
 
@@ -30,12 +31,25 @@ pub struct Files {
     /// Set once the disk has failed: nobody knows what it holds of the files that were written
     /// last, so none is taken until a restart.
     broken: OnceLock<StoreError>,
+    is_alone: bool,
 }
 
 impl Files {
     fn of(store: Arc<dyn ObjectStore>) -> Self {
-        let broken = OnceLock::new();
-        Self { store, broken }
+        Self {
+            store,
+            broken: OnceLock::new(),
+            is_alone: false,
+        }
+    }
+
+    /// One catalog knows of all of these files: what it does not need may be deleted.
+    #[must_use]
+    pub fn of_one_catalog(self) -> Self {
+        Self {
+            is_alone: true,
+            ..self
+        }
     }
 
     async fn write(
@@ -121,6 +135,14 @@ impl Blobs for Files {
             }
         }
         .boxed()
+    }
+
+    fn own_keys(&self) -> BoxStream<'_, Result<String, StoreError>> {
+        if !self.is_alone {
+            return futures_util::stream::empty().boxed();
+        }
+        let files = self.store.list(None);
+        files.map(|file| Ok(file?.location.to_string())).boxed()
     }
 }
 

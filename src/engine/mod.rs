@@ -16,6 +16,7 @@
 //! | `result` | the combined result |
 //! | `again` | an ended job goes on with what failed |
 //! | `retention` | lets go of what was kept for a time only |
+//! | `orphans` | deletes files that a crash left without a row |
 //! | [`keys`], `tickets` | who asks; what opens one stream without a key |
 //! | `metrics` | counters |
 
@@ -27,6 +28,7 @@ mod journal;
 pub mod keys;
 mod live;
 mod metrics;
+mod orphans;
 mod page;
 mod plans;
 pub mod ports;

@@ -418,6 +418,11 @@ pub trait Blobs: Send + Sync {
     fn get(&self, key: &str) -> Answered<'_, Option<Bytes>>;
     /// No error when it is not there.
     fn delete(&self, key: &str) -> Answered<'_, ()>;
+    /// The keys of all files, in no order. None at all where others may keep files too, whose
+    /// needs the catalog does not know.
+    fn own_keys(&self) -> BoxStream<'_, Result<String, StoreError>> {
+        futures_util::stream::empty().boxed()
+    }
 }
 
 /// Reads files. Runs on a blocking thread; never fetches anything the bytes name.

@@ -1,4 +1,4 @@
-//! The real binary on a disk that is full, that cannot flush, or that is slow.
+//! A server on a disk that is full, that cannot flush, or that is slow.
 //!
 //! `RIVULET_FULL=30` leaves the disk full for as many seconds.
 
@@ -9,8 +9,9 @@ use reqwest::{Client, Response};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::kill::{Server, body};
 use crate::storm::number;
+use crate::support::app::wide_schema;
+use crate::support::child::Child;
 use crate::support::disk::{Disk, State};
 use crate::support::sse::{Frame, Stream, assert_lawful, rebuild};
 
@@ -20,12 +21,14 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const FULL: u64 = 3;
 /// How soon a job goes on once there is room.
 const RESUMED: Duration = Duration::from_secs(10);
+const SUBTREES: usize = 8;
 
-/// A server on a disk of ours, and a document and a schema that it knows.
+/// A server on a disk of ours, and a document that it knows.
 struct Scene {
-    server: Server,
+    server: Child,
     client: Client,
     body: Value,
+    /// The result of such a job.
     expected: Value,
     disk: Disk,
     folder: tempfile::TempDir,
@@ -36,37 +39,59 @@ impl Scene {
     async fn set() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let disk = Disk::under(folder.path())?;
-        rivulet::tls::install();
-        let client = Client::builder().no_proxy().build().unwrap();
-        let server = Server::start_with(&folder.path().join("data"), |command| {
-            disk.below(command);
-            command.env("RIVULET_HEARTBEAT_SECONDS", "1");
-        });
-        let mut body = body();
-        body["stream"] = json!(true);
-        let request = client.post(format!("{}/jobs", server.base)).json(&body);
-        let whole = Stream::of(request.send().await.unwrap()).rest().await;
-        let job = whole[0].payload();
-        let expected = server
-            .results(&client, job["job_id"].as_str().unwrap())
-            .await;
-        assert_eq!(expected[0], rebuild(&whole));
-        body["document_id"] = job["document_id"].clone();
-        for name in ["document", "stream"] {
-            body.as_object_mut().unwrap().shift_remove(name);
-        }
-        Some(Self {
-            server,
-            client,
-            body,
-            expected,
+        let data = folder.path().join("data");
+        let mut scene = Self {
+            server: Child::start(&data, "", |command| disk.below(command)).await,
+            client: Client::builder().no_proxy().build().unwrap(),
+            body: json!({
+                "document": "Total: 12.50 EUR\n",
+                "schema": wide_schema(SUBTREES),
+                "config": {"max_num_concurrent_requests": 1},
+            }),
+            expected: Value::Null,
             disk,
             folder,
-        })
+        };
+        let job = id(scene.create("before").await).await;
+        let whole = scene.follow(&job).await.rest().await;
+        scene.expected = rebuild(&whole);
+        let document = whole[0].payload()["document_id"].clone();
+        let body = scene.body.as_object_mut().unwrap();
+        body.shift_remove("document");
+        body.insert("document_id".to_owned(), document);
+        Some(scene)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/v1/extract{path}", self.server.base)
+    }
+
+    async fn follow(&self, job: &str) -> Stream {
+        let url = self.url(&format!("/jobs/{job}/events"));
+        Stream::of(self.client.get(url).send().await.unwrap())
+    }
+
+    /// The job goes on to its end, and that is what it should be.
+    async fn check(&self, job: &str) {
+        let log = tokio::time::timeout(PATIENCE, self.follow(job).await.rest());
+        let log = log.await.expect("the job goes on by itself");
+        assert_lawful(&log);
+        assert_eq!(log.last().unwrap().payload()["status"], "completed");
+        let url = self.url(&format!("/jobs/{job}/results"));
+        let results: Value = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(results["results"], self.expected);
     }
 
     async fn create(&self, key: &str) -> Response {
-        let request = self.client.post(format!("{}/jobs", self.server.base));
+        let request = self.client.post(self.url("/jobs"));
         let request = request.header("Idempotency-Key", key).json(&self.body);
         request.send().await.unwrap()
     }
@@ -74,43 +99,60 @@ impl Scene {
     async fn upload(&self, text: &str) -> Response {
         let part = reqwest::multipart::Part::text(text.to_owned()).file_name("note.txt");
         let form = reqwest::multipart::Form::new().part("file", part);
-        let url = format!("{}/documents/upload", self.server.base);
-        let request = self.client.post(url).multipart(form);
+        let request = self
+            .client
+            .post(self.url("/documents/upload"))
+            .multipart(form);
         request.send().await.unwrap()
     }
 
     async fn get(&self, path: &str) -> u16 {
-        let url = format!("{}{path}", self.server.base);
-        self.client.get(url).send().await.unwrap().status().as_u16()
+        self.client
+            .get(self.url(path))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
     }
 
     /// Health and readiness are not below the API's path.
     async fn probe(&self, path: &str) -> u16 {
-        let root = self.server.base.strip_suffix("/v1/extract").unwrap();
-        let answer = self.client.get(format!("{root}{path}")).send().await;
-        answer.unwrap().status().as_u16()
+        let answer = self.client.get(format!("{}{path}", self.server.base));
+        answer.send().await.unwrap().status().as_u16()
     }
 
-    /// A job that is in the middle, how far it was seen, and how it goes on.
-    async fn job_in_the_middle(&self) -> (String, Vec<Frame>, Stream) {
+    /// A job that is held in the middle, how far it was seen, and how it goes on.
+    async fn job_in_the_middle(&mut self) -> (String, Vec<Frame>, Stream) {
+        self.server.say("close").await.unwrap();
         let job = id(self.create("in the middle").await).await;
-        let mut stream = self.server.follow(&self.client, &job, None).await;
-        // From now on the rest of the job takes seconds.
-        self.disk.set(State::Slow);
-        let mut seen = Vec::new();
-        for _ in 0..3 {
-            seen.extend(stream.until("subtree_result").await);
-        }
+        let mut stream = self.follow(&job).await;
+        self.server.say("pass 2").await.unwrap();
+        let mut seen = stream.until("subtree_result").await;
+        seen.extend(stream.until("subtree_result").await);
         (job, seen, stream)
     }
 
     /// SIGKILL and a start on a disk that works; what is in the file is whole.
-    fn restart(mut self) -> Self {
+    async fn restart(&mut self) {
         let data = self.folder.path().join("data");
         self.server.kill();
         check_integrity(&data);
-        self.server = Server::start(&data);
-        self
+        self.server = Child::start(&data, "", |_| {}).await;
+    }
+
+    async fn count(&self, of: &str) -> Value {
+        let url = self.url(&format!("/{of}?limit=1"));
+        let list: Value = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        list["total_count"].clone()
     }
 }
 
@@ -144,11 +186,13 @@ async fn assert_refused(answer: Response, status: u16, code: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_what_is_new_and_jobs_go_on_once_there_is_room() {
-    let Some(scene) = Scene::set().await else {
+    let Some(mut scene) = Scene::set().await else {
         return;
     };
     let (job, mut seen, mut stream) = scene.job_in_the_middle().await;
     scene.disk.set(State::Full);
+    // The model goes on: what it gives waits.
+    scene.server.say("open").await.unwrap();
     let began = Instant::now();
     assert_refused(scene.create("while full").await, 507, "storage_full").await;
     assert_refused(scene.upload("Total: 1.50 EUR").await, 507, "storage_full").await;
@@ -168,28 +212,25 @@ async fn a_full_disk_refuses_what_is_new_and_jobs_go_on_once_there_is_room() {
     let freed = Instant::now();
     let next = stream.until("subtree_result");
     seen.extend(tokio::time::timeout(RESUMED, next).await.unwrap());
-    println!("full for {full:?}, resumed after {:?}", freed.elapsed());
+    println!("full for {full:?}, went on after {:?}", freed.elapsed());
     seen.extend(tokio::time::timeout(PATIENCE, stream.rest()).await.unwrap());
     assert_lawful(&seen);
-    let paused = |frame: &Frame| frame.data.contains("server_restart");
-    assert!(!seen.iter().any(paused), "the job was taken from its owner");
-    let results = scene.server.results(&scene.client, &job).await;
-    assert_eq!(results, scene.expected);
+    let taken = |frame: &Frame| frame.data.contains("server_restart");
+    assert!(!seen.iter().any(taken), "the job was taken from its owner");
+    // Of two jobs, the one of before and this one.
+    assert_eq!(scene.server.given().len(), 2 * SUBTREES, "asked for twice");
     let refused_before = id(scene.create("while full").await).await;
     assert_eq!(scene.upload("Total: 1.50 EUR").await.status(), 201);
 
-    let scene = scene.restart();
+    scene.restart().await;
     for job in [job, refused_before] {
-        let log = scene.server.follow(&scene.client, &job, None).await;
-        assert_lawful(&log.rest().await);
-        let results = scene.server.results(&scene.client, &job).await;
-        assert_eq!(results, scene.expected);
+        scene.check(&job).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_failed_flush_nothing_is_acknowledged_until_a_restart() {
-    let Some(scene) = Scene::set().await else {
+    let Some(mut scene) = Scene::set().await else {
         return;
     };
     let (job, seen, _stream) = scene.job_in_the_middle().await;
@@ -199,6 +240,7 @@ async fn after_a_failed_flush_nothing_is_acknowledged_until_a_restart() {
     assert!(scene.disk.faults() > 0);
     // That the disk seems to work again does not tell what it lost.
     scene.disk.set(State::Works);
+    scene.server.say("open").await.unwrap();
     for key in ["first", "second"] {
         assert_refused(scene.create(key).await, 503, refused).await;
     }
@@ -206,29 +248,23 @@ async fn after_a_failed_flush_nothing_is_acknowledged_until_a_restart() {
     assert_eq!(scene.probe("/healthz").await, 200);
     assert_eq!(scene.get(&format!("/jobs/{job}")).await, 200);
 
-    let scene = scene.restart();
+    scene.restart().await;
     let mut jobs = vec![job.clone()];
     for key in ["first", "second"] {
         jobs.push(id(scene.create(key).await).await);
     }
     for job in &jobs {
-        let log = scene.server.follow(&scene.client, job, None).await;
-        assert_lawful(&log.rest().await);
-        let results = scene.server.results(&scene.client, job).await;
-        assert_eq!(results, scene.expected);
+        scene.check(job).await;
     }
-    let log = scene.server.follow(&scene.client, &job, None).await;
-    assert_eq!(log.rest().await[..seen.len()], seen, "what was shown stays");
-    let url = format!("{}/jobs?limit=1", scene.server.base);
-    let list = scene.client.get(url).send().await.unwrap();
-    let list: Value = list.json().await.unwrap();
+    let log = scene.follow(&job).await.rest().await;
+    assert_eq!(log[..seen.len()], seen, "what was shown stays");
     // And the one of before.
-    assert_eq!(list["total_count"], 4, "a key led to two jobs");
+    assert_eq!(scene.count("jobs").await, 4, "a key led to two jobs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_file_could_not_be_flushed_no_file_is_taken_until_a_restart() {
-    let Some(scene) = Scene::set().await else {
+    let Some(mut scene) = Scene::set().await else {
         return;
     };
     let refused = "store_unavailable";
@@ -236,29 +272,32 @@ async fn after_a_file_could_not_be_flushed_no_file_is_taken_until_a_restart() {
     assert_refused(scene.upload("Total: 1.50 EUR").await, 503, refused).await;
     scene.disk.set(State::Works);
     assert_refused(scene.upload("Total: 2.50 EUR").await, 503, refused).await;
-    let scene = scene.restart();
+    scene.restart().await;
     assert_eq!(scene.upload("Total: 1.50 EUR").await.status(), 201);
-    let url = format!("{}/documents?limit=1", scene.server.base);
-    let list = scene.client.get(url).send().await.unwrap();
-    let list: Value = list.json().await.unwrap();
-    assert_eq!(list["total_count"], 2, "a refused upload was kept");
+    assert_eq!(
+        scene.count("documents").await,
+        2,
+        "a refused upload was kept"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_disk_delays_and_loses_nothing() {
-    let Some(scene) = Scene::set().await else {
+    let Some(mut scene) = Scene::set().await else {
         return;
     };
     let (job, mut seen, stream) = scene.job_in_the_middle().await;
+    scene.disk.set(State::Slow);
+    scene.server.say("open").await.unwrap();
     let began = Instant::now();
     let other = id(scene.create("while slow").await).await;
-    assert!(began.elapsed() >= Duration::from_millis(200));
+    assert!(
+        began.elapsed() >= Duration::from_millis(200),
+        "it is not slow"
+    );
     seen.extend(tokio::time::timeout(PATIENCE, stream.rest()).await.unwrap());
     assert_lawful(&seen);
-    let log = scene.server.follow(&scene.client, &other, None).await;
-    assert_lawful(&tokio::time::timeout(PATIENCE, log.rest()).await.unwrap());
     for job in [job, other] {
-        let results = scene.server.results(&scene.client, &job).await;
-        assert_eq!(results, scene.expected);
+        scene.check(&job).await;
     }
 }

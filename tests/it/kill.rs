@@ -26,22 +26,18 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path) -> Self {
-        Self::start_with(data, |_| {})
-    }
-
-    pub fn start_with(data: &Path, change: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rivulet"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RIVULET_")) {
             command.env_remove(name);
         }
-        command
+        let mut child = command
             .args(["serve", "--bind", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        change(&mut command);
-        let mut child = command.spawn().unwrap();
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
@@ -68,7 +64,7 @@ impl Server {
         answer.json().await.unwrap()
     }
 
-    pub async fn follow(&self, client: &Client, job: &str, cursor: Option<&str>) -> Stream {
+    async fn follow(&self, client: &Client, job: &str, cursor: Option<&str>) -> Stream {
         let mut request = client.get(format!("{}/jobs/{job}/events", self.base));
         if let Some(cursor) = cursor {
             request = request.header("Last-Event-ID", cursor);
@@ -76,7 +72,7 @@ impl Server {
         Stream::of(request.send().await.unwrap())
     }
 
-    pub async fn results(&self, client: &Client, job: &str) -> Value {
+    async fn results(&self, client: &Client, job: &str) -> Value {
         let mut results = self.get(client, &format!("/jobs/{job}/results")).await;
         assert_eq!(results["status"], "completed");
         json!([

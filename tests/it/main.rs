@@ -17,9 +17,12 @@ mod blob;
 mod bucket;
 mod cli;
 mod clients;
+#[cfg(unix)]
 mod disk;
 mod engine;
 mod examples;
+#[cfg(unix)]
+mod fault;
 mod http;
 mod kill;
 mod layout;

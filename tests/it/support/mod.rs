@@ -2,6 +2,8 @@
 
 pub mod app;
 pub mod browser;
+#[cfg(unix)]
+pub mod child;
 pub mod clients;
 pub mod clock;
 pub mod dice;
@@ -9,6 +11,8 @@ pub mod disk;
 pub mod line;
 pub mod openapi;
 pub mod pdf;
+#[cfg(unix)]
+pub mod points;
 pub mod postgres;
 pub mod provider;
 pub mod proxy;

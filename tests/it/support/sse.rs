@@ -121,6 +121,18 @@ impl Stream {
         (frames, was_cut)
     }
 
+    /// The next frame; `None` at the end of the stream and where it is cut.
+    pub async fn next_or_cut(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.ready() {
+                return Some(frame);
+            }
+            if !self.more().await.unwrap_or(false) {
+                return None;
+            }
+        }
+    }
+
     /// Waits for a ping and gives its payload.
     pub async fn ping(&mut self) -> Value {
         while self.beside.iter().all(|line| !line.starts_with('{')) {
