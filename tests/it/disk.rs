@@ -202,8 +202,7 @@ async fn a_full_disk_refuses_what_is_new_and_jobs_go_on_once_there_is_room() {
             assert_eq!(scene.get(path).await, 200, "{path}");
         }
         assert_eq!(scene.probe("/healthz").await, 200);
-        stream.comment(":hb\n").await;
-        stream.beside.clear();
+        seen.extend(stream.heartbeat().await);
     }
     assert!(scene.disk.faults() > 2, "{} faults", scene.disk.faults());
     assert_refused(scene.create("while full").await, 507, "storage_full").await;

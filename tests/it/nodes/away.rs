@@ -19,8 +19,8 @@ const NORMAL: Duration = Duration::from_secs(5);
 /// Waits for that many heartbeats.
 async fn heartbeats(stream: &mut Stream, count: usize) {
     for _ in 0..count {
-        stream.comment(":hb\n").await;
-        stream.beside.clear();
+        let frames = stream.heartbeat().await;
+        assert!(frames.is_empty(), "events of a database that is away");
     }
 }
 

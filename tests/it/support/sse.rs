@@ -143,6 +143,20 @@ impl Stream {
         serde_json::from_str(payload.unwrap()).unwrap()
     }
 
+    /// Waits for the next heartbeat and gives the frames that came before it.
+    pub async fn heartbeat(&mut self) -> Vec<Frame> {
+        const HEARTBEAT: &[u8] = b":hb\n";
+        let mut frames = Vec::new();
+        while !self.buffer.starts_with(HEARTBEAT) {
+            match self.ready() {
+                Some(frame) => frames.push(frame),
+                None => assert!(self.more().await.unwrap(), "the stream ended"),
+            }
+        }
+        self.buffer.drain(..HEARTBEAT.len());
+        frames
+    }
+
     /// Waits for a comment line.
     pub async fn comment(&mut self, text: &str) {
         let line = text.trim_end();
