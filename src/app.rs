@@ -225,7 +225,12 @@ fn outside(
         (Some(url), _) => bucket::open(url).map_err(|cause| Error::Bucket { cause })?,
         (None, folder) => {
             let folder = folder.map(DataFolder::blobs).unwrap_or_default();
-            Local::open(&folder).map_err(|cause| unreadable(storage, cause))?
+            let files = Local::open(&folder).map_err(|cause| unreadable(storage, cause))?;
+            // Files beside another database may be of the one in the folder.
+            match &storage.store {
+                None => files.of_one_catalog(),
+                Some(_) => files,
+            }
         }
     };
     let kept = match &storage.store {

@@ -32,16 +32,10 @@ pub const SCHEMES: [&str; 4] = ["s3://", "gs://", "az://", "file:///"];
 ///
 /// Errors: it cannot be written to.
 pub fn open(url: &str) -> Result<Files, StoreError> {
-    let named = |cause: StoreError| match cause {
-        StoreError::Unavailable(text) | StoreError::Failed(text) => {
-            StoreError::Failed(format!("`{url}`: {text}"))
-        }
-    };
+    let named = |cause: StoreError| StoreError::Failed(format!("`{url}`: {}", cause.into_cause()));
     let files = match url.strip_prefix("file://") {
         Some(folder) => Local::shared(folder.as_ref()).map_err(named)?,
-        None => Files {
-            store: bucket(url).map_err(StoreError::from).map_err(named)?,
-        },
+        None => Files::of(bucket(url).map_err(StoreError::from).map_err(named)?),
     };
     check(&files).map_err(named)?;
     Ok(files)

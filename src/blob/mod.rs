@@ -5,11 +5,12 @@ pub mod bucket;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _};
 
@@ -27,6 +28,50 @@ const ABANDONED: Duration = Duration::from_hours(1);
 #[derive(Debug)]
 pub struct Files {
     store: Arc<dyn ObjectStore>,
+    /// Set once the disk has failed: nobody knows what it holds of the files that were written
+    /// last, so none is taken until a restart.
+    broken: OnceLock<StoreError>,
+    is_alone: bool,
+}
+
+impl Files {
+    fn of(store: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            store,
+            broken: OnceLock::new(),
+            is_alone: false,
+        }
+    }
+
+    /// One catalog knows of all of these files: what it does not need may be deleted.
+    #[must_use]
+    pub fn of_one_catalog(self) -> Self {
+        Self {
+            is_alone: true,
+            ..self
+        }
+    }
+
+    async fn write(
+        &self,
+        place: &object_store::path::Path,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        if let Some(broken) = self.broken.get() {
+            return Err(broken.clone());
+        }
+        // Written even when it is there: whether the bytes there are whole and flushed takes as
+        // long to find out.
+        let Err(error) = self.store.put(place, bytes.into()).await else {
+            return Ok(());
+        };
+        if io_error(&error).is_some_and(is_disk_failure) {
+            let _ = self.broken.set(StoreError::Unavailable(format!(
+                "the disk failed ({error}); no file is taken until a restart"
+            )));
+        }
+        Err(error.into())
+    }
 }
 
 /// Files in a folder: each is written beside its place, flushed and renamed, and the folder is
@@ -59,22 +104,14 @@ impl Local {
 
     fn files(root: &Path) -> Result<Files, StoreError> {
         let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
-        Ok(Files {
-            store: Arc::new(store),
-        })
+        Ok(Files::of(Arc::new(store)))
     }
 }
 
 impl Blobs for Files {
     fn put(&self, key: &str, bytes: Bytes) -> Answered<'_, ()> {
         let place = place(key);
-        async move {
-            // Written even when it is there: whether the bytes there are whole and flushed takes
-            // as long to find out.
-            self.store.put(&place?, bytes.into()).await?;
-            Ok(())
-        }
-        .boxed()
+        async move { self.write(&place?, bytes).await }.boxed()
     }
 
     fn get(&self, key: &str) -> Answered<'_, Option<Bytes>> {
@@ -98,6 +135,14 @@ impl Blobs for Files {
             }
         }
         .boxed()
+    }
+
+    fn own_keys(&self) -> BoxStream<'_, Result<String, StoreError>> {
+        if !self.is_alone {
+            return futures_util::stream::empty().boxed();
+        }
+        let files = self.store.list(None);
+        files.map(|file| Ok(file?.location.to_string())).boxed()
     }
 }
 
@@ -160,10 +205,30 @@ fn flush(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What the system said, where it is the cause.
+fn io_error(error: &Error) -> Option<&io::Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(said) = error.downcast_ref() {
+            return Some(said);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Whether the disk could not write or flush: `EIO`.
+fn is_disk_failure(error: &io::Error) -> bool {
+    cfg!(unix) && error.raw_os_error() == Some(5)
+}
+
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Generic { .. } => Self::Unavailable(error.to_string()),
+        match (io_error(&error).map(io::Error::kind), &error) {
+            (Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded), _) => {
+                Self::Full(error.to_string())
+            }
+            (_, Error::Generic { .. }) => Self::Unavailable(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -85,6 +85,7 @@ codes! {
     StoreUnavailable "store_unavailable" 503 true "The store does not answer";
     QueueFull "queue_full" 503 true "Too many jobs wait on this server";
     Draining "draining" 503 true "The server is shutting down";
+    StorageFull "storage_full" 507 true "The server has no room";
 }
 
 macro_rules! faults {
@@ -144,8 +145,11 @@ pub struct Error {
 
 impl Error {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        let retry_after_seconds = (code.is_retryable() && matches!(code.status(), 429 | 503))
-            .then_some(if code.status() == 429 { 5 } else { 2 });
+        let retry_after_seconds = match code.status() {
+            429 if code.is_retryable() => Some(5),
+            503 | 507 if code.is_retryable() => Some(2),
+            _ => None,
+        };
         Self {
             code,
             detail: detail.into(),

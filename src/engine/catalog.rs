@@ -161,11 +161,7 @@ impl Engine {
                 ));
             }
         }
-        if !stored(inner.catalog.is_blob_needed(&document.sha256).await)? {
-            stored(inner.blobs.delete(&document_key(&document.sha256)).await)?;
-            stored(inner.blobs.delete(&parsed_key(&document.sha256)).await)?;
-        }
-        Ok(())
+        inner.drop_bytes(&document.sha256).await.map(drop)
     }
 
     pub async fn create_schema(
@@ -315,6 +311,17 @@ impl Inner {
         read.map(Arc::new)
     }
 
+    /// Deletes the files of these bytes unless they are needed, and says whether it did. The
+    /// caller holds them alone.
+    pub(super) async fn drop_bytes(&self, sha256: &str) -> Result<bool, Error> {
+        if stored(self.catalog.is_blob_needed(sha256).await)? {
+            return Ok(false);
+        }
+        stored(self.blobs.delete(&document_key(sha256)).await)?;
+        stored(self.blobs.delete(&parsed_key(sha256)).await)?;
+        Ok(true)
+    }
+
     async fn keep_parsed(&self, document: &Document) -> Result<(), Error> {
         let json = serde_json::to_vec(document).map_err(|cause| {
             error!(%cause, "catalog.parsed: a document could not be written as JSON");
@@ -358,6 +365,16 @@ pub fn document_key(sha256: &str) -> String {
 
 fn parsed_key(sha256: &str) -> String {
     format!("parsed/{sha256}.{PARSED}.json")
+}
+
+/// The bytes that the file under a key belongs to; `None` for a key that is not of this engine.
+pub(super) fn sha256_of(key: &str) -> Option<&str> {
+    let parsed = || key.strip_prefix("parsed/")?.strip_suffix(".json");
+    let sha256 = key
+        .strip_prefix("documents/")
+        .or_else(|| Some(parsed()?.split_once('.')?.0))?;
+    let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then_some(sha256)
 }
 
 /// Lower-case hexadecimal SHA-256.

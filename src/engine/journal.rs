@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use super::Inner;
 use super::lease::Lease;
-use super::ports::{Commit, Committed, Guard, StoreError};
+use super::ports::{Commit, Committed, Guard};
 use crate::domain::job::Draft;
 
 /// Drafts that may wait for the disk. A full queue holds the calls back.
@@ -125,13 +125,13 @@ async fn commit(engine: &Inner, lease: &Lease, drafts: Vec<Draft>) -> bool {
                 error!(%job, %refusal, ?status, "journal.refused: the log does not take this event");
                 return false;
             }
-            Err(StoreError::Unavailable(cause)) => {
-                warn!(%job, cause, wait_ms = wait.as_millis() as u64, "journal.wait: the store does not answer");
+            Err(cause) if cause.is_passing() => {
+                warn!(%job, %cause, wait_ms = wait.as_millis() as u64, "journal.wait: the store takes nothing");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
-            Err(StoreError::Failed(cause)) => {
-                error!(%job, cause, "journal.failed: the log cannot be written");
+            Err(cause) => {
+                error!(%job, %cause, "journal.failed: the log cannot be written");
                 return false;
             }
         }

@@ -19,6 +19,7 @@
 //! | `result` | the combined result |
 //! | `again` | an ended job goes on with what failed |
 //! | `retention` | lets go of what was kept for a time only |
+//! | `orphans` | deletes files that a crash left without a row |
 //! | [`keys`], `tickets` | who asks; what opens one stream without a key |
 //! | `metrics` | counters |
 
@@ -32,6 +33,7 @@ pub mod keys;
 mod lease;
 mod live;
 mod metrics;
+mod orphans;
 mod page;
 mod plans;
 pub mod ports;
@@ -261,13 +263,14 @@ impl Engine {
         inner.phase.send_replace(Phase::Stopped);
     }
 
-    /// Whether new work is taken: the server is not stopping and the store answers.
+    /// Whether new work is taken: the server is not stopping and the store takes writes.
     pub async fn check_ready(&self) -> Result<(), Error> {
         if self.inner.is_draining() {
             return Err(Error::new(Code::Draining, "The server is shutting down."));
         }
-        let nobody = JobId(Uuid::nil());
-        stored(self.inner.jobs.view(&Scope::local(), nobody).await).map(|_| ())
+        // A write, though of nothing: a store that only reads takes no work.
+        let none = self.inner.jobs.renew(&self.inner.node, &[], Duration::ZERO);
+        stored(none.await)
     }
 
     /// Who may ask.
@@ -519,7 +522,7 @@ impl Inner {
     {
         loop {
             match ask().await {
-                Err(error) if error.code == Code::StoreUnavailable => {}
+                Err(error) if matches!(error.code, Code::StoreUnavailable | Code::StorageFull) => {}
                 answer => return Some(answer),
             }
             tokio::select! {
@@ -593,6 +596,14 @@ fn stored<T>(answer: Result<T, StoreError>) -> Result<T, Error> {
             Error::new(
                 Code::StoreUnavailable,
                 "The store does not answer. Try again in a moment.",
+            )
+        }
+        StoreError::Full(cause) => {
+            error!(cause, "store.full");
+            Error::new(
+                Code::StorageFull,
+                "The server has no room to store anything. What it has it goes on serving. Try \
+                 again once its operator has made room.",
             )
         }
         StoreError::Failed(cause) => {

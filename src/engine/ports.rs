@@ -31,8 +31,26 @@ pub enum StoreError {
     /// Trying again may help.
     #[error("the store does not answer: {0}")]
     Unavailable(String),
+    /// There is no room for what was to be written, and nothing of it was. Trying again helps once
+    /// there is.
+    #[error("the store is full: {0}")]
+    Full(String),
     #[error("the store failed: {0}")]
     Failed(String),
+}
+
+impl StoreError {
+    /// Whether trying again may help.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full(_))
+    }
+
+    /// The cause without its kind.
+    pub fn into_cause(self) -> String {
+        match self {
+            Self::Unavailable(cause) | Self::Full(cause) | Self::Failed(cause) => cause,
+        }
+    }
 }
 
 /// The moment now. Injected, so that tests can set it.
@@ -432,6 +450,11 @@ pub trait Blobs: Send + Sync {
     fn get(&self, key: &str) -> Answered<'_, Option<Bytes>>;
     /// No error when it is not there.
     fn delete(&self, key: &str) -> Answered<'_, ()>;
+    /// The keys of all files, in no order. None at all where others may keep files too, whose
+    /// needs the catalog does not know.
+    fn own_keys(&self) -> BoxStream<'_, Result<String, StoreError>> {
+        futures_util::stream::empty().boxed()
+    }
 }
 
 /// Reads files. Runs on a blocking thread; never fetches anything the bytes name.

@@ -14,6 +14,7 @@ use crate::domain::id::{JobId, Scope};
 use crate::domain::job::JobView;
 use crate::domain::merge::place;
 use crate::domain::pointer::Pointer;
+use crate::domain::status::Status;
 
 /// Which state of a result is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +74,16 @@ impl Inner {
     /// Refuses what was promised only for a time.
     pub(super) fn refuse_expired(&self, view: &JobView, code: Code) -> Result<(), Error> {
         match view.expires_at {
-            Some(expired) if expired <= self.clock.now() => Err(Error::new(
-                code,
-                format!(
-                    "Job {} was kept until {expired}. Run it again for a new result.",
-                    view.id
-                ),
-            )),
+            // What was swept stays gone, also when the clock was ahead then and was set back.
+            Some(expired) if expired <= self.clock.now() || view.status == Status::Expired => {
+                Err(Error::new(
+                    code,
+                    format!(
+                        "Job {} was kept until {expired}. Run it again for a new result.",
+                        view.id
+                    ),
+                ))
+            }
             _ => Ok(()),
         }
     }

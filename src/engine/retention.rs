@@ -10,6 +10,8 @@ use crate::domain::time::Time;
 
 /// How often it is looked for what may go.
 const PERIOD: Duration = Duration::from_mins(1);
+/// And how often for files without a row, which takes a look at every file: each so many periods.
+const FILES_EVERY: u32 = 60;
 /// Rows of one step. Between two steps others get to write.
 const STEP: u32 = 500;
 
@@ -26,7 +28,7 @@ pub struct Lifetimes {
 pub(super) async fn keep_swept(engine: Arc<Inner>) {
     let mut periods = tokio::time::interval(PERIOD);
     periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for turn in (0..FILES_EVERY).cycle() {
         tokio::select! {
             _ = periods.tick() => {}
             () = engine.drained() => return,
@@ -35,6 +37,10 @@ pub(super) async fn keep_swept(engine: Arc<Inner>) {
             inner: Arc::clone(&engine),
         };
         engine.sweep().await;
+        // Not at the start, when there is enough to do.
+        if turn == 1 {
+            engine.sweep_files().await;
+        }
     }
 }
 

@@ -111,7 +111,12 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.readers.run(work).await
+        // A read that sorts on a full disk has no room for that either, but stores nothing.
+        let answer = self.readers.run(work).await;
+        answer.map_err(|error| match error {
+            StoreError::Full(cause) => StoreError::Unavailable(cause),
+            other => other,
+        })
     }
 }
 
@@ -226,10 +231,10 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
             Some(
                 ErrorCode::DatabaseBusy
                 | ErrorCode::DatabaseLocked
-                | ErrorCode::DiskFull
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::OutOfMemory
                 | ErrorCode::CannotOpen

@@ -17,8 +17,12 @@ mod blob;
 mod bucket;
 mod cli;
 mod clients;
+#[cfg(unix)]
+mod disk;
 mod engine;
 mod examples;
+#[cfg(unix)]
+mod fault;
 mod http;
 mod kill;
 mod layout;
@@ -26,6 +30,7 @@ mod licences;
 mod nodes;
 mod plan;
 mod readme;
+mod slow;
 mod stop;
 mod store;
 mod storm;

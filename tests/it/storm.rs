@@ -113,7 +113,7 @@ impl Storm {
     }
 }
 
-fn number(variable: &str, otherwise: u64) -> u64 {
+pub fn number(variable: &str, otherwise: u64) -> u64 {
     let given = std::env::var(variable).ok();
     given
         .and_then(|given| given.parse().ok())

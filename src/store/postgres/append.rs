@@ -179,7 +179,7 @@ impl Appender {
             return Ok(answers);
         }
         let written = write(&connection, &changed, &new).await;
-        if let Err(StoreError::Unavailable(_)) = &written {
+        if written.as_ref().is_err_and(StoreError::is_passing) {
             for held in changed.iter().filter(|held| !held.by_caller) {
                 self.unsure.note(held);
             }

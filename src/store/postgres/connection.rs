@@ -189,7 +189,9 @@ impl From<Error> for StoreError {
         };
         // Without the detail, which quotes rows.
         let text = format!("{} ({})", said.message(), said.code().code());
-        if is_passing(said.code()) {
+        if *said.code() == SqlState::DISK_FULL {
+            Self::Full(text)
+        } else if is_passing(said.code()) {
             Self::Unavailable(text)
         } else {
             Self::Failed(text)
@@ -205,8 +207,7 @@ fn told(error: &Error) -> String {
     }
 }
 
-/// Whether trying again may help: lost connections, full disks and memories, shutdowns, lost
-/// races, and a standby that has not been promoted yet.
+/// Whether trying again may help: lost connections, full memories, shutdowns, lost races, and a standby that has not been promoted yet.
 fn is_passing(code: &SqlState) -> bool {
     let classes = ["08", "40", "53", "57", "58"];
     classes.iter().any(|class| code.code().starts_with(class))
@@ -222,9 +223,7 @@ impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
         match error {
             // Whatever is wrong with getting there may be put right while we run.
-            PoolError::Backend(error) => match Self::from(error) {
-                Self::Failed(text) | Self::Unavailable(text) => Self::Unavailable(text),
-            },
+            PoolError::Backend(error) => Self::Unavailable(Self::from(error).into_cause()),
             error => Self::Unavailable(error.to_string()),
         }
     }

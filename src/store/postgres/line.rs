@@ -84,7 +84,7 @@ async fn all<T: Sync, A>(
         Ok(answers) => return answers.into_iter().map(Ok).collect(),
         Err(error) => error,
     };
-    if writes.len() == 1 || matches!(refused, StoreError::Unavailable(_)) {
+    if writes.len() == 1 || refused.is_passing() {
         return writes.iter().map(|_| Err(refused.clone())).collect();
     }
     let mut done = Vec::with_capacity(writes.len());

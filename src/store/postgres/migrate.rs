@@ -40,10 +40,8 @@ async fn check<T>(
     target: &Target,
     look: impl AsyncFnOnce(&Client) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let named = |error: StoreError| match error {
-        StoreError::Unavailable(text) | StoreError::Failed(text) => {
-            StoreError::Failed(format!("`{}`: {text}", target.shown))
-        }
+    let named = |error: StoreError| {
+        StoreError::Failed(format!("`{}`: {}", target.shown, error.into_cause()))
     };
     let (client, connection) = connect(target).await.map_err(named)?;
     let driven = tokio::spawn(connection);

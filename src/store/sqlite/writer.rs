@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{Builder, JoinHandle};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,6 +27,8 @@ type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 /// What is left of a command that ran.
 struct Ran {
     keep: bool,
+    /// Why it wants nothing kept, when that was not its own wish.
+    error: Option<StoreError>,
     answer: Answer,
 }
 
@@ -63,11 +66,16 @@ impl Writer {
                 Ok(Change::Undo(value)) => (false, Ok(value)),
                 Err(error) => (false, Err(error)),
             };
+            let error = result.as_ref().err().cloned();
             // Even a refusal waits for the commit: it may rest on what a neighbour wrote.
             let answer = Box::new(move |committed: Result<(), StoreError>| {
                 let _ = answer.send(committed.and(result));
             });
-            Ran { keep, answer }
+            Ran {
+                keep,
+                error,
+                answer,
+            }
         });
         let queue = self.queue.as_ref().ok_or_else(closed)?;
         queue.send(command).await.map_err(|_| closed())?;
@@ -95,9 +103,17 @@ fn serve(connection: &Connection, mut commands: mpsc::Receiver<Command>) {
         }
         write(connection, group, &mut health);
         // After the answers: they do not wait for this.
-        if let Err(error) = log.check(connection) {
+        if health.is_ok()
+            && let Err(error) = log.check(connection)
+        {
             tracing::warn!(%error, "the write-ahead log could not be copied");
+            health = flushed(&error);
         }
+    }
+    if health.is_err() {
+        // What is on disk is for the next start to read; nothing is copied over it.
+        let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        return;
     }
     // Readers are gone by now, so all of the log can go into the file.
     if let Err(error) = checkpoint(connection, "TRUNCATE") {
@@ -144,17 +160,21 @@ fn run(
     step(connection, "SAVEPOINT command")?;
     let ran = catch_unwind(AssertUnwindSafe(|| command(Ok(connection))));
     let keep = ran.as_ref().is_ok_and(|ran| ran.keep);
+    let mut cause = None;
     if let Ok(ran) = ran {
         answers.push(ran.answer);
+        cause = ran.error;
     } else {
         tracing::error!("a write panicked");
     }
     if connection.is_autocommit() {
         // Some errors, a full disk among them, end the whole transaction. Going on would commit
         // the rest of the group alone and acknowledge what is lost.
-        return Err(StoreError::Unavailable(
-            "the database took back a whole group of writes".into(),
-        ));
+        let told = "the database took back a whole group of writes";
+        return Err(match cause {
+            Some(StoreError::Full(cause)) => StoreError::Full(format!("{told}: {cause}")),
+            _ => StoreError::Unavailable(told.into()),
+        });
     }
     if !keep {
         step(connection, "ROLLBACK TO command")?;
@@ -167,14 +187,21 @@ fn commit(connection: &Connection, health: &mut Result<(), StoreError>) -> Resul
         .prepare_cached("COMMIT")
         .and_then(|mut commit| commit.execute(()));
     let Err(error) = done else { return Ok(()) };
-    if let Some(code) = error.sqlite_error().map(|error| error.extended_code)
-        && matches!(code, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC)
-    {
-        *health = Err(StoreError::Unavailable(format!(
-            "the disk failed to flush ({error}); nothing is written until a restart"
-        )));
-    }
+    *health = flushed(&error);
     Err(error.into())
+}
+
+/// An error when this one says that a flush failed.
+fn flushed(error: &rusqlite::Error) -> Result<(), StoreError> {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    match code {
+        Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => {
+            Err(StoreError::Unavailable(format!(
+                "the disk failed to flush ({error}); nothing is written until a restart"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn step(connection: &Connection, sql: &str) -> Result<(), StoreError> {
@@ -345,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_is_unavailable_until_there_is_space_again() {
+    async fn a_full_disk_is_told_as_such_until_there_is_space_again() {
         let (_folder, writer) = writer();
         let large = format!(
             "INSERT INTO notes (text) VALUES ('{}')",
@@ -353,7 +380,7 @@ mod tests {
         );
         sql(&writer, "PRAGMA max_page_count = 10").await.unwrap();
         let full = sql(&writer, &large).await;
-        assert!(matches!(full, Err(StoreError::Unavailable(_))), "{full:?}");
+        assert!(matches!(full, Err(StoreError::Full(_))), "{full:?}");
         assert!(notes(&writer).await.is_empty());
         sql(&writer, "PRAGMA max_page_count = 1000").await.unwrap();
         sql(&writer, &large).await.unwrap();

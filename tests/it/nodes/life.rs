@@ -1,9 +1,12 @@
 //! Nodes that die, and nodes that freeze.
+//!
+//! `RIVULET_FROZEN=60` keeps one frozen for as many seconds.
 
 use std::time::{Duration, Instant};
 
 use super::node::{Node, Shared};
 use super::{PATIENCE, body};
+use crate::storm::number;
 use crate::support::postgres::{Database, database};
 use crate::support::sse::{Frame, Stream, assert_lawful};
 
@@ -83,6 +86,7 @@ async fn a_node_that_dies_is_taken_over_by_another() {
     scene.first.signal("-KILL");
     let pause = tokio::time::timeout(PATIENCE, scene.end(Instant::now())).await;
     let pause = pause.unwrap();
+    println!("killed, and taken over after {pause:?}");
     assert!(!pause.is_zero() && pause <= TAKEOVER, "{pause:?}");
     assert_lawful(&scene.seen);
     assert_eq!(scene.results(), SUBTREES);
@@ -96,11 +100,15 @@ async fn a_frozen_node_writes_nothing_once_it_was_taken_over() {
     };
     let mut scene = Scene::on(&database).await;
     scene.first.signal("-STOP");
-    let pause = tokio::time::timeout(PATIENCE, scene.end(Instant::now())).await;
+    let frozen = Instant::now();
+    let pause = tokio::time::timeout(PATIENCE, scene.end(frozen)).await;
     let pause = pause.unwrap();
+    println!("frozen, and taken over after {pause:?}");
     assert!(!pause.is_zero() && pause <= TAKEOVER, "{pause:?}");
     assert_lawful(&scene.seen);
     assert_eq!(scene.results(), SUBTREES);
+    let rest = Duration::from_secs(number("RIVULET_FROZEN", 0)).saturating_sub(frozen.elapsed());
+    tokio::time::sleep(rest).await;
     // It wakes in the middle of a call whose result it then wants to write, and serves what the
     // other has made of the job.
     scene.first.signal("-CONT");
@@ -108,6 +116,11 @@ async fn a_frozen_node_writes_nothing_once_it_was_taken_over() {
     scene.first.follow(&job, None).await.rest().await;
     let log = scene.first.follow(&scene.job, None).await.rest().await;
     assert_eq!(log, scene.seen);
+    let repeats = scene.repeats() - 2;
+    println!(
+        "woken after {:?}, {repeats} repeated calls",
+        frozen.elapsed()
+    );
     // The two of the other job, and what it asked for before it learned that it had lost this one.
     assert!(scene.repeats() <= 2 + 5, "{}", scene.repeats());
 }

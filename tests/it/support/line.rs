@@ -1,5 +1,5 @@
 //! A line to a database that can be cut: connections are refused, or bytes go nowhere and nobody
-//! says so, or the one answer that matters is lost.
+//! says so, or the one answer that matters is lost, or bytes trickle.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,12 @@ pub enum State {
     /// The next commit arrives, and its connection is cut when its answer is on the way. Then the
     /// line is open.
     LosesCommit,
+    /// Everything arrives, a few bytes at a time: about 25 kB a second.
+    Slow,
 }
+
+/// What a slow line passes at once, and how long it then waits.
+const TRICKLE: (usize, Duration) = (256, Duration::from_millis(10));
 
 /// The state, and how often it was set: a connection of before a cut does not outlive it, however
 /// short it was.
@@ -73,12 +78,14 @@ impl Line {
 
 async fn hold(mut client: TcpStream, upstream: SocketAddr, state: Arc<Switch>) {
     let mut seen = state.subscribe();
-    let passes = |now: &State| matches!(now, State::Open | State::LosesCommit);
+    let passes = |now: &State| matches!(now, State::Open | State::LosesCommit | State::Slow);
     let (now, turn) = *seen.borrow_and_update();
     // What is on its way when a line breaks is lost, also when it comes back.
     let mut kept = None;
     if passes(&now) {
         let mut server = TcpStream::connect(upstream).await.unwrap();
+        client.set_nodelay(true).unwrap();
+        server.set_nodelay(true).unwrap();
         tokio::select! {
             () = carry(&mut client, &mut server, &state) => {}
             _ = seen.wait_for(|(_, turns)| *turns != turn) => {}
@@ -101,7 +108,7 @@ async fn carry(client: &mut TcpStream, server: &mut TcpStream, state: &Switch) {
             read = client.read(&mut ours) => {
                 let Ok(count @ 1..) = read else { return };
                 loses |= state.borrow().0 == State::LosesCommit && commits(&ours[..count]);
-                if server.write_all(&ours[..count]).await.is_err() { return }
+                if pass(server, &ours[..count], state).await.is_err() { return }
             }
             read = server.read(&mut theirs) => {
                 let Ok(count @ 1..) = read else { return };
@@ -109,8 +116,20 @@ async fn carry(client: &mut TcpStream, server: &mut TcpStream, state: &Switch) {
                     state.send_modify(|(now, _)| *now = State::Open);
                     return;
                 }
-                if client.write_all(&theirs[..count]).await.is_err() { return }
+                if pass(client, &theirs[..count], state).await.is_err() { return }
             }
         }
     }
+}
+
+async fn pass(to: &mut TcpStream, bytes: &[u8], state: &Switch) -> std::io::Result<()> {
+    let (size, pause) = TRICKLE;
+    let mut left = bytes;
+    while state.borrow().0 == State::Slow && !left.is_empty() {
+        let (now, later) = left.split_at(size.min(left.len()));
+        to.write_all(now).await?;
+        tokio::time::sleep(pause).await;
+        left = later;
+    }
+    to.write_all(left).await
 }

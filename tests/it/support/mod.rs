@@ -2,12 +2,17 @@
 
 pub mod app;
 pub mod browser;
+#[cfg(unix)]
+pub mod child;
 pub mod clients;
 pub mod clock;
 pub mod dice;
+pub mod disk;
 pub mod line;
 pub mod openapi;
 pub mod pdf;
+#[cfg(unix)]
+pub mod points;
 pub mod postgres;
 pub mod provider;
 pub mod proxy;

@@ -121,6 +121,18 @@ impl Stream {
         (frames, was_cut)
     }
 
+    /// The next frame; `None` at the end of the stream and where it is cut.
+    pub async fn next_or_cut(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.ready() {
+                return Some(frame);
+            }
+            if !self.more().await.unwrap_or(false) {
+                return None;
+            }
+        }
+    }
+
     /// Waits for a ping and gives its payload.
     pub async fn ping(&mut self) -> Value {
         while self.beside.iter().all(|line| !line.starts_with('{')) {
@@ -129,6 +141,20 @@ impl Stream {
         }
         let payload = self.beside.iter().find(|line| line.starts_with('{'));
         serde_json::from_str(payload.unwrap()).unwrap()
+    }
+
+    /// Waits for the next heartbeat and gives the frames that came before it.
+    pub async fn heartbeat(&mut self) -> Vec<Frame> {
+        const HEARTBEAT: &[u8] = b":hb\n";
+        let mut frames = Vec::new();
+        while !self.buffer.starts_with(HEARTBEAT) {
+            match self.ready() {
+                Some(frame) => frames.push(frame),
+                None => assert!(self.more().await.unwrap(), "the stream ended"),
+            }
+        }
+        self.buffer.drain(..HEARTBEAT.len());
+        frames
     }
 
     /// Waits for a comment line.

@@ -154,7 +154,7 @@ async fn forward(
     if answer.fate.is_some() || answer.passed.is_empty() {
         answer.passed.extend_from_slice(passing);
     }
-    let sent = client.write_all(passing).await.is_ok();
+    let sent = pass(client, passing, answer.fate.as_ref()).await.is_ok();
     let Some(index) = answer.index else {
         return sent;
     };
@@ -175,4 +175,15 @@ async fn forward(
         while let Ok(1..) = client.read(&mut [0; 64]).await {}
     }
     false
+}
+
+async fn pass(client: &mut TcpStream, bytes: &[u8], fate: Option<&Fate>) -> std::io::Result<()> {
+    let Some(Fate::Slow(size, pause)) = fate else {
+        return client.write_all(bytes).await;
+    };
+    for piece in bytes.chunks(*size) {
+        client.write_all(piece).await?;
+        tokio::time::sleep(*pause).await;
+    }
+    Ok(())
 }

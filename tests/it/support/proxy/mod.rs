@@ -1,5 +1,5 @@
-//! A TCP proxy in front of the real server: it forwards bytes, cuts answers off, breaks in with
-//! a 502, answers some addresses itself, and remembers every request.
+//! A TCP proxy in front of the real server: it forwards bytes, at once or slowly, cuts answers off, breaks in
+//! with a 502, answers some addresses itself, and remembers every request.
 
 mod conversation;
 
@@ -36,6 +36,8 @@ pub enum Fate {
     Silence(Place),
     /// The server is not asked.
     BadGateway,
+    /// All of it, so many bytes at a time with a pause after each.
+    Slow(usize, Duration),
 }
 
 /// A request that came through, in order of arrival.
