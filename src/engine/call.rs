@@ -1,11 +1,13 @@
 //! One call: ask, settle each subtree as it closes, ask again for what is missing.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::Inner;
 use super::journal::{Halt, Journal};
@@ -16,6 +18,7 @@ use crate::domain::document::Document;
 use crate::domain::error::Fault;
 use crate::domain::event::{SubtreeRetry, Validation, ValidationError};
 use crate::domain::evidence::{Attributions, prove};
+use crate::domain::id::JobId;
 use crate::domain::job::{Draft, ErrorDraft, JobSpec, ResultDraft};
 use crate::domain::pack::Load;
 use crate::domain::plan::Subtree;
@@ -28,6 +31,7 @@ const MAX_VALIDATION_ERRORS: usize = 20;
 /// What all calls of a run share.
 pub(super) struct Run {
     pub(super) engine: Arc<Inner>,
+    pub(super) job: JobId,
     pub(super) spec: JobSpec,
     pub(super) document: Arc<Document>,
     pub(super) planned: Arc<Planned>,
@@ -72,8 +76,9 @@ impl Run {
                 Some(delay) => {
                     self.announce_retry(&progress, &error, delay).await?;
                     tokio::select! {
-                        () = tokio::time::sleep(delay) => {}
+                        biased;
                         () = self.engine.drained() => {}
+                        () = tokio::time::sleep(delay) => {}
                     }
                     progress.attempt += 1;
                 }
@@ -227,9 +232,16 @@ impl Run {
             self.spec.config.n_max_retries,
             error.fault,
             error.retry_after_ms,
-            uuid::Uuid::new_v4().as_u128() as u64,
+            self.spread(progress),
         )
         .map(Duration::from_millis)
+    }
+
+    /// Differs between calls that fail together, and is the same when all is done once more.
+    fn spread(&self, progress: &Progress) -> u64 {
+        let mut spread = DefaultHasher::new();
+        (self.job, &progress.missing, progress.attempt).hash(&mut spread);
+        spread.finish()
     }
 
     async fn announce_retry(

@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, RwLock, Semaphore, watch};
+use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -147,8 +147,10 @@ struct Inner {
     creating: Arc<Creating>,
     /// A run has left `running`.
     left: Notify,
-    /// Only goes forward; everything that waits watches it.
-    phase: watch::Sender<Phase>,
+    /// Only goes forward.
+    phase: Mutex<Phase>,
+    /// The phase has changed. Wakes those who wait for that in the order in which they came.
+    turned: Notify,
     /// Running mean of how long a subtree takes within its job, microseconds; 0 before the first.
     pace: AtomicU64,
     /// When the store last took a claim or a renewal of leases.
@@ -208,7 +210,8 @@ impl Engine {
             blob_gate: RwLock::new(()),
             creating: Arc::default(),
             left: Notify::new(),
-            phase: watch::Sender::new(Phase::Serving),
+            phase: Mutex::new(Phase::Serving),
+            turned: Notify::new(),
             pace: AtomicU64::new(0),
             heard: Mutex::new(Instant::now()),
         });
@@ -225,22 +228,20 @@ impl Engine {
     /// Every lease is given back: the next owner goes on from what was committed.
     pub async fn stop(&self, grace: Duration) {
         let inner = &self.inner;
-        inner.phase.send_replace(Phase::Draining);
+        inner.turn(Phase::Draining);
         if tokio::time::timeout(grace, inner.all_left()).await.is_err() {
             info!(
                 jobs = inner.running.len(),
                 "engine.stop: calls are still under way and are dropped"
             );
         }
-        let runs: Vec<_> = inner
-            .running
-            .iter()
-            .map(|run| (*run.key(), run.value().0))
-            .collect();
+        let runs = inner.running.iter();
+        let mut runs: Vec<_> = runs.map(|run| (*run.key(), run.value().0)).collect();
+        runs.sort_unstable();
         for (job, epoch) in runs {
             inner.hand_over(job, epoch).await;
         }
-        inner.phase.send_replace(Phase::Stopped);
+        inner.turn(Phase::Stopped);
     }
 
     /// Whether new work is taken: the server is not stopping and the store answers.
@@ -428,7 +429,7 @@ impl Inner {
     }
 
     fn is_draining(&self) -> bool {
-        *self.phase.borrow() >= Phase::Draining
+        *self.phase.lock() >= Phase::Draining
     }
 
     /// Waits until the engine begins to stop.
@@ -441,9 +442,20 @@ impl Inner {
         self.reached(Phase::Stopped).await;
     }
 
+    fn turn(&self, phase: Phase) {
+        *self.phase.lock() = phase;
+        self.turned.notify_waiters();
+    }
+
     async fn reached(&self, phase: Phase) {
-        // An error cannot be: the sender lives in what we borrow.
-        let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
+        loop {
+            // Registered before looking: a turn in between then wakes us.
+            let turned = self.turned.notified();
+            if *self.phase.lock() >= phase {
+                return;
+            }
+            turned.await;
+        }
     }
 
     /// Waits until no job runs here.
@@ -470,8 +482,9 @@ impl Inner {
                 answer => return Some(answer),
             }
             tokio::select! {
-                () = tokio::time::sleep(ASK_AGAIN) => {}
+                biased;
                 () = self.drained() => return None,
+                () = tokio::time::sleep(ASK_AGAIN) => {}
             }
         }
     }
@@ -520,11 +533,6 @@ impl Inner {
         })?;
         Ok(self.plans.keep(key.to_owned(), plan))
     }
-}
-
-/// A new id. Version 7: ordered by time, so that lists and indexes are too.
-fn mint() -> Uuid {
-    Uuid::now_v7()
 }
 
 /// The answer of a store, its failure told to the log and worded for a client.

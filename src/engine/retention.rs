@@ -28,8 +28,9 @@ pub(super) async fn keep_swept(engine: Arc<Inner>) {
     periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = periods.tick() => {}
+            biased;
             () = engine.drained() => return,
+            _ = periods.tick() => {}
         }
         let engine = Engine {
             inner: Arc::clone(&engine),

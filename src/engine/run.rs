@@ -3,12 +3,13 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::call::Run;
@@ -119,6 +120,7 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
     };
     let run = Arc::new(Run {
         engine: Arc::clone(engine),
+        job: claimed.view.id,
         spec: spec.clone(),
         document,
         planned,
@@ -248,11 +250,12 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     let mut outcome = Ok(());
     for load in pack(&run.planned.plan, pending) {
         let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot.map_err(|_| Halt::Lost)?,
+            biased;
             () = run.engine.drained() => {
                 outcome = Err(Halt::Drained);
                 break;
             }
+            slot = Arc::clone(&slots).acquire_owned() => slot.map_err(|_| Halt::Lost)?,
         };
         let run = Arc::clone(run);
         calls.spawn(async move {

@@ -26,6 +26,7 @@ mod licences;
 mod nodes;
 mod plan;
 mod readme;
+mod simulation;
 mod stop;
 mod store;
 mod storm;
