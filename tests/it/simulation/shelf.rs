@@ -73,7 +73,9 @@ impl Jobs for Shelf {
         release: Release,
     ) -> Answered<'_, ()> {
         let now = self.now();
-        self.done(|disk| drop(disk.release(job, epoch, now, millis(pause), release)))
+        self.done(|disk| {
+            disk.release(job, epoch, now, millis(pause), release);
+        })
     }
 
     fn commit(&self, commit: Commit) -> Answered<'_, Committed> {
