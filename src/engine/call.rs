@@ -32,6 +32,7 @@ const MAX_VALIDATION_ERRORS: usize = 20;
 pub(super) struct Run {
     pub(super) engine: Arc<Inner>,
     pub(super) job: JobId,
+    pub(super) epoch: u64,
     pub(super) spec: JobSpec,
     pub(super) document: Arc<Document>,
     pub(super) planned: Arc<Planned>,
@@ -50,7 +51,8 @@ struct Progress {
 }
 
 impl Run {
-    /// Brings every subtree of `load` to an outcome. While the engine drains, no request is begun.
+    /// Brings every subtree of `load` to an outcome. While the engine drains, and once the job is
+    /// known to be no longer ours, no request is begun.
     pub(super) async fn call(&self, load: Load) -> Result<(), Halt> {
         let mut progress = Progress {
             missing: load,
@@ -61,6 +63,11 @@ impl Run {
         loop {
             if self.engine.is_draining() {
                 return Err(Halt::Drained);
+            }
+            // Whoever owns the job now asks for the rest; an ended one is asked for no more. A task
+            // that was told to stop may still get to run.
+            if self.journal.is_lost() || !self.engine.is_running(self.job, self.epoch) {
+                return Err(Halt::Lost);
             }
             let outcome = self.ask(&mut progress).await?;
             let error = match outcome {

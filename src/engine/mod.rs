@@ -352,9 +352,7 @@ impl Engine {
         match stored(self.inner.jobs.commit(commit).await)? {
             Committed::Stored { view, events } => {
                 // The log is closed and fenced already; this only saves the calls under way.
-                if let Some((_, (_, run))) = self.inner.running.remove(&job) {
-                    run.abort();
-                }
+                self.inner.drop_run(job);
                 self.inner.live.publish(job, events);
                 self.inner.work.notify_one();
                 let cancelled = metrics::label("outcome", "cancelled");
@@ -369,7 +367,12 @@ impl Engine {
             Committed::Refused {
                 refusal: Refusal::Ended,
                 status: Status::Cancelled,
-            } => self.job(scope, job).await,
+            } => {
+                // By another process, or by a request whose answer was lost: the run may not have
+                // heard of it yet.
+                self.inner.drop_run(job);
+                self.job(scope, job).await
+            }
             Committed::Refused {
                 refusal: Refusal::Ended,
                 status,
@@ -494,11 +497,21 @@ impl Inner {
         *self.heard.lock() = Instant::now();
     }
 
-    /// Stops a run of this process and gives its lease back.
-    async fn hand_over(&self, job: JobId, epoch: u64) {
+    /// Whether a job runs here under this epoch, and nobody has stopped it.
+    fn is_running(&self, job: JobId, epoch: u64) -> bool {
+        self.running.get(&job).is_some_and(|run| run.0 == epoch)
+    }
+
+    /// Stops a run of this process where it is.
+    fn drop_run(&self, job: JobId) {
         if let Some((_, (_, run))) = self.running.remove(&job) {
             run.abort();
         }
+    }
+
+    /// Stops a run of this process and gives its lease back.
+    async fn hand_over(&self, job: JobId, epoch: u64) {
+        self.drop_run(job);
         let release = self
             .jobs
             .release(job, epoch, Duration::ZERO, Release::HandedOver);

@@ -121,6 +121,7 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
     let run = Arc::new(Run {
         engine: Arc::clone(engine),
         job: claimed.view.id,
+        epoch: claimed.epoch,
         spec: spec.clone(),
         document,
         planned,

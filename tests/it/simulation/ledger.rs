@@ -25,7 +25,7 @@ pub struct Ledger {
     /// Jobs that were stored for a client.
     pub stored: BTreeMap<u64, Vec<JobId>>,
     /// Asks under way.
-    asking: BTreeSet<(LifeNumber, u64, usize)>,
+    asking: BTreeMap<(LifeNumber, u64, usize), u32>,
 }
 
 impl Ledger {
@@ -110,9 +110,7 @@ impl Ledger {
         client: u64,
         index: usize,
     ) -> Result<(), String> {
-        if !self.asking.insert((life, client, index)) {
-            return Err("it is being asked for already".into());
-        }
+        *self.asking.entry((life, client, index)).or_default() += 1;
         // Of two jobs under one name, one of them deleted, nobody knows which one is meant.
         let Some([job]) = self.stored.get(&client).map(Vec::as_slice) else {
             return Ok(());
@@ -139,6 +137,13 @@ impl Ledger {
     }
 
     pub fn asked(&mut self, life: LifeNumber, client: u64, index: usize) {
-        self.asking.remove(&(life, client, index));
+        let asking = self.asking.entry((life, client, index)).or_default();
+        *asking = asking.saturating_sub(1);
+    }
+
+    /// Asks under way for the same.
+    pub fn asking(&self, life: LifeNumber, client: u64, index: usize) -> u32 {
+        let asking = self.asking.get(&(life, client, index));
+        asking.copied().unwrap_or(0)
     }
 }

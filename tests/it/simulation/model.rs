@@ -85,6 +85,24 @@ impl Asking {
     }
 }
 
+impl Asking {
+    /// A moment is given to a call that was dropped just now.
+    async fn is_alone(&self) {
+        sleep(Duration::from_millis(1)).await;
+        for index in &self.subtrees {
+            let ledger = self.world.ledger.lock();
+            let asking = ledger.asking(self.life.number, self.client, *index);
+            drop(ledger);
+            if asking > 1 {
+                let (life, client) = (&self.life, self.client);
+                self.world.violate(format!(
+                    "{life} asks {asking} times at once for subtree {index} of client {client}"
+                ));
+            }
+        }
+    }
+}
+
 impl Drop for Asking {
     fn drop(&mut self) {
         let mut ledger = self.world.ledger.lock();
@@ -132,6 +150,7 @@ impl Provider for Simulated {
         async_stream::stream! {
             life.awake().await;
             let asking = Asking::begin(&world, &life, &call);
+            asking.is_alone().await;
             for index in call.subtrees {
                 let (thinking, course) = Self::course(&world, &life);
                 sleep(Duration::from_millis(thinking)).await;
