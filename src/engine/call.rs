@@ -1,13 +1,15 @@
 //! One call: ask, settle each subtree as it closes, ask again for what is missing or wrong.
 
 use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::Inner;
 use super::journal::{Halt, Journal};
@@ -67,7 +69,8 @@ struct Asked {
 type Answered = Result<Answer, CallError>;
 
 impl Run {
-    /// Brings every subtree of `load` to an outcome. While the engine drains, no request is begun.
+    /// Brings every subtree of `load` to an outcome. While the engine drains, and once the job is
+    /// known to be no longer ours, no request is begun.
     pub(super) async fn call(&self, load: Load) -> Result<(), Halt> {
         self.waits.begin().await;
         let outcome = self.ask_until_settled(self.progress(load)).await;
@@ -91,6 +94,10 @@ impl Run {
         loop {
             if self.engine.is_draining() {
                 return Err(Halt::Drained);
+            }
+            // Whoever owns the job now asks for the rest.
+            if self.journal.is_lost() {
+                return Err(Halt::Lost);
             }
             let outcome = self.ask(&mut progress).await?;
             let is_only_wrong = progress.take_corrections();
@@ -267,9 +274,16 @@ impl Run {
             self.spec.config.n_max_retries,
             error.fault,
             error.retry_after_ms,
-            uuid::Uuid::new_v4().as_u128() as u64,
+            self.spread(progress),
         )
         .map(Duration::from_millis)
+    }
+
+    /// Differs between calls that fail together, and is the same when all is done once more.
+    fn spread(&self, progress: &Progress) -> u64 {
+        let mut spread = DefaultHasher::new();
+        (self.lease.job, &progress.missing, progress.attempt).hash(&mut spread);
+        spread.finish()
     }
 
     async fn announce_retry(

@@ -11,7 +11,7 @@ use tracing::error;
 
 use super::metrics::label;
 use super::ports::{Deleted, StoredDocument, StoredSchema};
-use super::{Engine, Inner, mint, stored};
+use super::{Engine, Inner, stored};
 use crate::domain::config::SplitterConfigs;
 use crate::domain::document::Document;
 use crate::domain::error::{Code, Error};
@@ -89,7 +89,7 @@ impl Engine {
         }
         let document = inner.read(bytes.clone()).await?;
         let stored_document = StoredDocument {
-            id: DocumentId(mint()),
+            id: DocumentId(inner.clock.mint()),
             name: clean_name(name),
             kind: document.kind,
             size: bytes.len() as u64,
@@ -170,7 +170,7 @@ impl Engine {
         draft: SchemaDraft,
     ) -> Result<StoredSchema, Error> {
         let now = self.inner.clock.now();
-        let schema = self.check(SchemaId(mint()), draft).await?;
+        let schema = self.check(SchemaId(self.inner.clock.mint()), draft).await?;
         let schema = StoredSchema {
             created_at: now,
             updated_at: now,

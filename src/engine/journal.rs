@@ -49,6 +49,11 @@ impl Journal {
         Self { queue }
     }
 
+    /// Whether a write was refused: nothing more will come into the log.
+    pub(super) fn is_lost(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Queues a draft. It is in the log, in this order, unless the run halts.
     pub(super) async fn push(&self, draft: Draft) -> Result<(), Halt> {
         self.queue

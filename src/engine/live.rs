@@ -278,7 +278,12 @@ impl Live {
 
     /// Those that wait look again.
     fn wake_all(&self) {
-        for watched in &self.watched {
+        let watched = self.watched.iter();
+        let mut watched: Vec<_> = watched
+            .map(|watched| (*watched.key(), Arc::clone(&watched)))
+            .collect();
+        watched.sort_unstable_by_key(|(job, _)| *job);
+        for (_, watched) in watched {
             let wakers = watched.0.lock().waiting();
             wake(wakers);
         }
@@ -290,7 +295,9 @@ impl Live {
             watched.0.lock().tail.sweep();
             *watched.key()
         });
-        swept.collect()
+        let mut swept: Vec<_> = swept.collect();
+        swept.sort_unstable();
+        swept
     }
 }
 
@@ -404,8 +411,9 @@ impl Drop for Watch {
 /// last time when the engine drains.
 pub(super) async fn poll(engine: Arc<Inner>) {
     tokio::select! {
-        () = keep_asking(&engine) => {}
+        biased;
         () = engine.drained() => {}
+        () = keep_asking(&engine) => {}
     }
     engine.live.wake_all();
 }

@@ -53,7 +53,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, RwLock, Semaphore, watch};
+use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info};
@@ -156,8 +156,10 @@ struct Inner {
     creating: Arc<Creating>,
     /// A run has left `running`.
     left: Notify,
-    /// Only goes forward; everything that waits watches it.
-    phase: watch::Sender<Phase>,
+    /// Only goes forward.
+    phase: Mutex<Phase>,
+    /// The phase has changed. Wakes those who wait for that in the order in which they came.
+    turned: Notify,
     /// Running mean of how long a subtree takes within its job, microseconds; 0 before the first.
     pace: AtomicU64,
     /// When the store last took a claim or a renewal of leases.
@@ -222,7 +224,8 @@ impl Engine {
             blob_gate: RwLock::new(()),
             creating: Arc::default(),
             left: Notify::new(),
-            phase: watch::Sender::new(Phase::Serving),
+            phase: Mutex::new(Phase::Serving),
+            turned: Notify::new(),
             pace: AtomicU64::new(0),
             heard: Mutex::new(Instant::now()),
         });
@@ -240,7 +243,7 @@ impl Engine {
     /// Every lease is given back: the next owner goes on from what was committed.
     pub async fn stop(&self, grace: Duration) {
         let inner = &self.inner;
-        inner.phase.send_replace(Phase::Draining);
+        inner.turn(Phase::Draining);
         if timeout(grace, inner.all_left()).await.is_err() {
             info!(
                 jobs = inner.running.len(),
@@ -252,15 +255,13 @@ impl Engine {
         if timeout(CLAIM, inner.claiming.lock()).await.is_err() {
             info!("engine.stop: a claim is still under way and is not waited for");
         }
-        let runs: Vec<_> = inner
-            .running
-            .iter()
-            .map(|run| (*run.key(), run.lease.epoch))
-            .collect();
+        let runs = inner.running.iter();
+        let mut runs: Vec<_> = runs.map(|run| (*run.key(), run.lease.epoch)).collect();
+        runs.sort_unstable();
         for (job, epoch) in runs {
             inner.hand_over(job, epoch).await;
         }
-        inner.phase.send_replace(Phase::Stopped);
+        inner.turn(Phase::Stopped);
     }
 
     /// Whether new work is taken: the server is not stopping and the store takes writes.
@@ -396,6 +397,11 @@ impl Engine {
                 let ago = self.inner.clock.now().0.saturating_sub(ended).max(0);
                 let ago = Duration::from_millis(ago as u64);
                 self.inner.await_others(WORD.saturating_sub(ago)).await;
+                // By another process, or by a request whose answer was lost: the run may not have
+                // heard of it yet.
+                if view.status == Status::Cancelled {
+                    self.inner.end_run(job, |_| true);
+                }
                 Ok(view)
             }
             Committed::Refused {
@@ -484,7 +490,7 @@ impl Inner {
     }
 
     fn is_draining(&self) -> bool {
-        *self.phase.borrow() >= Phase::Draining
+        *self.phase.lock() >= Phase::Draining
     }
 
     /// Waits until the engine begins to stop.
@@ -497,9 +503,20 @@ impl Inner {
         self.reached(Phase::Stopped).await;
     }
 
+    fn turn(&self, phase: Phase) {
+        *self.phase.lock() = phase;
+        self.turned.notify_waiters();
+    }
+
     async fn reached(&self, phase: Phase) {
-        // An error cannot be: the sender lives in what we borrow.
-        let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
+        loop {
+            // Registered before looking: a turn in between then wakes us.
+            let turned = self.turned.notified();
+            if *self.phase.lock() >= phase {
+                return;
+            }
+            turned.await;
+        }
     }
 
     /// Waits until no job runs here.
@@ -526,8 +543,9 @@ impl Inner {
                 answer => return Some(answer),
             }
             tokio::select! {
-                () = tokio::time::sleep(ASK_AGAIN) => {}
+                biased;
                 () = self.drained() => return None,
+                () = tokio::time::sleep(ASK_AGAIN) => {}
             }
         }
     }
@@ -581,11 +599,6 @@ impl Inner {
         })?;
         Ok(self.plans.keep(key.to_owned(), plan))
     }
-}
-
-/// A new id. Version 7: ordered by time, so that lists and indexes are too.
-fn mint() -> Uuid {
-    Uuid::now_v7()
 }
 
 /// The answer of a store, its failure told to the log and worded for a client.

@@ -60,6 +60,7 @@ impl Engine {
             }
             watch.reach(page.last_sequence);
             tokio::select! {
+                biased;
                 () = watch.news(after) => {}
                 () = tokio::time::sleep_until(due) => {}
                 () = inner.drained() => {}

@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::domain::document::{Document, Kind};
 use crate::domain::error::{Error, Fault};
@@ -56,6 +57,11 @@ impl StoreError {
 /// The moment now. Injected, so that tests can set it.
 pub trait Clock: Send + Sync {
     fn now(&self) -> Time;
+
+    /// A new id. Version 7: ordered by time, so that lists and indexes are too.
+    fn mint(&self) -> Uuid {
+        Uuid::now_v7()
+    }
 }
 
 /// A job to be stored, with the event that opens its log.

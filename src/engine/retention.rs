@@ -30,8 +30,9 @@ pub(super) async fn keep_swept(engine: Arc<Inner>) {
     periods.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for turn in (0..FILES_EVERY).cycle() {
         tokio::select! {
-            _ = periods.tick() => {}
+            biased;
             () = engine.drained() => return,
+            _ = periods.tick() => {}
         }
         let engine = Engine {
             inner: Arc::clone(&engine),

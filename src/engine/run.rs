@@ -3,12 +3,13 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::answers::{self, Asking};
@@ -277,11 +278,12 @@ async fn call_all(
     let mut outcome = Ok(());
     for load in pack(&run.planned.plan, pending, output_tokens) {
         let slot = tokio::select! {
-            slot = Arc::clone(&slots).acquire_owned() => slot.map_err(|_| Halt::Lost)?,
+            biased;
             () = run.engine.drained() => {
                 outcome = Err(Halt::Drained);
                 break;
             }
+            slot = Arc::clone(&slots).acquire_owned() => slot.map_err(|_| Halt::Lost)?,
         };
         let run = Arc::clone(run);
         calls.spawn(async move {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::keys::Principal;
 use super::plans::Planned;
 use super::ports::{Created, Model, NewJob, StoredDocument};
-use super::{Engine, mint, stored};
+use super::{Engine, stored};
 use crate::domain::config::Config;
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
@@ -111,7 +111,8 @@ impl Engine {
             .iter()
             .map(|subtree| subtree.as_ref().into())
             .collect();
-        let (view, start) = JobView::open(JobId(mint()), spec, &subtrees, inner.clock.now());
+        let (id, now) = (JobId(inner.clock.mint()), inner.clock.now());
+        let (view, start) = JobView::open(id, spec, &subtrees, now);
         let new = NewJob {
             scope: caller.scope.clone(),
             view: view.clone(),

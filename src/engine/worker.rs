@@ -44,6 +44,7 @@ pub(super) async fn work(engine: Arc<Inner>) {
         };
         if claimed == 0 {
             tokio::select! {
+                biased;
                 () = hint => {}
                 () = tokio::time::sleep(POLL) => {}
                 () = engine.drained() => {}
@@ -86,8 +87,9 @@ async fn regain(engine: &Inner) -> bool {
         return false;
     }
     tokio::select! {
-        () = tokio::time::sleep(GRACE) => true,
+        biased;
         () = engine.drained() => false,
+        () = tokio::time::sleep(GRACE) => true,
     }
 }
 
@@ -116,8 +118,9 @@ pub(super) async fn beat(engine: Arc<Inner>) {
     let mut wait = BEAT;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            biased;
             () = engine.stopped() => break,
+            () = tokio::time::sleep(wait) => {}
         }
         let is_kept = engine.running.is_empty() || keep(&engine).await;
         wait = if is_kept { BEAT } else { RETRY };
@@ -127,7 +130,8 @@ pub(super) async fn beat(engine: Arc<Inner>) {
 
 /// Whether the leases of the jobs that run here were kept.
 async fn keep(engine: &Inner) -> bool {
-    let jobs: Vec<_> = engine.running.iter().map(|run| *run.key()).collect();
+    let mut jobs: Vec<_> = engine.running.iter().map(|run| *run.key()).collect();
+    jobs.sort_unstable();
     match engine.jobs.renew(&engine.node, &jobs, LEASE).await {
         Ok(()) => {
             engine.hear();
@@ -145,8 +149,9 @@ pub(super) async fn listen(engine: Arc<Inner>) {
     let mut news = engine.jobs.news();
     loop {
         let next = tokio::select! {
-            next = news.next() => next,
+            biased;
             () = engine.stopped() => None,
+            next = news.next() => next,
         };
         match next {
             Some(News::Event { job, sequence }) => {

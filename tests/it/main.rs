@@ -30,6 +30,7 @@ mod licences;
 mod nodes;
 mod plan;
 mod readme;
+mod simulation;
 mod slow;
 mod stop;
 mod store;

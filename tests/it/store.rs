@@ -28,6 +28,17 @@ macro_rules! conformance {
             )+}
         )+}
 
+        /// What the simulation of the engine stands on.
+        mod on_memory {$(
+            mod $module {$(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $sentence() {
+                    let bed = crate::store::bed::Bed::memory();
+                    crate::store::$module::$sentence(bed).await;
+                }
+            )+}
+        )+}
+
         mod on_postgres {$(
             mod $module {$(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

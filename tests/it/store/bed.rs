@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rivulet::domain::config::Config;
 use rivulet::domain::document::Kind;
 use rivulet::domain::error::Fault;
@@ -26,6 +27,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::simulation::{Memory, Shelf};
 use crate::support::postgres::{Database, database};
 
 /// Small, so that a result becomes oversize early.
@@ -95,6 +97,15 @@ impl Bed {
             folder,
             Box::new(move |clock| Arc::new(sqlite(&path, clock))),
         )
+    }
+
+    pub fn memory() -> Self {
+        let memory = Memory::new(MAX_EVENT_BYTES, RETENTION_MS);
+        let disk = Arc::new(Mutex::new(memory));
+        let open = move |clock: Arc<SetClock>| -> Arc<dyn Store> {
+            Arc::new(Shelf::open(Arc::clone(&disk), clock))
+        };
+        Self::new(tempfile::tempdir().unwrap(), Box::new(open))
     }
 
     /// None where PostgreSQL is not installed.

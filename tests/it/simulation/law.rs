@@ -1,0 +1,179 @@
+//! What must hold of a job on the disk, worked out from its log alone.
+
+use std::collections::BTreeMap;
+
+use rivulet::domain::event::{Envelope, Event, Kind, Reason};
+use rivulet::domain::status::Status;
+use serde_json::Value;
+
+use super::client::client_of;
+use super::memory::Row;
+use super::model::{FIELDS, value};
+
+/// Fails with the values when they differ.
+macro_rules! same {
+    ($what:expr, $left:expr, $right:expr) => {
+        let (left, right) = (&$left, &$right);
+        if left != right {
+            return Err(format!("{}: {left:?} is not {right:?}", $what));
+        }
+    };
+}
+
+/// What is cheap to see after every write.
+pub fn is_closed(row: &Row) -> Result<(), String> {
+    let last = row.events.last().unwrap();
+    same!("events", row.events.len() as u64, row.view.sequence);
+    same!("the last event", last.sequence, row.view.sequence);
+    let has_ended = row.view.status.is_terminal();
+    same!("the end is last", last.kind == Kind::End, has_ended);
+    let settled = row.view.subtrees_succeeded + row.view.subtrees_failed;
+    same!("outcomes", row.outcomes.len() as u64, settled);
+    Ok(())
+}
+
+/// The fold of a log.
+#[derive(Debug, Default)]
+struct Told {
+    status: Option<Status>,
+    run: u32,
+    ends: u32,
+    total: u64,
+    /// By path: whether it succeeded.
+    outcomes: BTreeMap<String, bool>,
+    requests: u64,
+    has_ended: bool,
+}
+
+impl Told {
+    fn count(&self, succeeded: bool) -> u64 {
+        let outcomes = self.outcomes.values();
+        outcomes.filter(|outcome| **outcome == succeeded).count() as u64
+    }
+
+    fn settle(&mut self, path: String, succeeded: bool, fields: u64) -> Result<(), String> {
+        same!(
+            "status of an outcome",
+            self.status,
+            Some(Status::Processing)
+        );
+        if self.outcomes.contains_key(&path) {
+            return Err(format!("`{path}` has two outcomes"));
+        }
+        self.outcomes.insert(path, succeeded);
+        same!("fields", fields, self.outcomes.len() as u64 * FIELDS);
+        Ok(())
+    }
+
+    fn add(&mut self, event: Event) -> Result<(), String> {
+        let is_reopening =
+            matches!(&event, Event::JobStatus(event) if event.reason == Reason::Retried);
+        same!("whether the log may go on", self.has_ended, is_reopening);
+        same!(
+            "whether it is the start",
+            self.run == 0,
+            matches!(event, Event::Start(_))
+        );
+        match event {
+            Event::Start(event) => {
+                self.run = 1;
+                self.total = event.total_subtrees;
+                self.status = Some(event.status);
+            }
+            Event::JobStatus(event) => {
+                same!("status before", Some(event.previous_status), self.status);
+                self.status = Some(event.status);
+                if is_reopening {
+                    self.run += 1;
+                    self.has_ended = false;
+                    self.outcomes.retain(|_, succeeded| *succeeded);
+                }
+            }
+            Event::SubtreeResult(event) => {
+                self.requests += event.usage_metadata.request_count;
+                let fields = event.progress.fields_processed;
+                self.settle(event.path.to_string(), true, fields)?;
+            }
+            Event::SubtreeError(event) => {
+                self.requests += event.usage_metadata.request_count;
+                let fields = event.progress.fields_processed;
+                self.settle(event.path.to_string(), false, fields)?;
+            }
+            // Where the answer to a write was lost, it is written once more, and may then stand
+            // behind the outcome.
+            Event::SubtreeRetry(_) => {}
+            Event::End(event) => {
+                let counts = (event.subtrees_succeeded, event.subtrees_failed);
+                same!(
+                    "counts at the end",
+                    counts,
+                    (self.count(true), self.count(false))
+                );
+                if event.status == Status::Completed {
+                    same!("settled", self.outcomes.len() as u64, self.total);
+                }
+                self.has_ended = true;
+                self.ends += 1;
+                self.status = Some(event.status);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything.
+pub fn is_lawful(row: &Row) -> Result<(), String> {
+    is_closed(row)?;
+    let (mut told, mut last) = (Told::default(), None);
+    for (at, stored) in row.events.iter().enumerate() {
+        let payload = std::str::from_utf8(&stored.payload).unwrap();
+        let envelope = Envelope::decode(payload).map_err(|cause| cause.to_string())?;
+        same!("number", envelope.sequence, at as u64 + 1);
+        same!("number in the row", stored.sequence, envelope.sequence);
+        same!("job", envelope.job, row.view.id);
+        same!(
+            "time goes on",
+            last.max(Some(envelope.at)),
+            Some(envelope.at)
+        );
+        last = Some(envelope.at);
+        let number = envelope.sequence;
+        told.add(envelope.event)
+            .map_err(|cause| format!("event {number}: {cause}"))?;
+    }
+    let view = &row.view;
+    same!("status", told.status, Some(view.status));
+    same!("runs", told.run, view.run);
+    let due = view.run - u32::from(!view.status.is_terminal());
+    same!("ends", told.ends, due);
+    same!("succeeded", told.count(true), view.subtrees_succeeded);
+    same!("failed", told.count(false), view.subtrees_failed);
+    same!(
+        "fields",
+        told.outcomes.len() as u64 * FIELDS,
+        view.fields_processed
+    );
+    same!("requests", told.requests, view.usage.request_count);
+    same!("ended", view.ended_at.is_some(), view.status.is_terminal());
+    has_right_values(row)
+}
+
+/// Whether every value is what the model says of it, whoever asked it and how often.
+fn has_right_values(row: &Row) -> Result<(), String> {
+    let client = client_of(&row.view.spec.config);
+    for (sequence, aside) in row.outcomes.values() {
+        let stored = &row.events[*sequence as usize - 1];
+        if stored.kind != Kind::SubtreeResult {
+            same!("kind of an outcome", stored.kind, Kind::SubtreeError);
+            continue;
+        }
+        let payload: Value = serde_json::from_slice(&stored.payload).unwrap();
+        let aside: Option<Value> = aside
+            .as_ref()
+            .map(|aside| serde_json::from_slice(aside).unwrap());
+        let found = &aside.as_ref().unwrap_or(&payload)["extracted_result"];
+        let path = payload["path"].as_str().unwrap();
+        same!("value", *found, value(client, path));
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! What was seen to happen, beside what the store says of itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rivulet::domain::id::JobId;
+use rivulet::engine::ports::{Claimed, Commit, Committed, Guard};
+use tokio::time::Instant;
+
+use super::memory::Memory;
+
+/// A process, from its start to its death.
+pub type LifeNumber = u32;
+
+#[derive(Default)]
+pub struct Ledger {
+    /// Who may write to the job, by the last claim that nothing has overtaken.
+    owners: BTreeMap<JobId, (LifeNumber, u64)>,
+    /// The epochs that a process has heard of, and those it was told are over.
+    claimed: BTreeMap<(LifeNumber, JobId), u64>,
+    fenced: BTreeMap<(LifeNumber, JobId), u64>,
+    /// Processes that have told a client that the job is cancelled.
+    cancelled: BTreeSet<(LifeNumber, JobId)>,
+    /// What a process was told to be written, and when.
+    told: BTreeMap<(LifeNumber, JobId), Vec<(u64, Instant)>>,
+    /// Jobs that were stored for a client.
+    pub stored: BTreeMap<u64, Vec<JobId>>,
+    /// Asks under way.
+    asking: BTreeMap<(LifeNumber, u64, usize), u32>,
+}
+
+impl Ledger {
+    /// The store has given these jobs away.
+    pub fn claim(&mut self, life: LifeNumber, claimed: &[Claimed]) {
+        for job in claimed {
+            self.owners.insert(job.view.id, (life, job.epoch));
+        }
+    }
+
+    /// The process has learned of its claim.
+    pub fn learn(&mut self, life: LifeNumber, claimed: &[Claimed]) {
+        for job in claimed {
+            self.claimed.insert((life, job.view.id), job.epoch);
+        }
+    }
+
+    /// The store has answered a write. Says what is wrong with that.
+    pub fn commit(
+        &mut self,
+        life: LifeNumber,
+        commit: &Commit,
+        done: &Committed,
+    ) -> Result<(), String> {
+        if !matches!(done, Committed::Stored { .. }) {
+            return Ok(());
+        }
+        match commit.guard {
+            Guard::Caller { .. } => {
+                self.owners.remove(&commit.job);
+                Ok(())
+            }
+            Guard::Lease { epoch } => {
+                let owner = self.owners.get(&commit.job);
+                if owner == Some(&(life, epoch)) {
+                    return Ok(());
+                }
+                let job = commit.job;
+                Err(format!(
+                    "a fenced write has landed: life {life} of epoch {epoch} on {job}, whose owner is {owner:?}"
+                ))
+            }
+        }
+    }
+
+    pub fn reopen(&mut self, job: JobId) {
+        self.owners.remove(&job);
+        self.cancelled.retain(|(_, of)| *of != job);
+    }
+
+    /// The process has heard the answer to a write of its own.
+    pub fn hear(&mut self, life: LifeNumber, job: JobId, epoch: u64, done: &Committed) {
+        match done {
+            Committed::Stored { view, .. } => {
+                let told = self.told.entry((life, job)).or_default();
+                told.push((view.sequence, Instant::now()));
+            }
+            _ => {
+                let fenced = self.fenced.entry((life, job)).or_default();
+                *fenced = epoch.max(*fenced);
+            }
+        }
+    }
+
+    /// When the process was told that this event is written.
+    pub fn told(&self, life: LifeNumber, job: JobId, sequence: u64) -> Option<Instant> {
+        let told = self.told.get(&(life, job))?.iter();
+        let mut reached = told.filter(|(last, _)| *last >= sequence);
+        reached.next().map(|(_, at)| *at)
+    }
+
+    /// A client was told by this process that the job is cancelled.
+    pub fn cancel(&mut self, life: LifeNumber, job: JobId) {
+        self.cancelled.insert((life, job));
+    }
+
+    /// The process asks a model for a subtree of a client's job. Says what is wrong with that.
+    pub fn ask(
+        &mut self,
+        disk: &Memory,
+        life: LifeNumber,
+        client: u64,
+        index: usize,
+    ) -> Result<(), String> {
+        *self.asking.entry((life, client, index)).or_default() += 1;
+        // Of two jobs under one name, one of them deleted, nobody knows which one is meant.
+        let Some([job]) = self.stored.get(&client).map(Vec::as_slice) else {
+            return Ok(());
+        };
+        let (job, key) = (*job, (life, *job));
+        if self.cancelled.contains(&key) {
+            return Err("this process has told a client that the job is cancelled".into());
+        }
+        let claimed = self.claimed.get(&key).copied().unwrap_or(0);
+        if self
+            .fenced
+            .get(&key)
+            .is_some_and(|fenced| *fenced >= claimed)
+        {
+            return Err("this process was told that the job is not its own any more".into());
+        }
+        let is_owner = self.owners.get(&job).is_some_and(|owner| owner.0 == life);
+        let row = disk.jobs.get(&job);
+        let is_settled = row.is_some_and(|row| row.outcomes.contains_key(&(index as u32)));
+        if is_owner && is_settled {
+            return Err("it has an outcome already".into());
+        }
+        Ok(())
+    }
+
+    pub fn asked(&mut self, life: LifeNumber, client: u64, index: usize) {
+        let asking = self.asking.entry((life, client, index)).or_default();
+        *asking = asking.saturating_sub(1);
+    }
+
+    /// Asks under way for the same.
+    pub fn asking(&self, life: LifeNumber, client: u64, index: usize) -> u32 {
+        let asking = self.asking.get(&(life, client, index));
+        asking.copied().unwrap_or(0)
+    }
+}

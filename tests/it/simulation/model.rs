@@ -1,0 +1,199 @@
+//! A model whose answers are late, cut, wrong, or do not come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use rivulet::domain::error::Fault;
+use rivulet::domain::evidence::Attributions;
+use rivulet::domain::usage::Usage;
+use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::world::{Life, World};
+
+pub const NAME: &str = "simulated";
+/// Leaf fields of every subtree.
+pub const FIELDS: u64 = 4;
+
+/// What the model says of a part of a client's document, whenever it is asked.
+pub fn value(client: u64, path: &str) -> Value {
+    let say = |name: &str| format!("{client}{path}{name}");
+    json!({"a": say("/a"), "b": say("/b"), "c": null, "d": say("/d")})
+}
+
+/// One schema, cut into so many subtrees.
+pub fn schema(subtrees: usize) -> Value {
+    let field = json!({"type": ["string", "null"]});
+    let part = json!({
+        "type": "object",
+        "properties": {"a": field, "b": field, "c": field, "d": field},
+    });
+    let parts = (0..subtrees).map(|index| (format!("part{index}"), part.clone()));
+    let parts: serde_json::Map<_, _> = parts.collect();
+    json!({"type": "object", "properties": parts})
+}
+
+/// The model as one process reaches it.
+pub struct Simulated {
+    pub world: Arc<World>,
+    pub life: Arc<Life>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Course {
+    Answer,
+    Fail(Fault, Option<u64>),
+    /// The answer ends before it is whole.
+    Cut,
+    Panic,
+    /// Nothing comes until the connection is given up.
+    Hang,
+}
+
+/// A call under way; over when dropped.
+struct Asking {
+    world: Arc<World>,
+    life: Arc<Life>,
+    client: u64,
+    subtrees: Vec<usize>,
+}
+
+impl Asking {
+    fn begin(world: &Arc<World>, life: &Arc<Life>, call: &Call) -> Self {
+        let client = super::client::parse(call.additional_instructions.as_deref());
+        world.note(|| format!("{life} asks for {:?} of client {client}", call.subtrees));
+        let disk = world.disk.lock();
+        for index in &call.subtrees {
+            let of = || format!("{life} asks for subtree {index} of client {client}");
+            if *life.is_stopping.lock() {
+                world.violate(format!("{}: it is stopping", of()));
+            }
+            let mut ledger = world.ledger.lock();
+            let held = ledger.ask(&disk, life.number, client, *index);
+            drop(ledger);
+            world.hold(held, of);
+        }
+        Self {
+            world: Arc::clone(world),
+            life: Arc::clone(life),
+            client,
+            subtrees: call.subtrees.clone(),
+        }
+    }
+}
+
+impl Asking {
+    /// A moment is given to a call that was dropped just now.
+    async fn is_alone(&self) {
+        sleep(Duration::from_millis(1)).await;
+        for index in &self.subtrees {
+            let ledger = self.world.ledger.lock();
+            let asking = ledger.asking(self.life.number, self.client, *index);
+            drop(ledger);
+            if asking > 1 {
+                let (life, client) = (&self.life, self.client);
+                self.world.violate(format!(
+                    "{life} asks {asking} times at once for subtree {index} of client {client}"
+                ));
+            }
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut ledger = self.world.ledger.lock();
+        for index in &self.subtrees {
+            ledger.asked(self.life.number, self.client, *index);
+        }
+    }
+}
+
+impl Simulated {
+    fn course(world: &World, life: &Life) -> (u64, Course) {
+        let mut dice = life.dice.lock();
+        let thinking = 1 + dice.roll(world.weather.thinking);
+        let is_plain = world.is_calm() || dice.roll(100) >= world.weather.faults;
+        if is_plain {
+            return (thinking, Course::Answer);
+        }
+        let course = match dice.roll(12) {
+            0 => Course::Panic,
+            1 => Course::Hang,
+            2..4 => Course::Cut,
+            _ => {
+                let fault = Fault::ALL[dice.roll(Fault::ALL.len() as u64) as usize];
+                let hint = (dice.roll(4) == 0).then(|| dice.roll(2_000));
+                Course::Fail(fault, hint)
+            }
+        };
+        (thinking, course)
+    }
+}
+
+impl Provider for Simulated {
+    fn models(&self) -> Vec<Model> {
+        vec![Model {
+            id: NAME.into(),
+            display_name: NAME.into(),
+            description: String::new(),
+            provider: NAME.into(),
+            ignores: Vec::new(),
+        }]
+    }
+
+    fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {
+        let (world, life) = (Arc::clone(&self.world), Arc::clone(&self.life));
+        async_stream::stream! {
+            life.awake().await;
+            let asking = Asking::begin(&world, &life, &call);
+            asking.is_alone().await;
+            for index in call.subtrees {
+                let (thinking, course) = Self::course(&world, &life);
+                sleep(Duration::from_millis(thinking)).await;
+                if let Course::Hang = course {
+                    world.until_calm().await;
+                }
+                life.awake().await;
+                match course {
+                    Course::Answer => {
+                        let path = call.plan.subtrees[index].path.to_string();
+                        let value = value(asking.client, &path);
+                        yield Ok(Answer::Subtree { index, value, attributions: Attributions::new() });
+                    }
+                    Course::Cut => return,
+                    // Without the word of the panic hook.
+                    Course::Panic => std::panic::resume_unwind(Box::new("planned")),
+                    Course::Hang => {
+                        yield Err(planned(Fault::Timeout, None));
+                        return;
+                    }
+                    Course::Fail(fault, hint) => {
+                        yield Err(planned(fault, hint));
+                        return;
+                    }
+                }
+            }
+            yield Ok(Answer::Usage(Usage {
+                provider: NAME.into(),
+                model: NAME.into(),
+                prompt_token_count: 10,
+                total_token_count: 10,
+                request_count: 1,
+                ..Usage::default()
+            }));
+        }
+        .boxed()
+    }
+}
+
+fn planned(fault: Fault, retry_after_ms: Option<u64>) -> CallError {
+    CallError {
+        fault,
+        message: format!("planned: {}", fault.name()),
+        retry_after_ms,
+    }
+}
