@@ -37,6 +37,9 @@ impl Provider for Instantly {
             description: "Answers at once.".into(),
             provider: "bench".into(),
             ignores: Vec::new(),
+            context_tokens: None,
+            output_tokens: None,
+            price: None,
         }]
     }
 

@@ -59,6 +59,9 @@ impl Provider for Gated {
             description: "Answers when it may.".into(),
             provider: "bench".into(),
             ignores: Vec::new(),
+            context_tokens: None,
+            output_tokens: None,
+            price: None,
         };
         vec![model("100"), model("30000")]
     }

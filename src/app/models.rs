@@ -61,7 +61,12 @@ fn open(server: &ModelServer, hedging: bool, profiles: &Arc<Models>) -> Result<S
 /// What is known of models, with the operator's changes.
 fn profiles(models: &settings::Models) -> Result<Models, Error> {
     let refused = |cause: String| Error::Profiles {
-        file: models.profiles.clone().unwrap_or_default().display().to_string(),
+        file: models
+            .profiles
+            .clone()
+            .unwrap_or_default()
+            .display()
+            .to_string(),
         cause,
     };
     let known = Models::known().map_err(|cause| refused(cause.to_string()))?;
@@ -69,7 +74,9 @@ fn profiles(models: &settings::Models) -> Result<Models, Error> {
         return Ok(known);
     };
     let changes = fs::read_to_string(file).map_err(|cause| refused(cause.to_string()))?;
-    known.with(&changes).map_err(|cause| refused(cause.to_string()))
+    known
+        .with(&changes)
+        .map_err(|cause| refused(cause.to_string()))
 }
 
 /// The model of jobs that name none.

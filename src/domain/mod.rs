@@ -12,6 +12,7 @@ pub mod pack;
 pub mod page;
 pub mod plan;
 pub mod pointer;
+pub mod prompt;
 pub mod retry;
 pub mod schema;
 pub mod shape;

@@ -23,11 +23,11 @@ use futures_util::stream::BoxStream;
 use lru::LruCache;
 use parking_lot::{Mutex, RwLock};
 
+use super::answer;
 use super::client::{Bounds, Client, ClientError};
 use super::gate::Gate;
 use super::models::{Models, Profile};
 use super::wire::{Key, Vendor};
-use super::answer;
 use crate::domain::document::Document;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
@@ -190,7 +190,9 @@ impl Provider for Server {
         let inner = &self.inner;
         let known = inner.profiles.names(inner.client.vendor());
         let ids = inner.names.listed(known, &inner.found.read());
-        ids.into_iter().filter_map(|id| inner.describe(id)).collect()
+        ids.into_iter()
+            .filter_map(|id| inner.describe(id))
+            .collect()
     }
 
     fn model(&self, name: &str) -> Option<Model> {

@@ -197,17 +197,17 @@ impl Exchange {
             let mut deltas = self.deltas(began, &sent);
             while let Some(delta) = deltas.next().await {
                 match delta {
-                    Ok(Delta::Text(text)) => match members.feed(&text) {
-                        Ok(closed) => {
-                            for piece in closed.into_iter().filter_map(|one| self.closed(one)) {
-                                yield piece;
-                            }
+                    Ok(Delta::Text(text)) => {
+                        let mut closed = Vec::new();
+                        let read = members.feed(&text, &mut closed);
+                        for piece in closed.into_iter().filter_map(|one| self.closed(one)) {
+                            yield piece;
                         }
-                        Err(broken) => {
+                        if let Err(broken) = read {
                             failure = Some(Failure::from(FailureKind::Unreadable).noting(&broken.to_string()));
                             break;
                         }
-                    },
+                    }
                     Ok(Delta::Limits(limits)) => pass.limits(&limits),
                     Ok(Delta::Tokens(counts)) => tokens = Some(counts),
                     Ok(Delta::Finish(finish)) => failure = ended(finish),
@@ -435,7 +435,10 @@ fn estimate(ask: &Ask) -> u64 {
         Part::Text(text) => text.len(),
         Part::File { bytes, .. } => bytes.len() / 20,
     });
-    let schema = ask.schema.as_ref().map_or(0, |schema| schema.to_string().len());
+    let schema = ask
+        .schema
+        .as_ref()
+        .map_or(0, |schema| schema.to_string().len());
     let bytes = document.sum::<usize>() + ask.system.len() + ask.task.len() + schema;
     (bytes / 3) as u64
 }

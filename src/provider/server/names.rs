@@ -65,7 +65,9 @@ impl Names {
             .chain(found)
             .map(|model| self.shown(model))
             .collect();
-        all.into_iter().filter(|id| self.own(id).is_some()).collect()
+        all.into_iter()
+            .filter(|id| self.own(id).is_some())
+            .collect()
     }
 
     fn shown(&self, model: String) -> String {
@@ -85,7 +87,10 @@ mod tests {
     fn a_name_that_tells_its_vendor_needs_no_prefix_on_the_vendors_own_server() {
         let gemini = Names::new("gemini".into(), Vendor::Gemini, vec![]);
         assert_eq!(gemini.own("gemini-2.5-flash"), Some("gemini-2.5-flash"));
-        assert_eq!(gemini.own("gemini/gemini-2.5-flash"), Some("gemini-2.5-flash"));
+        assert_eq!(
+            gemini.own("gemini/gemini-2.5-flash"),
+            Some("gemini-2.5-flash")
+        );
         assert_eq!(gemini.own("gpt-5"), None);
         let house = Names::new("house".into(), Vendor::OpenAi, vec![]);
         assert_eq!(house.own("gpt-5"), None);
@@ -96,7 +101,14 @@ mod tests {
     #[test]
     fn no_name_leads_to_another_address() {
         let house = Names::new("house".into(), Vendor::Gemini, vec![]);
-        for name in ["house/", "house/../x", "house/a?b", "house/a b", "house/a#b", "house/%2e"] {
+        for name in [
+            "house/",
+            "house/../x",
+            "house/a?b",
+            "house/a b",
+            "house/a#b",
+            "house/%2e",
+        ] {
             assert_eq!(house.own(name), None, "{name}");
         }
     }

@@ -72,7 +72,8 @@ fn divided<'a>(
                 schema: half.schema,
                 ..part.clone()
             };
-            let (value, attributions) = match request(inner, call, &half, Form::Bound, bill).await? {
+            let (value, attributions) = match request(inner, call, &half, Form::Bound, bill).await?
+            {
                 Ok(answer) => answer,
                 Err(failed) => divided(inner, call, &half, failed, depth + 1, bill).await?,
             };

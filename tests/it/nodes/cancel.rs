@@ -104,6 +104,9 @@ impl Provider for Counting {
             description: "Counts.".into(),
             provider: "tests".into(),
             ignores: Vec::new(),
+            context_tokens: None,
+            output_tokens: None,
+            price: None,
         }]
     }
 

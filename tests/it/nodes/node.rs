@@ -37,6 +37,9 @@ impl Provider for Slow {
             description: "Takes its time.".into(),
             provider: "tests".into(),
             ignores: Vec::new(),
+            context_tokens: None,
+            output_tokens: None,
+            price: None,
         }]
     }
 

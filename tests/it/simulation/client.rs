@@ -9,6 +9,7 @@ use rivulet::domain::error::{Code, Error};
 use rivulet::domain::event::Kind;
 use rivulet::domain::id::{Cursor, IdempotencyKey, JobId, Scope};
 use rivulet::domain::status::Status;
+use rivulet::engine::keys::Principal;
 use rivulet::engine::ports::StoredEvent;
 use rivulet::engine::{
     DocumentSource, Engine, Follow, JobRequest, News, Repeat, SchemaSource, Submitted, Wanted,
@@ -173,8 +174,8 @@ impl Client {
                 key: Some(self.key.clone()),
                 seen: None,
             };
-            let scope = self.scope.clone();
-            let submit = engine.submit_once(&scope, request, repeat);
+            let caller = caller(&self.scope);
+            let submit = engine.submit_once(&caller, request, repeat);
             match self.call(&life, submit).await {
                 Ok(submitted) => {
                     self.note(&life, || format!("has {}", short(submitted.view.id)));
@@ -201,8 +202,8 @@ impl Client {
             key: Some(self.key.clone()),
             seen: None,
         };
-        let (request, scope) = (self.request(1, 0), self.scope.clone());
-        let other = engine.submit_once(&scope, request, repeat);
+        let (request, caller) = (self.request(1, 0), caller(&self.scope));
+        let other = engine.submit_once(&caller, request, repeat);
         match self.call(&life, other).await {
             Err(Failure::Refused(error)) if error.code == Code::IdempotencyKeyReused => {}
             Err(failure) if self.is_passing(&failure).await => {}
@@ -370,8 +371,8 @@ impl Client {
     async fn retry(&mut self, job: JobId) -> bool {
         loop {
             let Running { life, engine } = self.node().await;
-            let scope = self.scope.clone();
-            match self.call(&life, engine.retry(&scope, job)).await {
+            let caller = caller(&self.scope);
+            match self.call(&life, engine.retry(&caller, job)).await {
                 Ok(view) => {
                     self.note(&life, || format!("retries {}", short(job)));
                     return view.status == Status::Pending;
@@ -485,5 +486,13 @@ impl Client {
 
     pub fn all(world: &Arc<World>) -> impl Iterator<Item = Self> {
         (0..JOBS).map(|number| Self::new(Arc::clone(world), number))
+    }
+}
+
+/// Somebody without a limit of their own.
+fn caller(scope: &Scope) -> Principal {
+    Principal {
+        scope: scope.clone(),
+        ..Principal::local()
     }
 }

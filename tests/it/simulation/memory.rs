@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use rivulet::domain::event::{Envelope, Kind};
 use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
-use rivulet::domain::job::{Draft, JobView, Ordinal};
+use rivulet::domain::job::{AnswerKey, Draft, JobView, Ordinal};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
-    Claimed, Commit, Committed, Created, Deleted, Guard, Keyed, LogPage, NewJob, Outcome, Release,
-    Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredDocument, StoredEvent, StoredKey,
-    StoredSchema,
+    Claimed, Commit, Committed, Created, Deleted, Guard, Kept, Keyed, LogPage, NewJob, Outcome,
+    Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredDocument, StoredEvent,
+    StoredKey, StoredSchema,
 };
 
 /// A job as it lies on the disk.
@@ -60,6 +60,7 @@ pub struct Memory {
     pub api_keys: BTreeMap<String, StoredKey>,
     pub secrets: BTreeMap<String, [u8; SECRET_BYTES]>,
     pub blobs: HashMap<String, Bytes>,
+    answers: BTreeMap<(JobId, Ordinal), AnswerKey>,
 }
 
 impl Memory {
@@ -76,6 +77,7 @@ impl Memory {
             api_keys: BTreeMap::new(),
             secrets: BTreeMap::new(),
             blobs: HashMap::new(),
+            answers: BTreeMap::new(),
         }
     }
 
@@ -234,14 +236,17 @@ impl Memory {
         };
         let (mut view, mut events) = (row.view.clone(), Vec::new());
         let mut outcomes = row.outcomes.clone();
+        let mut answers = Vec::new();
         for draft in commit.drafts {
             let ordinal = draft.ordinal();
+            let answer = draft.answer();
             if ordinal.is_some_and(|ordinal| outcomes.contains_key(&ordinal)) {
                 continue;
             }
             match view.admit(draft, now.wall, self.retention_ms) {
                 Ok(envelope) => {
                     let (event, aside) = written(&envelope, self.max_event_bytes);
+                    answers.extend(ordinal.zip(answer));
                     if let Some(ordinal) = ordinal {
                         outcomes.insert(ordinal, (event.sequence, aside));
                     }
@@ -257,15 +262,20 @@ impl Memory {
         if is_caller || view.status.is_terminal() {
             row.owner = None;
         }
+        let epoch = row.epoch;
         row.view = view.clone();
         row.outcomes = outcomes;
         row.events.extend(events.iter().cloned());
         if view.status.is_terminal() && !before.is_terminal() {
             self.free_slot(commit.job);
         }
+        for (ordinal, key) in answers {
+            self.answers.insert((commit.job, ordinal), key);
+        }
         Committed::Stored {
             view: Box::new(view),
             events,
+            epoch,
         }
     }
 
@@ -378,6 +388,28 @@ impl Memory {
             view: row.view.clone(),
             outcomes,
         })
+    }
+
+    /// The newest outcomes of the scope under these keys.
+    pub fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Vec<Kept> {
+        let newest = |key: &AnswerKey| {
+            let found = self.answers.iter().rev().filter(|(_, of)| *of == key);
+            found.into_iter().find_map(|((job, ordinal), _)| {
+                let outcomes = self.snapshot(scope, *job)?.outcomes;
+                let outcome = outcomes.into_iter().find(|one| one.ordinal == *ordinal)?;
+                Some(Kept { key: *key, outcome })
+            })
+        };
+        keys.iter().filter_map(newest).collect()
+    }
+
+    /// Which of these claims still hold.
+    pub fn held(&self, claims: &[(JobId, u64)]) -> Vec<JobId> {
+        let holds = |(job, epoch): &&(JobId, u64)| {
+            let row = self.jobs.get(job);
+            row.is_some_and(|row| row.epoch == *epoch && is_active(row))
+        };
+        claims.iter().filter(holds).map(|(job, _)| *job).collect()
     }
 
     pub fn plan(&self, key: &str) -> Option<Plan> {

@@ -142,6 +142,9 @@ impl Provider for Simulated {
             description: String::new(),
             provider: NAME.into(),
             ignores: Vec::new(),
+            context_tokens: None,
+            output_tokens: None,
+            price: None,
         }]
     }
 

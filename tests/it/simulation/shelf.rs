@@ -9,13 +9,13 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
-use rivulet::domain::job::JobView;
+use rivulet::domain::job::{AnswerKey, JobView};
 use rivulet::domain::page::{ListPage, ListQuery};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Blobs, Catalog, Claimed, Clock, Commit, Committed, Created, Deleted, JobQuery, Jobs,
-    Keyed, Keys, LogPage, NewJob, Release, Reopen, Reopened, SECRET_BYTES, Snapshot,
+    Kept, Keyed, Keys, LogPage, NewJob, Release, Reopen, Reopened, SECRET_BYTES, Snapshot,
     StoredDocument, StoredKey, StoredSchema,
 };
 
@@ -119,6 +119,10 @@ impl Jobs for Shelf {
         self.done(|disk| disk.snapshot(scope, job))
     }
 
+    fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
+        self.done(|disk| disk.answers(scope, keys))
+    }
+
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {
         self.done(|disk| disk.plan(key))
     }
@@ -215,6 +219,14 @@ impl Keys for Shelf {
         self.done(|disk| {
             let key = disk.api_keys.get_mut(id)?;
             key.revoked_at.get_or_insert(at);
+            Some(key.clone())
+        })
+    }
+
+    fn limit_key(&self, id: &str, limit: Option<u32>) -> Answered<'_, Option<StoredKey>> {
+        self.done(|disk| {
+            let key = disk.api_keys.get_mut(id)?;
+            key.max_active_jobs = limit;
             Some(key.clone())
         })
     }

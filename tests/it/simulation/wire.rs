@@ -7,14 +7,14 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
-use rivulet::domain::job::JobView;
+use rivulet::domain::job::{AnswerKey, JobView};
 use rivulet::domain::page::{ListPage, ListQuery};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Blobs, Catalog, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs,
-    Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError, StoredDocument,
-    StoredSchema,
+    Kept, Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
+    StoredDocument, StoredSchema,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -193,7 +193,7 @@ pub fn short(job: JobId) -> String {
 
 fn brief(done: &Committed) -> String {
     match done {
-        Committed::Stored { view, events } => {
+        Committed::Stored { view, events, .. } => {
             let kinds: Vec<_> = events.iter().map(|event| event.kind.name()).collect();
             format!("to {}: {}", view.sequence, kinds.join(" "))
         }
@@ -350,6 +350,20 @@ impl Jobs for Wire {
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
         self.send("snapshot", move |_, disk, _| Ok(disk.snapshot(&scope, job)))
+    }
+
+    fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
+        let (scope, keys) = (scope.clone(), keys.to_vec());
+        self.send("answers", move |_, disk, _| Ok(disk.answers(&scope, &keys)))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.world.nodes.len() > 1
+    }
+
+    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
+        let claims = claims.to_vec();
+        self.send("held", move |_, disk, _| Ok(disk.held(&claims)))
     }
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {

@@ -102,7 +102,7 @@ impl Told {
             }
             "sweep_files" => return engine.sweep_files().await.to_string(),
             "key" => {
-                let (key, text) = engine.keyring().create(rest, "").await.unwrap();
+                let (key, text) = engine.keyring().create(rest, "", None).await.unwrap();
                 return format!("{} {text}", key.id);
             }
             "revoke" => drop(engine.keyring().revoke(rest).await.unwrap()),

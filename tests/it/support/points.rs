@@ -13,15 +13,15 @@ use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
-use rivulet::domain::job::{Draft, JobView};
+use rivulet::domain::job::{AnswerKey, Draft, JobView};
 use rivulet::domain::page::{ListPage, ListQuery};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::Outside;
 use rivulet::engine::ports::{
     Answered, Blobs, Catalog, Claimed, Commit, Committed, Created, Deleted, Guard, Hold, JobQuery,
-    Jobs, Keyed, Keys, LogPage, NewJob, News, Release, Reopen, Reopened, SECRET_BYTES, Snapshot,
-    StoreError, StoredDocument, StoredKey, StoredSchema,
+    Jobs, Kept, Keyed, Keys, LogPage, NewJob, News, Release, Reopen, Reopened, SECRET_BYTES,
+    Snapshot, StoreError, StoredDocument, StoredKey, StoredSchema,
 };
 
 /// Every write, a commit by what it is about.
@@ -185,6 +185,18 @@ impl Jobs for Pointed<dyn Jobs> {
         self.write("jobs.reopen", self.0.reopen(reopen))
     }
 
+    fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
+        self.0.answers(scope, keys)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.is_shared()
+    }
+
+    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
+        self.0.held(claims)
+    }
+
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>> {
         self.0.view(scope, job)
     }
@@ -316,6 +328,10 @@ impl Keys for Pointed<dyn Keys> {
 
     fn revoke_key(&self, id: &str, at: Time) -> Answered<'_, Option<StoredKey>> {
         self.write("keys.revoke_key", self.0.revoke_key(id, at))
+    }
+
+    fn limit_key(&self, id: &str, limit: Option<u32>) -> Answered<'_, Option<StoredKey>> {
+        self.write("keys.limit_key", self.0.limit_key(id, limit))
     }
 
     fn secret(&self, name: &str, fresh: [u8; SECRET_BYTES]) -> Answered<'_, [u8; SECRET_BYTES]> {
