@@ -52,9 +52,9 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(60),
+            first_byte: Duration::from_mins(1),
             idle: Duration::from_secs(30),
-            total: Duration::from_secs(300),
+            total: Duration::from_mins(5),
             body: 16 * 1024 * 1024,
         }
     }
@@ -288,7 +288,7 @@ impl Client {
         let said = headers::retry_after(headers, Timestamp::now()).max(failure.retry_after);
         let used_up = || limits.filter(|_| failure.kind == FailureKind::Rate)?.wait();
         failure.retry_after = said.or_else(used_up);
-        failure.limits = limits;
+        failure.limits = limits.map(Box::new);
         failure
     }
 
