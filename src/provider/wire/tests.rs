@@ -203,25 +203,10 @@ fn what_is_no_answer_is_told_apart_from_what_is_cut() {
             kind(&ask, b"data: SECRET-CANARY\n\n"),
             FailureKind::Malformed
         );
-        assert_eq!(
-            kind(&ask, b"{\"candidates\": 5}\n"),
-            FailureKind::Broken.min_of(vendor)
-        );
         ask.stream = false;
         assert_eq!(kind(&ask, b"<html>"), FailureKind::Malformed);
         assert_eq!(kind(&ask, b""), FailureKind::Malformed);
         assert_eq!(kind(&ask, b"{}"), FailureKind::Broken);
-    }
-}
-
-impl FailureKind {
-    /// Only Gemini knows the member that is wrong.
-    fn min_of(self, vendor: Vendor) -> Self {
-        if vendor == Vendor::Gemini {
-            Self::Malformed
-        } else {
-            self
-        }
     }
 }
 
