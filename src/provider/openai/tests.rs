@@ -144,177 +144,155 @@ fn an_error_under_200_is_an_error() {
     );
 }
 
+/// Status, type, code, parameter and message of an error, and what it means.
+type Row = (u16, [&'static str; 4], FailureKind);
+
+fn hold(rows: &[Row]) {
+    for (status, [kind, code, parameter, message], expected) in rows {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let code = code.parse::<u16>().map_or(json!(text(code)), |n| json!(n));
+        let body = json!({"error": {
+            "type": kind, "code": code, "param": text(parameter), "message": message,
+        }});
+        assert_eq!(sorted(Vendor::OpenAi, *status, &body), *expected, "{body}");
+    }
+}
+
+const INVALID: &str = "invalid_request_error";
+
 #[test]
-fn errors_are_sorted_by_what_can_be_done_about_them() {
+fn errors_of_the_vendor_are_sorted_by_what_can_be_done_about_them() {
     use FailureKind::*;
-    let error = |kind: &str, code: Value, parameter: Value, message: &str| json!({"error": {"type": kind, "code": code, "param": parameter, "message": message}});
-    let none = || Value::Null;
-    for (status, body, expected) in [
+    hold(&[
         (
             429,
-            error(
+            [
                 "insufficient_quota",
-                json!("insufficient_quota"),
-                none(),
+                "insufficient_quota",
+                "",
                 "You exceeded your current quota",
-            ),
+            ],
             Budget,
         ),
         (
             429,
-            error(
-                "requests",
-                json!("rate_limit_exceeded"),
-                none(),
-                "Rate limit reached",
-            ),
+            ["requests", "rate_limit_exceeded", "", "Rate limit reached"],
             Rate,
         ),
         (
             429,
-            error(
+            [
                 "tokens",
-                json!("rate_limit_exceeded"),
-                none(),
-                "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 50000.",
-            ),
+                "rate_limit_exceeded",
+                "",
+                "Request too large for gpt-4o on tokens per min",
+            ],
             TooLong,
         ),
         (
             401,
-            error(
-                "invalid_request_error",
-                json!("invalid_api_key"),
-                none(),
+            [
+                INVALID,
+                "invalid_api_key",
+                "",
                 "Incorrect API key provided: SECRET-CANARY",
-            ),
+            ],
             Authentication,
         ),
         (
             403,
-            error(
+            [
                 "request_forbidden",
-                json!("unsupported_country_region_territory"),
-                none(),
+                "unsupported_country_region_territory",
                 "",
-            ),
+                "",
+            ],
             Authentication,
         ),
-        (
-            404,
-            error(
-                "invalid_request_error",
-                json!("model_not_found"),
-                none(),
-                "",
-            ),
-            NotFound,
-        ),
+        (404, [INVALID, "model_not_found", "", ""], NotFound),
         (
             400,
-            error(
-                "invalid_request_error",
-                json!("context_length_exceeded"),
-                json!("messages"),
-                "This model's maximum context length is 128000 tokens.",
-            ),
+            [
+                INVALID,
+                "context_length_exceeded",
+                "messages",
+                "maximum context length",
+            ],
             TooLong,
         ),
         (
             400,
-            error(
-                "invalid_request_error",
-                none(),
-                json!("response_format"),
-                "Invalid schema for response_format 'extraction'",
-            ),
-            Schema,
-        ),
-        (
-            400,
-            error(
-                "invalid_request_error",
-                none(),
-                none(),
-                "Failed to parse grammar",
-            ),
-            Schema,
-        ),
-        (
-            400,
-            error(
-                "BadRequestError",
-                json!(400),
-                none(),
-                "The provided JSON schema contains features not supported by xgrammar.",
-            ),
-            Schema,
-        ),
-        (
-            400,
-            error(
-                "invalid_request_error",
-                json!("image_parse_error"),
-                none(),
+            [
+                INVALID,
                 "",
-            ),
+                "response_format",
+                "Invalid schema for response_format",
+            ],
+            Schema,
+        ),
+        (400, [INVALID, "image_parse_error", "", ""], Document),
+        (
+            400,
+            [INVALID, "", "messages[1].content[0].image_url", "?"],
             Document,
         ),
         (
             400,
-            error(
-                "invalid_request_error",
-                none(),
-                json!("messages[1].content[0].image_url"),
-                "?",
-            ),
-            Document,
-        ),
-        (
-            400,
-            error(
-                "invalid_request_error",
-                json!("unsupported_value"),
-                json!("temperature"),
-                "Unsupported value: 'temperature'",
-            ),
+            [
+                INVALID,
+                "unsupported_value",
+                "temperature",
+                "Unsupported value",
+            ],
             Request,
         ),
-        (
-            400,
-            error("invalid_request_error", json!("content_filter"), none(), ""),
-            Refusal,
-        ),
-        (
-            400,
-            error(
-                "exceed_context_size_error",
-                json!(400),
-                none(),
-                "request (4390 tokens) exceeds the available context size (4096 tokens)",
-            ),
-            TooLong,
-        ),
+        (400, [INVALID, "content_filter", "", ""], Refusal),
         (
             500,
-            error(
-                "server_error",
-                json!(500),
-                none(),
-                "Context size has been exceeded.",
-            ),
-            TooLong,
-        ),
-        (
-            500,
-            error("server_error", none(), none(), "The server had an error"),
+            ["server_error", "", "", "The server had an error"],
             Server,
+        ),
+        (502, ["", "", "", ""], Server),
+    ]);
+}
+
+#[test]
+fn errors_of_compatible_servers_are_sorted_too() {
+    use FailureKind::*;
+    hold(&[
+        (400, [INVALID, "", "", "Failed to parse grammar"], Schema),
+        (
+            400,
+            [
+                "BadRequestError",
+                "400",
+                "",
+                "The provided JSON schema is not supported by xgrammar",
+            ],
+            Schema,
+        ),
+        (
+            400,
+            [
+                "exceed_context_size_error",
+                "400",
+                "",
+                "exceeds the available context size",
+            ],
+            TooLong,
+        ),
+        (
+            500,
+            ["server_error", "500", "", "Context size has been exceeded."],
+            TooLong,
         ),
         (
             503,
-            error("unavailable_error", json!(503), none(), "Loading model"),
+            ["unavailable_error", "503", "", "Loading model"],
             Overload,
         ),
+    ]);
+    for (status, body, expected) in [
         (502, json!("Bad Gateway"), Server),
         (400, json!({"error": "json: cannot unmarshal"}), Request),
         (
@@ -324,7 +302,7 @@ fn errors_are_sorted_by_what_can_be_done_about_them() {
         ),
         (
             400,
-            json!({"object": "error", "message": "This model's maximum context length is 4096 tokens.", "type": "BadRequestError", "code": 400}),
+            json!({"message": "maximum context length is 4096 tokens", "code": 400}),
             TooLong,
         ),
     ] {
