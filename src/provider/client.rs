@@ -228,7 +228,7 @@ impl Client {
         while let Some(piece) = clock.next(&mut response, self.bounds.idle).await? {
             whole.extend_from_slice(&piece);
             if whole.len() > self.bounds.body {
-                return Err(Failure::from(FailureKind::Malformed).noting("larger than any answer"));
+                return Err(answer::too_large());
             }
         }
         Ok(whole)
