@@ -29,7 +29,7 @@ const ERROR_BYTES: usize = 64 * 1024;
 const TAIL: Duration = Duration::from_secs(2);
 /// What is waited for the end of a body whose answer is whole, so that its connection can be
 /// used again.
-const DRAIN: Duration = Duration::from_millis(100);
+const DRAIN: Duration = Duration::from_millis(250);
 /// Pages of a list of models that are asked for.
 const MODEL_PAGES: usize = 20;
 

@@ -211,6 +211,20 @@ fn what_is_no_answer_is_told_apart_from_what_is_cut() {
 }
 
 #[test]
+fn only_an_answer_that_stopped_by_itself_is_a_success() {
+    let kind = |finish: Finish| finish.check().map_err(|failure| failure.kind);
+    assert_eq!(kind(Finish::Stop), Ok(()));
+    assert_eq!(kind(Finish::Length), Err(FailureKind::Truncation));
+    assert_eq!(kind(Finish::Unknown), Err(FailureKind::Malformed));
+    let refused = Finish::Refused { category: "safety" }.check().unwrap_err();
+    assert_eq!(refused.kind, FailureKind::Refusal);
+    assert_eq!(
+        refused.message,
+        "The provider refused to answer (category safety)."
+    );
+}
+
+#[test]
 fn deep_nesting_and_large_bodies_are_refused_and_harm_nothing() {
     for (vendor, model) in [
         (Vendor::Gemini, "gemini-2.5-flash"),
