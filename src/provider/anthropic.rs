@@ -197,20 +197,20 @@ fn can_be_without_thinking(thinks: &Thinks) -> bool {
 }
 
 #[derive(Default)]
-struct Mode {
+struct Thoughts {
     mode: Option<Value>,
     effort: Option<String>,
     is_on: bool,
 }
 
-fn thinking(ask: &Ask, most: u32, is_forced: bool) -> Mode {
+fn thinking(ask: &Ask, most: u32, is_forced: bool) -> Thoughts {
     let wanted = if is_forced {
         Thinking::Off
     } else {
         ask.thinking
     };
     match (&ask.profile.thinking, wanted) {
-        (Thinks::Unasked, _) | (Thinks::Budget { .. }, Thinking::Off) => Mode::default(),
+        (Thinks::Unasked, _) | (Thinks::Budget { .. }, Thinking::Off) => Thoughts::default(),
         (
             Thinks::Budget {
                 least, most: top, ..
@@ -221,9 +221,9 @@ fn thinking(ask: &Ask, most: u32, is_forced: bool) -> Mode {
             let room = most.saturating_sub(LEAST_ROOM);
             let tokens = budget.unwrap_or(USUAL_BUDGET).clamp(*least, *top).min(room);
             if tokens < *least {
-                return Mode::default();
+                return Thoughts::default();
             }
-            Mode {
+            Thoughts {
                 mode: Some(json!({ "type": "enabled", "budget_tokens": tokens })),
                 effort: None,
                 is_on: true,
@@ -233,17 +233,17 @@ fn thinking(ask: &Ask, most: u32, is_forced: bool) -> Mode {
         (Thinks::Effort { off, .. }, Thinking::Off)
             if matches!(off.as_str(), "disabled" | "between_tools") =>
         {
-            Mode {
+            Thoughts {
                 mode: Some(json!({ "type": off })),
-                ..Mode::default()
+                ..Thoughts::default()
             }
         }
-        (Thinks::Effort { off, .. }, Thinking::Off) => Mode {
+        (Thinks::Effort { off, .. }, Thinking::Off) => Thoughts {
             mode: None,
             effort: Some(off.clone()),
             is_on: true,
         },
-        (Thinks::Effort { on, .. }, Thinking::On { budget }) => Mode {
+        (Thinks::Effort { on, .. }, Thinking::On { budget }) => Thoughts {
             // Newer models leave the thoughts out unless asked for them.
             mode: Some(json!({ "type": "adaptive", "display": "summarized" })),
             effort: budget

@@ -29,7 +29,7 @@ const ERROR_BYTES: usize = 64 * 1024;
 const TAIL: Duration = Duration::from_secs(2);
 /// What is waited for the end of a body whose answer is whole, so that its connection can be
 /// used again.
-const DRAIN: Duration = Duration::from_millis(100);
+const DRAIN: Duration = Duration::from_millis(250);
 /// Pages of a list of models that are asked for.
 const MODEL_PAGES: usize = 20;
 
@@ -52,9 +52,9 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(60),
+            first_byte: Duration::from_mins(1),
             idle: Duration::from_secs(30),
-            total: Duration::from_secs(300),
+            total: Duration::from_mins(5),
             body: 16 * 1024 * 1024,
         }
     }
@@ -228,7 +228,7 @@ impl Client {
         while let Some(piece) = clock.next(&mut response, self.bounds.idle).await? {
             whole.extend_from_slice(&piece);
             if whole.len() > self.bounds.body {
-                return Err(Failure::from(FailureKind::Malformed).noting("larger than any answer"));
+                return Err(answer::too_large());
             }
         }
         Ok(whole)
@@ -288,7 +288,7 @@ impl Client {
         let said = headers::retry_after(headers, Timestamp::now()).max(failure.retry_after);
         let used_up = || limits.filter(|_| failure.kind == FailureKind::Rate)?.wait();
         failure.retry_after = said.or_else(used_up);
-        failure.limits = limits;
+        failure.limits = limits.map(Box::new);
         failure
     }
 

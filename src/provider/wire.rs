@@ -298,3 +298,6 @@ pub fn mentions(text: &str, words: &[&str]) -> bool {
     let text = text.to_ascii_lowercase();
     words.iter().any(|word| text.contains(word))
 }
+
+#[cfg(test)]
+pub mod tests;

@@ -42,25 +42,30 @@ impl Answer {
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<Delta>) -> Result<(), Failure> {
         self.received = self.received.saturating_add(piece.len());
         let start = out.len();
-        let pushed = match &mut self.bytes {
+        let pushed = self.read(piece, out);
+        self.text += out[start..].iter().map(text_bytes).sum::<usize>();
+        pushed?;
+        let is_small = self.text <= self.cap && self.received / OVERHEAD <= self.cap;
+        is_small.then_some(()).ok_or_else(too_large)
+    }
+
+    fn read(&mut self, piece: &[u8], out: &mut Vec<Delta>) -> Result<(), Failure> {
+        match &mut self.bytes {
             Bytes::Whole(body) => {
                 body.extend_from_slice(piece);
                 let is_small = body.len() <= self.cap;
                 is_small.then_some(()).ok_or_else(too_large)
             }
-            Bytes::Streamed(frames) => frames.push(piece).and_then(|()| {
+            Bytes::Streamed(frames) => {
+                frames.push(piece);
                 while let Some(event) = frames.event()? {
                     if !self.reader.is_ended() {
                         self.reader.event(&event.data, out)?;
                     }
                 }
                 Ok(())
-            }),
-        };
-        self.text += out[start..].iter().map(text_bytes).sum::<usize>();
-        pushed?;
-        let is_small = self.text <= self.cap && self.received / OVERHEAD <= self.cap;
-        is_small.then_some(()).ok_or_else(too_large)
+            }
+        }
     }
 
     /// To be called at the end of the body: the closing deltas, or why the answer is not whole.
@@ -108,6 +113,7 @@ fn text_bytes(delta: &Delta) -> usize {
     }
 }
 
-fn too_large() -> Failure {
+/// More than any answer should have.
+pub fn too_large() -> Failure {
     Failure::from(FailureKind::Malformed).noting("larger than any answer")
 }

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use russe::{Decoder, Event, Message};
 use tokio_util::codec::Decoder as _;
 
+use super::answer::too_large;
 use crate::provider::wire::{Failure, FailureKind};
 
 /// The events of a stream, from pieces of any size.
@@ -29,15 +30,11 @@ impl Frames {
     }
 
     /// Takes bytes in. Events are to be taken out before more come.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if self.buffer.len() + bytes.len() > self.cap {
-            return Err(Failure::from(FailureKind::Malformed).noting("larger than any answer"));
-        }
+    pub fn push(&mut self, bytes: &[u8]) {
         let seam = self.buffer.len().saturating_sub(1);
         self.buffer.extend_from_slice(bytes);
         let ends_event = |pair: &[u8]| matches!(pair, b"\n\n" | b"\n\r" | b"\r\r");
         self.ready |= self.buffer[seam..].windows(2).any(ends_event);
-        Ok(())
     }
 
     /// The next event, when it is whole.
@@ -45,7 +42,8 @@ impl Frames {
         loop {
             self.skip_blank_lines();
             if !self.ready || self.is_bare() {
-                return Ok(None);
+                let is_small = self.buffer.len() <= self.cap;
+                return is_small.then_some(None).ok_or_else(too_large);
             }
             match self.decoder.decode(&mut self.buffer) {
                 Ok(Some(Event::Message(message))) => return Ok(Some(message)),

@@ -202,26 +202,29 @@ struct Feedback {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Usage {
-    #[serde(default, deserialize_with = "count")]
-    prompt_token_count: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cached_content_token_count: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    candidates_token_count: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    thoughts_token_count: Option<u64>,
+    #[serde(default, rename = "promptTokenCount", deserialize_with = "count")]
+    prompt: Option<u64>,
+    #[serde(
+        default,
+        rename = "cachedContentTokenCount",
+        deserialize_with = "count"
+    )]
+    cached: Option<u64>,
+    #[serde(default, rename = "candidatesTokenCount", deserialize_with = "count")]
+    candidates: Option<u64>,
+    #[serde(default, rename = "thoughtsTokenCount", deserialize_with = "count")]
+    thoughts: Option<u64>,
 }
 
 impl Usage {
     /// The counts grow with the stream, and a chunk need not have all.
     fn over(self, before: Tokens) -> Tokens {
-        let thoughts = self.thoughts_token_count.or(before.thoughts);
-        let answer = self.candidates_token_count.or(before.answer);
+        let thoughts = self.thoughts.or(before.thoughts);
+        let answer = self.candidates.or(before.answer);
         Tokens {
-            prompt: self.prompt_token_count.or(before.prompt),
-            cached: self.cached_content_token_count.or(before.cached),
+            prompt: self.prompt.or(before.prompt),
+            cached: self.cached.or(before.cached),
             cache_written: None,
             // Left out, not zero, where all tokens went into thoughts.
             answer: answer.or(thoughts.map(|_| 0)),

@@ -79,7 +79,8 @@ pub struct Failure {
     /// The least wait that the provider asked for, as it said it (but never more than a day):
     /// whether so long a wait is worth it is not decided here.
     pub retry_after: Option<Duration>,
-    pub limits: Option<Limits>,
+    /// Boxed, so that a result with a failure stays small.
+    pub limits: Option<Box<Limits>>,
 }
 
 impl From<FailureKind> for Failure {

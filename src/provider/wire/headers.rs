@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use reqwest::header::HeaderMap;
 
 /// The longest wait that is told apart: an absurd one is as good as this.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// The rates a provider grants a key, and what is left of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
