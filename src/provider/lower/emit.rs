@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::code::{ArrayCode, Code, FieldCode, ObjectCode, OthersCode, label};
-use super::form::{Array, Form, Numeric, Object, Others, Term};
-use super::profile::{Profile, References, Transport};
+use super::form::{Array, Field, Form, Numeric, Object, Others, Term};
+use super::profile::{Profile, References};
 use super::read::Forms;
 use super::words;
 use super::{Figures, Note};
 use crate::domain::pointer::Pointer;
 
-/// Places of one lowered schema; past it values are asked for as JSON text.
-const MAX_PLACES: usize = 50_000;
+/// Places of one subtree's schema; past it values are asked for as JSON text.
+const MAX_PLACES: usize = 6_000;
+/// Levels of one subtree's schema, definitions inside each other included.
+const MAX_LEVELS: usize = 64;
 
 const STRING: [&str; 4] = ["format", "pattern", "minLength", "maxLength"];
 const NUMBER: [&str; 5] = [
@@ -26,25 +28,43 @@ const NUMBER: [&str; 5] = [
 const ARRAY: [&str; 3] = ["minItems", "maxItems", "uniqueItems"];
 
 /// What is written once for all schemas of a call.
-pub(super) struct Sheet<'p> {
-    pub profile: &'p Profile,
+pub(super) struct Sheet {
+    pub profile: Profile,
     /// Whether a value that may be missing is a list of none or one.
     pub as_lists: bool,
     pub definitions: Vec<(String, Value)>,
     pub codes: Vec<Code>,
     pub notes: Vec<Note>,
     pub figures: Figures,
+    /// Whether a subtree had more places than are written.
+    pub is_full: bool,
+}
+
+impl Sheet {
+    pub(super) fn new(profile: &Profile, as_lists: bool) -> Self {
+        Self {
+            profile: *profile,
+            as_lists,
+            definitions: Vec::new(),
+            codes: Vec::new(),
+            notes: Vec::new(),
+            figures: Figures::default(),
+            is_full: false,
+        }
+    }
 }
 
 /// Writes the schema of one subtree.
-pub(super) struct Emitter<'e, 'a, 'p> {
+pub(super) struct Emitter<'e, 'a> {
     pub forms: &'e Forms<'a>,
-    pub sheet: &'e mut Sheet<'p>,
+    pub sheet: &'e mut Sheet,
     pub subtree: usize,
     named: HashMap<Term<'a>, usize>,
     heights: HashMap<usize, usize>,
     /// Terms around the present one.
     open: Vec<Term<'a>>,
+    levels: usize,
+    places: usize,
     circular: HashMap<Term<'a>, bool>,
 }
 
@@ -56,8 +76,8 @@ struct Ask {
     depth: usize,
 }
 
-impl<'e, 'a, 'p> Emitter<'e, 'a, 'p> {
-    pub(super) fn new(forms: &'e Forms<'a>, sheet: &'e mut Sheet<'p>, subtree: usize) -> Self {
+impl<'e, 'a> Emitter<'e, 'a> {
+    pub(super) fn new(forms: &'e Forms<'a>, sheet: &'e mut Sheet, subtree: usize) -> Self {
         Self {
             forms,
             sheet,
@@ -65,6 +85,8 @@ impl<'e, 'a, 'p> Emitter<'e, 'a, 'p> {
             named: HashMap::new(),
             heights: HashMap::new(),
             open: Vec::new(),
+            levels: 0,
+            places: 0,
             circular: HashMap::new(),
         }
     }
@@ -93,9 +115,16 @@ impl<'e, 'a, 'p> Emitter<'e, 'a, 'p> {
         let plain = self.forms.plain(term);
         let form = self.form_of(term);
         self.sheet.figures.places += 1;
+        self.places += 1;
         let takes_null = form.null || ask.may_miss;
-        if plain.is_named
+        // What leads back to itself can only be written by name.
+        let has_name = plain.is_named
+            || (self.sheet.profile.references == References::Recursive
+                && self.is_circular(&plain.term));
+        if has_name
             && form.has_container()
+            && self.levels <= MAX_LEVELS
+            && self.places <= MAX_PLACES
             && let Some((schema, code)) = self.named(&plain.term, ask, at)
         {
             let says = plain.description.or(plain.title);
@@ -110,18 +139,22 @@ impl<'e, 'a, 'p> Emitter<'e, 'a, 'p> {
                 return (schema, code);
             }
         }
-        let levels = self.open.iter().filter(|open| **open == plain.term).count();
+        let again = self.open.iter().filter(|open| **open == plain.term).count();
         let profile = self.sheet.profile;
         let is_cut = form.has_container()
-            && (levels >= profile.unrolled
+            && (again >= profile.unrolled
                 || ask.depth > profile.limits.depth
-                || self.sheet.figures.places > MAX_PLACES);
+                || self.levels > MAX_LEVELS
+                || self.places > MAX_PLACES);
+        self.sheet.is_full |= self.places > MAX_PLACES;
         self.open.push(plain.term.clone());
+        self.levels += 1;
         let (schema, code) = if is_cut {
             self.cut(&form, at)
         } else {
             self.shape(&form, ask, at)
         };
+        self.levels -= 1;
         self.open.pop();
         if takes_null && !accepts_null(&schema) {
             let (schema, is_list) = self.nullable(schema, at);
@@ -191,7 +224,7 @@ impl<'e, 'a, 'p> Emitter<'e, 'a, 'p> {
         if let Some(known) = self.circular.get(&term) {
             return *known;
         }
-        if path.contains(&term) {
+        if path.contains(&term) || path.len() > MAX_LEVELS {
             return true;
         }
         path.push(term.clone());
@@ -514,7 +547,7 @@ impl<'e, 'a, 'p> Emitter<'e, 'a, 'p> {
         let mut properties = Map::new();
         let mut required = Vec::new();
         let mut fields = Vec::new();
-        for (key, term) in &object.fields {
+        for Field { key, term, .. } in &object.fields {
             let is_required = object.required.contains(key);
             let (schema, field) = self.field(key, term, is_required, &taken, depth, at);
             taken.push(field.name.clone());
@@ -774,9 +807,4 @@ fn describe(form: &Form<'_>, more: Vec<String>) -> String {
         text.push_str(part);
     }
     text
-}
-
-/// Whether the schema goes to the provider and not into the text.
-pub(super) fn is_sent(profile: &Profile) -> bool {
-    profile.transport == Transport::Schema
 }
