@@ -1,4 +1,5 @@
 //! Models that answer calls.
 
+pub mod answer;
 pub mod layout;
 pub mod lower;
