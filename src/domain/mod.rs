@@ -12,6 +12,8 @@ pub mod pack;
 pub mod page;
 pub mod plan;
 pub mod pointer;
+pub mod prompt;
+pub mod repair;
 pub mod retry;
 pub mod schema;
 pub mod shape;

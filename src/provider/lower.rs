@@ -25,6 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::evidence::{Attributions, Match, Quote};
 use crate::domain::plan::Plan;
 use crate::domain::pointer::Pointer;
+use crate::domain::prompt::member;
 
 use code::{Book, Code};
 use emit::{Emitter, Sheet};
@@ -172,10 +173,6 @@ fn write(plan: &Plan, subtrees: &[usize], sheet: &mut Sheet, quotes: bool) -> Lo
         figures: sheet.figures,
         excess: excess(&sheet.figures, &sheet.profile.limits),
     }
-}
-
-fn member(index: usize) -> String {
-    format!("s{index}")
 }
 
 fn root(properties: Map<String, Value>, sheet: &mut Sheet) -> Value {
