@@ -13,6 +13,7 @@ pub mod page;
 pub mod plan;
 pub mod pointer;
 pub mod prompt;
+pub mod repair;
 pub mod retry;
 pub mod schema;
 pub mod shape;

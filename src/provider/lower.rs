@@ -25,6 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::evidence::{Attributions, Match, Quote};
 use crate::domain::plan::Plan;
 use crate::domain::pointer::Pointer;
+use crate::domain::prompt::member;
 
 use code::{Book, Code};
 use emit::{Emitter, Sheet};
@@ -117,28 +118,29 @@ pub struct Lowered {
 /// One schema for all those subtrees (indices into `plan.subtrees`), in that order; with the
 /// quotes of each before its value when they are asked for.
 pub fn lower(plan: &Plan, subtrees: &[usize], profile: &Profile, quotes: bool) -> Lowered {
-    let lowered = write(plan, subtrees, profile, quotes, false);
+    let mut sheet = Sheet::new(profile, false);
+    let mut lowered = write(plan, subtrees, &mut sheet, quotes);
     if lowered.figures.unions > profile.limits.unions {
-        return write(plan, subtrees, profile, quotes, true);
+        sheet = Sheet::new(profile, true);
+        lowered = write(plan, subtrees, &mut sheet, quotes);
+    }
+    // A schema that is written out into more than anyone takes is better cut at one level
+    // everywhere than written out in one corner.
+    for depth in [8, 6, 4] {
+        if !sheet.is_full {
+            break;
+        }
+        let mut shallow = *profile;
+        shallow.unrolled = 1;
+        shallow.limits.depth = profile.limits.depth.min(depth);
+        sheet = Sheet::new(&shallow, sheet.as_lists);
+        lowered = write(plan, subtrees, &mut sheet, quotes);
+        lowered.excess = excess(&lowered.figures, &profile.limits);
     }
     lowered
 }
 
-fn write(
-    plan: &Plan,
-    subtrees: &[usize],
-    profile: &Profile,
-    quotes: bool,
-    as_lists: bool,
-) -> Lowered {
-    let mut sheet = Sheet {
-        profile,
-        as_lists,
-        definitions: Vec::new(),
-        codes: Vec::new(),
-        notes: Vec::new(),
-        figures: Figures::default(),
-    };
+fn write(plan: &Plan, subtrees: &[usize], sheet: &mut Sheet, quotes: bool) -> Lowered {
     let mut properties = Map::new();
     let mut members = Vec::new();
     for &index in subtrees {
@@ -147,9 +149,9 @@ fn write(
         };
         let forms = Forms::of(&subtree.schema);
         let depth = if quotes { 3 } else { 2 };
-        let (schema, code) = Emitter::new(&forms, &mut sheet, index).root(&subtree.schema, depth);
+        let (schema, code) = Emitter::new(&forms, sheet, index).root(&subtree.schema, depth);
         let schema = if quotes {
-            with_quotes(schema, &mut sheet)
+            with_quotes(schema, sheet)
         } else {
             schema
         };
@@ -157,27 +159,23 @@ fn write(
         members.push((index, code));
     }
     sheet.figures.properties += properties.len();
-    let schema = root(properties, &mut sheet);
+    let schema = root(properties, sheet);
     sheet.figures.bytes = serde_json::to_vec(&schema).map_or(0, |bytes| bytes.len());
     Lowered {
-        profile: profile.name,
-        is_sent: emit::is_sent(profile),
-        is_shown: profile.is_shown,
+        profile: sheet.profile.name,
+        is_sent: sheet.profile.transport == Transport::Schema,
+        is_shown: sheet.profile.is_shown,
         quotes,
         schema,
         members,
-        definitions: sheet.codes,
-        notes: sheet.notes,
+        definitions: std::mem::take(&mut sheet.codes),
+        notes: std::mem::take(&mut sheet.notes),
         figures: sheet.figures,
-        excess: excess(&sheet.figures, &profile.limits),
+        excess: excess(&sheet.figures, &sheet.profile.limits),
     }
 }
 
-fn member(index: usize) -> String {
-    format!("s{index}")
-}
-
-fn root(properties: Map<String, Value>, sheet: &mut Sheet<'_>) -> Value {
+fn root(properties: Map<String, Value>, sheet: &mut Sheet) -> Value {
     let names: Vec<&String> = properties.keys().collect();
     let mut root = json!({"type": "object"});
     if sheet.profile.says_order {
@@ -192,7 +190,7 @@ fn root(properties: Map<String, Value>, sheet: &mut Sheet<'_>) -> Value {
     root
 }
 
-fn with_quotes(value: Value, sheet: &mut Sheet<'_>) -> Value {
+fn with_quotes(value: Value, sheet: &mut Sheet) -> Value {
     let page = if sheet.as_lists {
         json!({"type": "array", "items": {"type": "integer"}, "description": "The number of its page, in a list of one; empty when it is not known."})
     } else {

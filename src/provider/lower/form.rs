@@ -13,6 +13,8 @@ pub(super) enum Term<'a> {
     Node(Node<'a>),
     All(Vec<Self>),
     Any(Vec<Self>),
+    /// The first, and the members that the second has beside.
+    Hinted(Box<Self>, Box<Self>),
 }
 
 /// A place in a schema document; equal only to itself.
@@ -88,9 +90,39 @@ pub(super) enum Others<'a> {
     Asked(Term<'a>),
 }
 
+/// A declared member.
+#[derive(Debug, Clone)]
+pub(super) struct Field<'a> {
+    pub key: &'a str,
+    pub term: Term<'a>,
+    /// Whether it is declared only under a condition, so that elsewhere it may be anything.
+    pub is_hint: bool,
+}
+
+impl<'a> Field<'a> {
+    /// Both declarations hold.
+    fn meet(&mut self, other: Self) {
+        let here = self.term.clone();
+        self.term = match (self.is_hint, other.is_hint) {
+            (false, false) => Term::all(vec![here, other.term]),
+            (true, true) => Term::any(vec![here, other.term]),
+            (false, true) => hinted(here, other.term),
+            (true, false) => hinted(other.term, here),
+        };
+        self.is_hint &= other.is_hint;
+    }
+}
+
+fn hinted<'a>(term: Term<'a>, hint: Term<'a>) -> Term<'a> {
+    if term == hint {
+        return term;
+    }
+    Term::Hinted(Box::new(term), Box::new(hint))
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Object<'a> {
-    pub fields: Vec<(&'a str, Term<'a>)>,
+    pub fields: Vec<Field<'a>>,
     pub required: BTreeSet<&'a str>,
     pub others: Others<'a>,
 }
@@ -317,10 +349,12 @@ impl<'a> Form<'a> {
     /// Asks for the fields of another form too, which hold only sometimes.
     pub(super) fn hint(&mut self, other: Self) {
         if let (Some(here), Some(there)) = (&mut self.object, other.object) {
-            for (key, term) in there.fields {
-                let is_known = here.fields.iter().any(|(known, _)| *known == key);
-                if !is_known && here.others != Others::Closed {
-                    here.fields.push((key, term));
+            for mut field in there.fields {
+                field.is_hint = true;
+                match here.fields.iter_mut().find(|known| known.key == field.key) {
+                    Some(known) => known.meet(field),
+                    None if here.others != Others::Closed => here.fields.push(field),
+                    None => {}
                 }
             }
         }
@@ -351,10 +385,10 @@ impl Object<'_> {
     }
 
     fn meet(mut self, other: Self) -> Self {
-        for (key, term) in other.fields {
-            match self.fields.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, known)) => *known = Term::all(vec![known.clone(), term]),
-                None => self.fields.push((key, term)),
+        for field in other.fields {
+            match self.fields.iter_mut().find(|known| known.key == field.key) {
+                Some(known) => known.meet(field),
+                None => self.fields.push(field),
             }
         }
         self.required.extend(other.required);
@@ -374,10 +408,13 @@ impl Object<'_> {
         // first may have is asked for.
         let is_free = (self.is_free() && self.required.is_empty() && !other.is_free())
             || (other.is_free() && other.required.is_empty() && !self.is_free());
-        for (key, term) in other.fields {
-            match self.fields.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, known)) => *known = Term::any(vec![known.clone(), term]),
-                None => self.fields.push((key, term)),
+        for field in other.fields {
+            match self.fields.iter_mut().find(|known| known.key == field.key) {
+                Some(known) => {
+                    known.term = Term::any(vec![known.term.clone(), field.term]);
+                    known.is_hint |= field.is_hint;
+                }
+                None => self.fields.push(field),
             }
         }
         self.required.retain(|key| other.required.contains(key));

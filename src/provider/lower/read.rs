@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::form::{Array, Form, Node, Numeric, Object, Others, Term};
+use super::form::{Array, Field, Form, Node, Numeric, Object, Others, Term};
 use super::words;
 use crate::domain::schema::follow;
 
@@ -97,6 +97,11 @@ impl<'a> Forms<'a> {
                 let forms = terms.iter().map(|term| self.form(term));
                 forms.reduce(Form::join).unwrap_or_else(Form::nothing)
             }
+            Term::Hinted(term, hint) => {
+                let mut form = self.form(term);
+                form.hint(self.form(hint));
+                form
+            }
         };
         // What was read inside of an open node may have met that node and said too little.
         if self.open.borrow().is_empty() {
@@ -134,11 +139,13 @@ impl<'a> Forms<'a> {
             let target = self.target(reference).map(|node| self.guarded(node));
             match target {
                 Some(target) if self.is_old => {
+                    // What stands beside is not validated, but it is wanted.
                     let (title, description) = (form.title, form.description);
-                    form = target;
-                    form.title = title.or(form.title);
-                    form.description = description.or(form.description);
-                    return form;
+                    let mut target = target;
+                    target.hint(form);
+                    target.title = title.or(target.title);
+                    target.description = description.or(target.description);
+                    return target;
                 }
                 Some(target) => form = form.meet(target),
                 None => form.words.push(words::rule("$ref", &members["$ref"])),
@@ -260,7 +267,7 @@ impl<'a> Forms<'a> {
             let describes = |keyword: &String| DESCRIBING.contains(&keyword.as_str());
             let next = if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
                 let target = self.target(reference);
-                let is_alias = self.is_old || members.keys().all(describes);
+                let is_alias = members.keys().all(describes);
                 plain.is_named |= is_alias && target.is_some();
                 target.filter(|_| is_alias)
             } else {
@@ -279,7 +286,7 @@ impl<'a> Forms<'a> {
     pub(super) fn children(&self, form: &Form<'a>) -> Vec<Term<'a>> {
         let mut children = Vec::new();
         if let Some(object) = &form.object {
-            children.extend(object.fields.iter().map(|(_, term)| term.clone()));
+            children.extend(object.fields.iter().map(|field| field.term.clone()));
             if let Others::Asked(term) = &object.others {
                 children.push(term.clone());
             }
@@ -322,7 +329,11 @@ fn own_object(members: &Map<String, Value>) -> Object<'_> {
     let fields: Vec<_> = fields
         .into_iter()
         .flatten()
-        .map(|(key, node)| (key.as_str(), Term::of(node)))
+        .map(|(key, node)| Field {
+            key,
+            term: Term::of(node),
+            is_hint: false,
+        })
         .collect();
     let required: BTreeSet<&str> = list(members, "required")
         .iter()

@@ -16,7 +16,7 @@ use crate::domain::evidence::Attributions;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
 use crate::engine::ports::{Call, CallError};
-use crate::provider::answer::{Closed, Members};
+use crate::provider::answer::{self, Closed, Members};
 use crate::provider::gate::Pass;
 use crate::provider::lower::{self, Lowered, lower};
 use crate::provider::models::{Output, Profile};
@@ -198,14 +198,15 @@ impl Exchange {
             while let Some(delta) = deltas.next().await {
                 match delta {
                     Ok(Delta::Text(text)) => {
-                        let mut closed = Vec::new();
-                        let read = members.feed(&text, &mut closed);
+                        let closed = match members.feed(&text) {
+                            Ok(closed) => closed,
+                            Err(broken) => {
+                                failure = Some(unreadable(&broken));
+                                break;
+                            }
+                        };
                         for piece in closed.into_iter().filter_map(|one| self.closed(one)) {
                             yield piece;
-                        }
-                        if let Err(broken) = read {
-                            failure = Some(Failure::from(FailureKind::Unreadable).noting(&broken.to_string()));
-                            break;
                         }
                     }
                     Ok(Delta::Limits(limits)) => pass.limits(&limits),
@@ -216,6 +217,12 @@ impl Exchange {
                 }
             }
             drop(deltas);
+            // What broke with the last piece of text is only told now.
+            if failure.is_none()
+                && let Some(broken) = members.finish().broken
+            {
+                failure = Some(unreadable(&broken));
+            }
             self.report(pass, failure.as_ref());
             yield Piece::Spent(self.spent(tokens, began.elapsed(), sent.load(Ordering::Relaxed)));
             if let Some(failure) = failure {
@@ -403,26 +410,31 @@ fn task(call: &Call, load: &[usize], lowered: &Lowered) -> String {
         quotes: call.per_key_attribution,
         additional_instructions: call.additional_instructions.as_deref(),
         schema_in_text: lowered.schema_in_text(),
+        is_attached: false,
     };
     let task = prompt::task(&call.plan, load, &options);
     let corrections = call
         .corrections
         .iter()
         .filter(|correction| load.contains(&correction.index));
-    let errors: Vec<_> = corrections
+    let violations: Vec<_> = corrections
         .flat_map(|correction| {
-            let member = lowered.member_of(correction.index);
-            let line = move |error: &crate::domain::event::ValidationError| {
-                format!("/{member}{}: {}", error.path, error.message)
-            };
-            correction.errors.iter().map(line)
+            correction.errors.iter().map(|error| prompt::Violation {
+                subtree: correction.index,
+                pointer: error.path.as_str(),
+                message: &error.message,
+            })
         })
         .collect();
-    if errors.is_empty() {
+    if violations.is_empty() {
         task
     } else {
-        prompt::repair(&task, &errors)
+        prompt::repair(&task, &violations)
     }
+}
+
+fn unreadable(broken: &answer::Broken) -> Failure {
+    Failure::from(FailureKind::Unreadable).noting(&broken.to_string())
 }
 
 fn ended(finish: Finish) -> Option<Failure> {
