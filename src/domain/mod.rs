@@ -18,3 +18,4 @@ pub mod shape;
 pub mod status;
 pub mod time;
 pub mod usage;
+pub mod value;

@@ -2,11 +2,11 @@
 
 use regex::Captures;
 
-use super::text::{Pattern, fold, pattern};
+use super::{Pattern, fold, pattern};
 
 /// A day of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Date {
+pub struct Date {
     pub year: i32,
     pub month: u32,
     pub day: u32,
@@ -14,7 +14,7 @@ pub(super) struct Date {
 
 /// Which comes first in `05/12/2024`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub enum Order {
     DayFirst,
     MonthFirst,
 }
@@ -36,7 +36,7 @@ impl Date {
     }
 
     /// `YYYY-MM-DD`
-    pub(super) fn iso(self) -> String {
+    pub fn iso(self) -> String {
         format!("{:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
 }
@@ -93,7 +93,7 @@ pattern!(
 
 /// A date and where in the folded text it stands, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct Found {
     pub date: Date,
     pub start: usize,
     pub end: usize,
@@ -160,7 +160,7 @@ fn scan(text: &str, order: Order) -> Vec<Found> {
 }
 
 /// Every date in the words, with the first and last word it stands on.
-pub(super) fn find(words: &[&str], order: Order) -> Vec<(Date, usize, usize)> {
+pub fn find(words: &[&str], order: Order) -> Vec<(Date, usize, usize)> {
     if !words
         .iter()
         .any(|word| word.contains(|c: char| c.is_ascii_digit()))
@@ -190,7 +190,7 @@ pub(super) fn find(words: &[&str], order: Order) -> Vec<(Date, usize, usize)> {
 }
 
 /// What the document shows about the order of day and month: `None` when nothing decides it.
-pub(super) fn order<'t>(words: impl Iterator<Item = &'t str>) -> Option<Order> {
+pub fn order<'t>(words: impl Iterator<Item = &'t str>) -> Option<Order> {
     let (mut days, mut months) = (0usize, 0usize);
     for word in words.filter(|word| (6..=24).contains(&word.len())) {
         if word.eq_ignore_ascii_case("mm/dd/yyyy") || word.eq_ignore_ascii_case("(mm/dd/yyyy):") {
