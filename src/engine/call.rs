@@ -1,11 +1,13 @@
 //! One call: ask, settle each subtree as it closes, ask again for what is missing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tokio::sync::OnceCell;
 
 use super::Inner;
 use super::journal::{Halt, Journal};
@@ -15,10 +17,11 @@ use super::ports::{Answer, Call, CallError, Provider};
 use crate::domain::document::Document;
 use crate::domain::error::Fault;
 use crate::domain::event::{SubtreeRetry, Validation, ValidationError};
-use crate::domain::evidence::{Attributions, prove};
+use crate::domain::evidence::{Attributions, Claim, Index, prove};
 use crate::domain::job::{Draft, ErrorDraft, JobSpec, ResultDraft};
 use crate::domain::pack::Load;
 use crate::domain::plan::Subtree;
+use crate::domain::pointer::Pointer;
 use crate::domain::retry;
 use crate::domain::usage::Usage;
 
@@ -35,6 +38,8 @@ pub(super) struct Run {
     pub(super) journal: Journal,
     /// Names the provider and model, counts nothing: what every bill starts from.
     pub(super) blank: Usage,
+    /// The document's words, made once when attributions are asked for.
+    pub(super) index: OnceCell<Arc<Index>>,
 }
 
 /// A call under way: what is still missing, and what was spent on it that no event has told yet.
@@ -151,19 +156,21 @@ impl Run {
         progress: &mut Progress,
         index: usize,
         value: Value,
-        mut attributions: Attributions,
+        attributions: Attributions,
     ) -> Result<(), Halt> {
         let Some(subtree) = self.planned.plan.subtrees.get(index) else {
             return Ok(());
         };
-        prove(&self.document, &mut attributions);
         let validation = self.validate(index, subtree, &value);
-        let attributions = self.spec.config.per_key_attribution.then(|| {
-            let keyed = attributions
-                .into_iter()
-                .map(|(key, attribution)| (format!("{}{key}", subtree.path), attribution));
-            keyed.collect::<Attributions>()
-        });
+        let (value, attributions) = if self.spec.config.per_key_attribution {
+            let proved = self.prove(subtree, value, attributions, validation.as_ref());
+            match proved.await {
+                Ok((value, proved)) => (value, Some(proved)),
+                Err(error) => return self.fail(progress, index, &error).await,
+            }
+        } else {
+            (value, None)
+        };
         let (Ok(extracted_result), Ok(attributions)) =
             (raw(&value), attributions.as_ref().map(raw).transpose())
         else {
@@ -194,6 +201,47 @@ impl Run {
         self.journal.push(Draft::Result(draft)).await
     }
 
+    /// The document's index, built on a thread of its own: it takes a while for a long document.
+    pub(super) async fn index(&self) -> Result<Arc<Index>, CallError> {
+        let build = || async {
+            let document = Arc::clone(&self.document);
+            let built = tokio::task::spawn_blocking(move || Index::new(&document)).await;
+            built.map(Arc::new).map_err(|_| unproved())
+        };
+        self.index.get_or_try_init(build).await.map(Arc::clone)
+    }
+
+    /// Checks every leaf against the pages; keys become absolute.
+    async fn prove(
+        &self,
+        subtree: &Arc<Subtree>,
+        value: Value,
+        attributions: Attributions,
+        validation: Option<&Validation>,
+    ) -> Result<(Value, Attributions), CallError> {
+        let index = self.index().await?;
+        let (document, subtree) = (Arc::clone(&self.document), Arc::clone(subtree));
+        let errors = validation.map_or(&[][..], |validation| &validation.errors);
+        let within = |error: &ValidationError| {
+            Pointer::parse(error.path.as_str().strip_prefix(subtree.path.as_str())?)
+        };
+        let invalid: Vec<Pointer> = errors.iter().filter_map(within).collect();
+        let proved = tokio::task::spawn_blocking(move || {
+            let claim = Claim {
+                schema: &subtree.schema,
+                value: &value,
+                attributions,
+                invalid: &invalid,
+                signals: &BTreeMap::new(),
+            };
+            let proved = prove(&document, &index, claim).into_iter();
+            let keyed = proved.map(|(key, leaf)| (format!("{}{key}", subtree.path), leaf));
+            let keyed: Attributions = keyed.collect();
+            (value, keyed)
+        });
+        proved.await.map_err(|_| unproved())
+    }
+
     fn validate(&self, index: usize, subtree: &Subtree, value: &Value) -> Option<Validation> {
         if !self.spec.config.validate_response_schema {
             return None;
@@ -204,8 +252,7 @@ impl Run {
                 .take(MAX_VALIDATION_ERRORS)
                 .map(|error| ValidationError {
                     path: subtree.path.concat(
-                        &crate::domain::pointer::Pointer::parse(&error.instance_path().to_string())
-                            .unwrap_or_default(),
+                        &Pointer::parse(&error.instance_path().to_string()).unwrap_or_default(),
                     ),
                     message: error.to_string().chars().take(500).collect(),
                 })
@@ -306,6 +353,14 @@ impl Run {
             duration_ms: millis(progress.started.elapsed()),
         };
         self.journal.push(Draft::Error(draft)).await
+    }
+}
+
+fn unproved() -> CallError {
+    CallError {
+        fault: Fault::Internal,
+        message: "The value could not be checked against the document.".into(),
+        retry_after_ms: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, info_span};
 
@@ -130,7 +130,13 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
         },
         provider: Arc::clone(&provider.provider),
         journal: journal.clone(),
+        index: OnceCell::new(),
     });
+    if spec.config.per_key_attribution {
+        // While the first answer is awaited.
+        let run = Arc::clone(&run);
+        tokio::spawn(async move { run.index().await.is_ok() });
+    }
     let started = Instant::now();
     call_all(&run, &pending).await?;
     engine.learn_pace(started.elapsed(), pending.len());

@@ -18,6 +18,7 @@ mod bucket;
 mod cli;
 mod clients;
 mod engine;
+mod evidence;
 mod examples;
 mod http;
 mod kill;

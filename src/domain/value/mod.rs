@@ -1,6 +1,7 @@
 //! Values as documents print them: dates and numbers in the habits of several languages.
 
 pub mod date;
+pub mod decimal;
 pub mod number;
 
 use std::sync::LazyLock;

@@ -249,7 +249,7 @@ fn decimal_sign(body: &str, habit: Option<Habit>) -> Option<char> {
 
 /// Whether the digits are unbroken or in groups of three behind a first of one to three, all
 /// divided by the same sign.
-fn is_grouped(whole: &str) -> bool {
+pub(super) fn is_grouped(whole: &str) -> bool {
     let Some(sign) = whole.chars().find(|c| !c.is_ascii_digit()) else {
         return true;
     };
