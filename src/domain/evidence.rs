@@ -1,7 +1,25 @@
 //! Quotes: where on the page a value was read, checked by code.
 //!
-//! Nothing a provider says of a place is believed: [`prove`] reads the page at that place again
-//! and clears whatever does not stand there.
+//! Nothing a provider says of a place is believed. [`prove`] looks for each quote on the pages,
+//! reads there again whether the value follows from it, and gives every leaf a [`Verdict`] and a
+//! confidence made of what was checked.
+
+mod answer;
+mod confidence;
+mod day;
+mod derive;
+mod figure;
+mod fuzzy;
+mod index;
+mod leaf;
+mod locate;
+mod proof;
+mod search;
+mod settle;
+mod token;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -9,14 +27,21 @@ use serde::{Deserialize, Serialize};
 
 use super::document::{Bbox, Document, Page, union};
 
+pub use confidence::{ConfidenceParts, Signals};
+pub use index::Index;
+pub use proof::{Claim, prove};
+
 /// How a quote was found on its page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Match {
     /// Character for character.
     Exact,
-    /// After folding white space and letter case.
+    /// After folding white space, letter case, spelling forms of characters, and hyphens at the
+    /// ends of lines.
     Normalized,
+    /// With a few letters different, and no digit.
+    Fuzzy,
     /// Not found.
     None,
 }
@@ -25,7 +50,8 @@ pub enum Match {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quote {
     pub text: String,
-    /// From 1; null when the place is not known.
+    /// From 1; null when the place is not known. A quote over the end of a page is two quotes,
+    /// one a page.
     pub page: Option<u32>,
     /// Fractions of the page; null for text files, which have no printed page.
     pub bbox: Option<Bbox>,
@@ -33,19 +59,42 @@ pub struct Quote {
     pub start: Option<u32>,
     /// Exclusive.
     pub end: Option<u32>,
-    /// True only when the text was found at that place.
+    /// True only when the text stands at that place, and it is told which of several places it
+    /// is; whether the value follows from it is the [`Verdict`].
     pub verified: bool,
     #[serde(rename = "match")]
     pub matched: Match,
+}
+
+/// What the evidence says of a leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Its quote stands at one settled place, and the value follows from what is printed there.
+    Verified,
+    /// It may follow, but there is more than one place or more than one reading.
+    Ambiguous,
+    /// Its quote is there, but says something else.
+    Mismatch,
+    /// Its quote stands on no page.
+    NotFound,
+    /// There is no quote, and the value was not found without one; or there is no value.
+    None,
 }
 
 /// Why a leaf has its value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attribution {
     pub reasoning: Option<String>,
-    /// 0..=1.
+    /// 0..=1. From a provider: only what it measured itself, never what a model says of its own
+    /// answer. After [`prove`]: what `confidence_parts` come to, `None` for null.
     pub confidence: Option<f64>,
     pub quotes: Vec<Quote>,
+    /// `None` until it is proved.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    #[serde(default)]
+    pub confidence_parts: Option<ConfidenceParts>,
 }
 
 /// Attributions by JSON Pointer of the leaf: relative to a subtree's value while a provider
@@ -69,52 +118,6 @@ pub fn quote_words(document: &Document, page: &Page, first: usize, last: usize) 
     })
 }
 
-/// Reads the page again at the place each quote names, and says whether its text stands there.
-pub fn prove(document: &Document, attributions: &mut Attributions) {
-    for quote in attributions.values_mut().flat_map(|a| a.quotes.iter_mut()) {
-        let found = page_of(document, quote.page).and_then(|page| {
-            let (start, end) = (quote.start?, quote.end?);
-            let there = page.slice(start, end)?;
-            let matched = compare(there, &quote.text);
-            (matched != Match::None).then(|| (matched, place(document, page, start, end)))
-        });
-        if let Some((matched, bbox)) = found {
-            quote.matched = matched;
-            quote.verified = true;
-            quote.bbox = bbox;
-        } else {
-            quote.matched = Match::None;
-            quote.verified = false;
-            quote.bbox = None;
-            quote.start = None;
-            quote.end = None;
-        }
-    }
-}
-
-fn page_of(document: &Document, number: Option<u32>) -> Option<&Page> {
-    let number = number?;
-    document.pages.iter().find(|page| page.number == number)
-}
-
-fn compare(there: &str, claimed: &str) -> Match {
-    let fold = |text: &str| {
-        text.split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-            .to_lowercase()
-    };
-    if claimed.trim().is_empty() {
-        Match::None
-    } else if there == claimed {
-        Match::Exact
-    } else if fold(there) == fold(claimed) {
-        Match::Normalized
-    } else {
-        Match::None
-    }
-}
-
 /// The box around every word that overlaps `start..end`; none for text files.
 fn place(document: &Document, page: &Page, start: u32, end: u32) -> Option<Bbox> {
     if !document.kind.is_printed() {
@@ -126,72 +129,4 @@ fn place(document: &Document, page: &Page, start: u32, end: u32) -> Option<Bbox>
         .take_while(|word| word.start < end)
         .map(|word| word.bbox.map(|side| side.clamp(0.0, 1.0)))
         .reduce(union)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::document::{Kind, Word};
-    use super::*;
-
-    fn document() -> Document {
-        let word = |text: &str, x: f32| Word {
-            text: text.into(),
-            bbox: [x, 0.1, x + 0.1, 0.2],
-            start: 0,
-            size: 9.0,
-            bold: false,
-        };
-        let lines = vec![vec![word("Total", 0.1), word("1,234.50", 0.4)]];
-        Document {
-            kind: Kind::Pdf,
-            sha256: String::new(),
-            pages: vec![Page::from_lines(1, 100.0, 100.0, lines, vec![])],
-        }
-    }
-
-    #[test]
-    fn a_quote_that_stands_on_the_page_is_verified_and_boxed() {
-        let document = document();
-        let quote = quote_words(&document, &document.pages[0], 1, 1).unwrap();
-        let mut all = Attributions::new();
-        let claim = Quote {
-            verified: false,
-            bbox: None,
-            ..quote.clone()
-        };
-        all.insert(
-            "/total".into(),
-            Attribution {
-                quotes: vec![claim],
-                ..Default::default()
-            },
-        );
-        prove(&document, &mut all);
-        assert_eq!(all["/total"].quotes[0], quote);
-        assert_eq!(quote.bbox, Some([0.4, 0.1, 0.5, 0.2]));
-    }
-
-    #[test]
-    fn a_quote_that_does_not_stand_there_loses_its_place() {
-        let document = document();
-        let quote = quote_words(&document, &document.pages[0], 1, 1).unwrap();
-        let mut all = Attributions::new();
-        let claim = Quote {
-            text: "1,234.60".into(),
-            ..quote
-        };
-        all.insert(
-            "/total".into(),
-            Attribution {
-                quotes: vec![claim],
-                ..Default::default()
-            },
-        );
-        prove(&document, &mut all);
-        let quote = &all["/total"].quotes[0];
-        assert_eq!(
-            (quote.verified, quote.matched, quote.bbox),
-            (false, Match::None, None)
-        );
-    }
 }

@@ -20,3 +20,4 @@ pub mod shape;
 pub mod status;
 pub mod time;
 pub mod usage;
+pub mod value;

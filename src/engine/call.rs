@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::Inner;
@@ -22,7 +23,7 @@ use super::waits::Waits;
 use crate::domain::document::Document;
 use crate::domain::error::Fault;
 use crate::domain::event::SubtreeRetry;
-use crate::domain::evidence::Attributions;
+use crate::domain::evidence::{Attributions, Index};
 use crate::domain::job::{AnswerKey, Draft, JobSpec};
 use crate::domain::pack::Load;
 use crate::domain::retry;
@@ -44,6 +45,8 @@ pub(super) struct Run {
     /// Whether an answer that does not follow its schema is asked for once more.
     pub(super) takes_corrections: bool,
     pub(super) waits: Waits,
+    /// The document's words, made once when attributions are asked for.
+    pub(super) index: OnceCell<Arc<Index>>,
 }
 
 /// A call under way: what is still missing, and what was spent on it that no event has told yet.

@@ -9,6 +9,7 @@
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
+//! | `proof` | values against the pages |
 //! | `answers` | what was paid for before is used again |
 //! | `waits` | says when all calls of a job wait |
 //! | `lease` | what a run may still begin, and how it learns that its job is gone |
@@ -37,6 +38,7 @@ mod orphans;
 mod page;
 mod plans;
 pub mod ports;
+mod proof;
 mod repeat;
 mod result;
 mod retention;

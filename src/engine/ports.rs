@@ -532,7 +532,8 @@ pub struct Correction {
 /// A piece of an answer, in the order a provider gives them.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// One subtree is whole. Attribution keys are relative to `value`.
+    /// One subtree is whole. Attribution keys are relative to `value`. A confidence is given only
+    /// where the provider measures its own; what a model says of its answer is left out.
     Subtree {
         index: usize,
         value: Value,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument, error, info, info_span};
@@ -153,8 +153,14 @@ async fn drive(
         keys: keys.unwrap_or_default(),
         takes_corrections: manner.takes_corrections,
         waits: Waits::default(),
+        index: OnceCell::new(),
     });
     let pending = run.reuse(&claimed.scope, pending).await?;
+    if spec.config.per_key_attribution && !pending.is_empty() {
+        // While the first answer is awaited.
+        let run = Arc::clone(&run);
+        tokio::spawn(async move { run.index().await.is_ok() });
+    }
     let started = Instant::now();
     call_all(&run, &pending, manner.output_tokens).await?;
     if !pending.is_empty() {

@@ -9,11 +9,12 @@ use super::metrics::label;
 use super::ports::CallError;
 use crate::domain::error::Fault;
 use crate::domain::event::{Validation, ValidationError};
-use crate::domain::evidence::{Attributions, prove};
+use crate::domain::evidence::Attributions;
 use crate::domain::job::{Draft, ErrorDraft, ResultDraft};
 use crate::domain::pack::Load;
 use crate::domain::plan::Subtree;
 use crate::domain::pointer::Pointer;
+use crate::domain::repair;
 
 /// Faults of a value that are told.
 const MAX_VALIDATION_ERRORS: usize = 20;
@@ -36,6 +37,20 @@ struct Miss {
 }
 
 impl Checked {
+    pub(super) fn value(&self) -> &Value {
+        &self.value
+    }
+
+    pub(super) fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// Where the value breaks its schema, relative to it.
+    pub(super) fn invalid(&self) -> Vec<Pointer> {
+        let faults = self.faults.iter().flatten();
+        faults.map(|fault| fault.at.clone()).collect()
+    }
+
     /// What is wrong beside abstentions.
     pub(super) fn breaches(&self) -> Vec<ValidationError> {
         let faults = self.faults.iter().flatten();
@@ -93,8 +108,11 @@ fn has_null(value: &Value) -> bool {
 
 impl Run {
     /// The value of subtree `index` beside its faults; none when the plan has no such subtree.
-    pub(super) fn checked(&self, index: usize, value: Value) -> Option<Checked> {
-        let _ = self.planned.plan.subtrees.get(index)?;
+    pub(super) fn checked(&self, index: usize, mut value: Value) -> Option<Checked> {
+        let subtree = self.planned.plan.subtrees.get(index)?;
+        if self.takes_corrections {
+            let _ = repair::repair(&subtree.schema, &mut value);
+        }
         let faults = self.spec.config.validate_response_schema.then(|| {
             match self.planned.validator(index) {
                 Ok(validator) => validator
@@ -129,11 +147,14 @@ impl Run {
             return self.fail(progress, index, &invalid(subtree, breach)).await;
         }
         let validation = checked.validation(subtree);
-        let attributions = self.proved(subtree, attributions);
-        let (Ok(extracted_result), Ok(attributions)) = (
-            raw(&checked.value),
-            attributions.as_ref().map(raw).transpose(),
-        ) else {
+        let proved = self.proved(subtree, checked, attributions).await;
+        let (value, attributions) = match proved {
+            Ok(proved) => proved,
+            Err(error) => return self.fail(progress, index, &error).await,
+        };
+        let (Ok(extracted_result), Ok(attributions)) =
+            (raw(&value), attributions.as_ref().map(raw).transpose())
+        else {
             let error = CallError {
                 fault: Fault::Internal,
                 message: "The value could not be written as JSON.".into(),
@@ -157,18 +178,6 @@ impl Run {
             answer: self.key(index),
         };
         self.journal.push(Draft::Result(draft)).await
-    }
-
-    /// The attributions as clients see them: by absolute pointer, each quote found on its page.
-    fn proved(&self, subtree: &Subtree, mut attributions: Attributions) -> Option<Attributions> {
-        if !self.spec.config.per_key_attribution {
-            return None;
-        }
-        prove(&self.document, &mut attributions);
-        let keyed = attributions
-            .into_iter()
-            .map(|(key, attribution)| (format!("{}{key}", subtree.path), attribution));
-        Some(keyed.collect())
     }
 
     pub(super) async fn give_up(

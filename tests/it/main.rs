@@ -20,6 +20,7 @@ mod clients;
 #[cfg(unix)]
 mod disk;
 mod engine;
+mod evidence;
 mod examples;
 #[cfg(unix)]
 mod fault;

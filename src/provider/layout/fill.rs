@@ -359,6 +359,7 @@ impl Filler<'_> {
                 reasoning: Some(found.how.to_owned()),
                 confidence: Some(confidence),
                 quotes,
+                ..Attribution::default()
             },
         );
         found.value

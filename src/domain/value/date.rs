@@ -2,11 +2,11 @@
 
 use regex::Captures;
 
-use super::text::{Pattern, fold, pattern};
+use super::{Pattern, fold, pattern};
 
 /// A day of the calendar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Date {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Date {
     pub year: i32,
     pub month: u32,
     pub day: u32,
@@ -14,13 +14,14 @@ pub(super) struct Date {
 
 /// Which comes first in `05/12/2024`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub enum Order {
     DayFirst,
     MonthFirst,
 }
 
 impl Date {
-    fn new(year: i32, month: u32, day: u32) -> Option<Self> {
+    /// `None` when the calendar has no such day.
+    pub fn new(year: i32, month: u32, day: u32) -> Option<Self> {
         let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
         let last = match month {
             2 => 28 + u32::from(leap),
@@ -36,7 +37,7 @@ impl Date {
     }
 
     /// `YYYY-MM-DD`
-    pub(super) fn iso(self) -> String {
+    pub fn iso(self) -> String {
         format!("{:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
 }
@@ -93,8 +94,12 @@ pattern!(
 
 /// A date and where in the folded text it stands, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct Found {
     pub date: Date,
+    /// What the same figures say with day and month the other way round.
+    pub other: Option<Date>,
+    /// Whether the century is a guess.
+    pub short_year: bool,
     pub start: usize,
     pub end: usize,
 }
@@ -108,39 +113,48 @@ fn year(text: &str) -> Option<i32> {
     })
 }
 
-/// What the groups of a pattern say.
-type Reading<'r> = &'r dyn Fn(&Captures<'_>) -> Option<Date>;
+/// What the groups of a pattern say: the date, and the date in the other order.
+type Reading<'r> = &'r dyn Fn(&Captures<'_>) -> Option<(Date, Option<Date>)>;
 
 /// Every date in a folded text from left to right, none over another.
-fn scan(text: &str, order: Order) -> Vec<Found> {
+pub fn scan(text: &str, order: Order) -> Vec<Found> {
     let mut all: Vec<Found> = Vec::new();
     let number = |text: &str| text.parse::<u32>().unwrap_or(0);
-    let readings: [(&Pattern, Reading<'_>); 4] = [
-        (&ISO, &|c| {
-            Date::new(year(&c[1])?, number(&c[2]), number(&c[3]))
+    let readings: [(&Pattern, usize, Reading<'_>); 4] = [
+        (&ISO, 1, &|c| {
+            let date = Date::new(year(&c[1])?, number(&c[2]), number(&c[3]))?;
+            Some((date, None))
         }),
-        (&NAME_DAY, &|c| {
-            Date::new(year(&c[3])?, month(&c[1])?, number(&c[2]))
+        (&NAME_DAY, 3, &|c| {
+            let date = Date::new(year(&c[3])?, month(&c[1])?, number(&c[2]))?;
+            Some((date, None))
         }),
-        (&DAY_NAME, &|c| {
-            Date::new(year(&c[3])?, month(&c[2])?, number(&c[1]))
+        (&DAY_NAME, 3, &|c| {
+            let date = Date::new(year(&c[3])?, month(&c[2])?, number(&c[1]))?;
+            Some((date, None))
         }),
-        (&NUMERIC, &|c| {
+        (&NUMERIC, 4, &|c| {
             let (a, b, year) = (number(&c[1]), number(&c[3]), year(&c[4])?);
-            let day_first = &c[2] == "." || order == Order::DayFirst;
+            let fixed = &c[2] == ".";
+            let day_first = fixed || order == Order::DayFirst;
             let (day, month) = if day_first { (a, b) } else { (b, a) };
-            Date::new(year, month, day).or_else(|| Date::new(year, day, month))
+            match (Date::new(year, month, day), Date::new(year, day, month)) {
+                (Some(date), other) => Some((date, other.filter(|other| !fixed && *other != date))),
+                (None, other) => other.map(|date| (date, None)),
+            }
         }),
     ];
-    for (pattern, date) in readings {
+    for (pattern, years, read) in readings {
         for c in pattern
             .get()
             .into_iter()
             .flat_map(|regex| regex.captures_iter(text))
         {
-            if let (Some(date), Some(whole)) = (date(&c), c.get(0)) {
+            if let (Some((date, other)), Some(whole)) = (read(&c), c.get(0)) {
                 all.push(Found {
                     date,
+                    other,
+                    short_year: c.get(years).is_some_and(|year| year.len() == 2),
                     start: whole.start(),
                     end: whole.end(),
                 });
@@ -160,7 +174,7 @@ fn scan(text: &str, order: Order) -> Vec<Found> {
 }
 
 /// Every date in the words, with the first and last word it stands on.
-pub(super) fn find(words: &[&str], order: Order) -> Vec<(Date, usize, usize)> {
+pub fn find(words: &[&str], order: Order) -> Vec<(Date, usize, usize)> {
     if !words
         .iter()
         .any(|word| word.contains(|c: char| c.is_ascii_digit()))
@@ -190,7 +204,7 @@ pub(super) fn find(words: &[&str], order: Order) -> Vec<(Date, usize, usize)> {
 }
 
 /// What the document shows about the order of day and month: `None` when nothing decides it.
-pub(super) fn order<'t>(words: impl Iterator<Item = &'t str>) -> Option<Order> {
+pub fn order<'t>(words: impl Iterator<Item = &'t str>) -> Option<Order> {
     let (mut days, mut months) = (0usize, 0usize);
     for word in words.filter(|word| (6..=24).contains(&word.len())) {
         if word.eq_ignore_ascii_case("mm/dd/yyyy") || word.eq_ignore_ascii_case("(mm/dd/yyyy):") {

@@ -1,10 +1,10 @@
 //! Numbers and money as printed: both comma habits, signs, brackets, percents, currencies.
 
-use super::text::pattern;
+use super::pattern;
 
 /// Which sign stands before the decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Habit {
+pub enum Habit {
     /// `1,234.50`
     Point,
     /// `1.234,50`, `1 234,50`
@@ -13,7 +13,7 @@ pub(super) enum Habit {
 
 /// A number read from a text.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Number {
+pub struct Number {
     pub value: f64,
     /// Digits printed after the decimal sign.
     pub decimals: usize,
@@ -78,10 +78,10 @@ const NAMES: &[(&str, &str)] = &[
 ];
 
 /// The ISO code a text states, if it is a currency sign, code or name and nothing else.
-pub(super) fn currency(text: &str) -> Option<&'static str> {
+pub fn currency(text: &str) -> Option<&'static str> {
     let text = text.trim().trim_matches(['(', ')', '.', ',', ':', ';']);
     let upper = text.to_uppercase();
-    let folded = super::text::fold(text);
+    let folded = super::fold(text);
     CODES
         .iter()
         .find(|code| **code == upper)
@@ -103,7 +103,7 @@ pub(super) fn currency(text: &str) -> Option<&'static str> {
 pattern!(BODY = r"^[0-9][0-9.,'’\u{a0}\u{202f} ]*$|^[.,][0-9]+$");
 
 /// The number `text` is, with its sign, currency and percent; `None` when there is anything else.
-pub(super) fn parse(text: &str, habit: Option<Habit>) -> Option<Number> {
+pub fn parse(text: &str, habit: Option<Habit>) -> Option<Number> {
     let mut rest = text.trim();
     if rest.len() > 64 || !rest.contains(|c: char| c.is_ascii_digit()) {
         return None;
@@ -249,7 +249,7 @@ fn decimal_sign(body: &str, habit: Option<Habit>) -> Option<char> {
 
 /// Whether the digits are unbroken or in groups of three behind a first of one to three, all
 /// divided by the same sign.
-fn is_grouped(whole: &str) -> bool {
+pub(super) fn is_grouped(whole: &str) -> bool {
     let Some(sign) = whole.chars().find(|c| !c.is_ascii_digit()) else {
         return true;
     };
@@ -266,7 +266,7 @@ pattern!(POINTS = r"^\D{0,4}\d{1,3}(?:,\d{3})*\.\d{2}\D{0,4}$");
 pattern!(COMMAS = r"^\D{0,4}\d{1,3}(?:[. ]\d{3})*,\d{2}\D{0,4}$");
 
 /// The habit of a text, by the count of its unmistakable amounts; `None` without any.
-pub(super) fn habit<'t>(words: impl Iterator<Item = &'t str>) -> Option<Habit> {
+pub fn habit<'t>(words: impl Iterator<Item = &'t str>) -> Option<Habit> {
     let (mut points, mut commas) = (0usize, 0usize);
     for word in words.filter(|word| word.len() < 24) {
         if POINTS.is_match(word) {
