@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use rivulet::domain::error::Fault;
+use rivulet::engine::ports::Jobs;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::app::{TestApp, wide_schema};
+use crate::support::app::{Start, TestApp, wide_schema};
+use crate::support::postgres::database;
 use crate::support::provider::{Scripted, Server, fault};
+use crate::support::store::{Hold, Wrapped};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_ends_open_streams_after_a_whole_frame_and_gives_the_folder_back() {
@@ -104,6 +108,76 @@ async fn calls_under_way_settle_before_a_stop_and_none_is_made_twice_or_begun() 
     let after = model.asked();
     assert_eq!(after.len(), 4, "{after:?}");
     assert!(after.iter().all(|asked| !before.contains(asked)));
+}
+
+/// A stop that begins while jobs are being given to the server, and its successor.
+async fn stops_in_the_middle_of_a_claim(start: impl Fn() -> Start) {
+    let (model, given) = (Scripted::plain(), Arc::new(Hold::default()));
+    given.close();
+    let door = Arc::clone(&given);
+    let wrap = move |inner| {
+        let wrapped = Wrapped {
+            given: door,
+            ..Wrapped::around(inner)
+        };
+        Arc::new(wrapped) as Arc<dyn Jobs>
+    };
+    let app = start()
+        .provider(Arc::new(Server(model.clone())))
+        .build(move |builder| builder.jobs(wrap))
+        .run()
+        .await;
+    let body = json!({"document": "Total: 5 EUR", "schema": wide_schema(2)});
+    let job = app.submit(&body).await;
+    given.arrivals(1).await;
+    let (client, base) = (app.client.clone(), app.base.clone());
+    let mut stopping = Box::pin(app.reopen());
+    tokio::select! {
+        _ = &mut stopping => panic!("the stop did not wait for what it is being given"),
+        _ = until_draining(&client, &base) => {}
+    }
+    // Still held, so it cannot be over.
+    assert!((&mut stopping).now_or_never().is_none());
+    given.open();
+    let next = stopping.await;
+    assert!(model.asked().is_empty(), "{:?}", model.asked());
+
+    let began = Instant::now();
+    let app = next
+        .like(start())
+        .provider(Arc::new(Server(Scripted::plain())))
+        .run()
+        .await;
+    let frames = app.follow(&job, None).await.rest().await;
+    // A lease that was left would have to run out first.
+    assert!(began.elapsed() < Duration::from_secs(10));
+    let statuses: Vec<_> = frames
+        .iter()
+        .filter(|frame| frame.event == "job_status")
+        .map(|frame| frame.payload()["reason"].clone())
+        .collect();
+    assert_eq!(statuses, [json!("scheduled")]);
+    assert_eq!(frames.last().unwrap().payload()["status"], "completed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_claimed_while_the_server_stops_is_given_back() {
+    stops_in_the_middle_of_a_claim(TestApp::start).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_claimed_while_a_node_stops_is_given_back_for_others() {
+    let Some(database) = database().await else {
+        return;
+    };
+    let files = tempfile::tempdir().unwrap();
+    let blobs = format!("file://{}", files.path().display());
+    let start = || {
+        TestApp::start()
+            .set("store", database.url())
+            .set("blobs", &blobs)
+    };
+    stops_in_the_middle_of_a_claim(start).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,6 +16,7 @@ use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::PATIENCE;
 use crate::support::app::{TestApp, wide_schema};
 use crate::support::dice::Dice;
 use crate::support::line::{Line, State};
@@ -31,6 +32,10 @@ const CALLS_AT_ONCE: usize = 12;
 const SOON: Duration = Duration::from_secs(1);
 /// A run that is going to begin one more call has done so by then.
 const SETTLED: Duration = Duration::from_secs(2);
+
+/// Names of jobs whose calls go on for ever, and of such whose calls take long.
+const ENDLESS: &str = "endless";
+const SLOW: &str = "slow";
 
 /// What became of the calls of one job.
 #[derive(Default)]
@@ -116,10 +121,11 @@ impl Provider for Counting {
             let job = call.additional_instructions.clone().unwrap();
             let _under_way = counted.begin(&job);
             let index = call.subtrees[0];
-            // Different for each, so that their ends are not in step, and some without end.
-            let delay = match index as u64 % 24 {
-                5 => 60_000,
-                step => 30 + 3 * step,
+            let delay = match (&*job, index as u64 % 24) {
+                (ENDLESS, _) | (_, 5) => 60_000,
+                (SLOW, _) => 300,
+                // Not in step.
+                (_, step) => 30 + 3 * step,
             };
             tokio::time::sleep(Duration::from_millis(delay)).await;
             let value = plain_value(&call.plan.subtrees[index]);
@@ -261,13 +267,34 @@ async fn no_call_begins_after_a_cancel_on_the_same_node_was_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_would_go_on_are_dropped_soon_whether_a_cancel_is_heard_or_not() {
+    for is_deaf in [false, true] {
+        // One for each: servers of before would take the jobs of later.
+        let Some(database) = database().await else {
+            return;
+        };
+        let pair = Pair::on(&database, database.url(), is_deaf).await;
+        let job = pair.begun(ENDLESS, CALLS_AT_ONCE).await;
+        let asked = Instant::now();
+        let answered = pair.cancel(job);
+        let dropped = pair.model.until_none_is_under_way(ENDLESS);
+        let both = async { tokio::join!(answered, dropped) };
+        let both = tokio::time::timeout(PATIENCE, both).await;
+        assert!(both.unwrap().0.is_some());
+        let took = asked.elapsed();
+        assert!(took < SOON, "{took:?} with is_deaf {is_deaf}");
+        assert_eq!(pair.model.begun(ENDLESS).len(), CALLS_AT_ONCE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_begins_no_call_once_the_job_was_cancelled_on_another() {
     let Some(database) = database().await else {
         return;
     };
     let line = Line::to(database.port).await;
     let pair = Pair::on(&database, database.through(line.port), false).await;
-    let job = pair.begun("cut off", 20).await;
+    let job = pair.begun(SLOW, 20).await;
     line.set(State::Silent);
     let at = loop {
         // Until the database has let go of what the silent one had locked.
@@ -276,12 +303,12 @@ async fn a_node_that_is_cut_off_begins_no_call_once_the_job_was_cancelled_on_ano
         }
     };
     tokio::time::sleep(SETTLED).await;
-    let begun = pair.model.begun("cut off");
+    let begun = pair.model.begun(SLOW);
     assert!(begun.iter().all(|begun| *begun <= at));
     // Back again, it learns that there is nothing left to do.
     line.set(State::Open);
     let other = pair.begun("another", 3).await;
-    assert_eq!(pair.model.begun("cut off").len(), begun.len());
+    assert_eq!(pair.model.begun(SLOW).len(), begun.len());
     assert!(pair.cancel(other).await.is_some());
     drop(pair.runs);
 }

@@ -35,6 +35,12 @@ impl Start {
         self
     }
 
+    /// With the settings of another.
+    pub fn like(mut self, other: Self) -> Self {
+        self.flags = other.flags;
+        self
+    }
+
     pub fn build(mut self, change: impl FnOnce(Builder) -> Builder + 'static) -> Self {
         let before = self.build;
         self.build = Box::new(|builder| change(before(builder)));

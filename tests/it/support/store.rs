@@ -132,7 +132,9 @@ impl Jobs for Wrapped {
         async move {
             self.claims.pass().await;
             let claimed = self.write(self.inner.claim(&owner, lease, limit)).await;
-            self.given.pass().await;
+            if claimed.as_ref().is_ok_and(|claimed| !claimed.is_empty()) {
+                self.given.pass().await;
+            }
             claimed
         }
         .boxed()
