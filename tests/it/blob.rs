@@ -87,6 +87,27 @@ async fn a_deleted_blob_is_gone_and_deleting_it_again_is_no_error() {
 }
 
 #[tokio::test]
+async fn keys_are_listed_only_where_one_catalog_knows_of_all_files() {
+    use futures_util::TryStreamExt as _;
+    let (folder, blobs) = local();
+    for key in [KEY, "parsed/9f86.json"] {
+        blobs.put(key, Bytes::from_static(b"1")).await.unwrap();
+    }
+    let keys = |blobs: Files| async move {
+        let mut keys: Vec<String> = blobs.own_keys().try_collect().await.unwrap();
+        keys.sort();
+        keys
+    };
+    assert_eq!(
+        keys(blobs.of_one_catalog()).await,
+        [KEY, "parsed/9f86.json"]
+    );
+    // What they do not need may be needed elsewhere.
+    let blobs = Local::open(&folder.path().join("blobs")).unwrap();
+    assert!(keys(blobs).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_key_never_leads_out_of_the_folder() {
     let (folder, blobs) = local();
     let long = "x".repeat(201);

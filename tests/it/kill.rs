@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use serde_json::{Map, Value, json};
@@ -52,6 +52,15 @@ impl Server {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; how long it then took to its end, which is a good one.
+    pub fn stop(mut self) -> Duration {
+        let (began, id) = (Instant::now(), self.child.id().to_string());
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+        began.elapsed()
     }
 
     async fn get(&self, client: &Client, path: &str) -> Value {

@@ -1,6 +1,8 @@
-//! Many jobs of several clients, and a server that is killed again and again at random moments.
+//! Many jobs of several clients, and a server that is killed, or asked to stop, again and again at
+//! random moments.
 //!
-//! `RIVULET_KILLS=200` makes the storm as long as that; `RIVULET_SEED` repeats one.
+//! `RIVULET_KILLS=200` and `RIVULET_STOPS=20` make the storms as long as that; `RIVULET_SEED`
+//! repeats one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +21,9 @@ const CLIENTS: usize = 5;
 /// Each client runs at least so many jobs, and goes on while there are kills.
 const JOBS: usize = 10;
 const KILLS: u64 = 20;
+const STOPS: u64 = 5;
+/// How long a stop takes at most.
+const STOPPED: Duration = Duration::from_secs(30);
 /// Events that all clients together see between two kills: at least so many, and up to as many
 /// more at random. A job that is hit three times is given up on purpose, so none must be.
 const CALM: u64 = 160;
@@ -66,6 +71,10 @@ impl Storm {
                 self.wait_for_another(&base).await;
                 continue;
             };
+            if answer["code"] == "draining" {
+                self.wait_for_another(&base).await;
+                continue;
+            }
             assert!(
                 matches!(status, StatusCode::ACCEPTED | StatusCode::OK),
                 "{answer}"
@@ -120,19 +129,52 @@ pub fn number(variable: &str, otherwise: u64) -> u64 {
         .unwrap_or(otherwise)
 }
 
-/// Kills and starts again until there were enough kills; gives how long each start took.
-async fn rage(storm: &Storm, data: &Path, base: &watch::Sender<String>, dice: &mut Dice) -> Server {
+/// How a server ends, and how often.
+#[derive(Clone, Copy)]
+enum Blow {
+    Kill,
+    Stop,
+}
+
+impl Blow {
+    fn times(self) -> u64 {
+        match self {
+            Self::Kill => number("RIVULET_KILLS", KILLS),
+            Self::Stop => number("RIVULET_STOPS", STOPS),
+        }
+    }
+
+    fn strike(self, server: Server) {
+        match self {
+            Self::Kill => server.kill(),
+            Self::Stop => {
+                let took = server.stop();
+                println!("a stop took {took:?}");
+                assert!(took <= STOPPED, "{took:?}");
+            }
+        }
+    }
+}
+
+/// Ends the server and starts it again, often enough; says how long the starts took.
+async fn rage(
+    blow: Blow,
+    storm: &Storm,
+    data: &Path,
+    base: &watch::Sender<String>,
+    dice: &mut Dice,
+) -> Server {
     let (mut server, mut starts) = (Server::start(data), Vec::new());
     base.send_replace(server.base.clone());
     let mut seen = storm.seen.subscribe();
-    for _ in 0..number("RIVULET_KILLS", KILLS) {
+    for _ in 0..blow.times() {
         let then = *seen.borrow() + CALM + dice.roll(CALM);
         let moved = seen.wait_for(|now| *now >= then);
         tokio::time::timeout(PATIENCE, moved)
             .await
             .expect("events are seen")
             .unwrap();
-        server.kill();
+        blow.strike(server);
         let began = Instant::now();
         server = Server::start(data);
         starts.push(began.elapsed());
@@ -140,7 +182,7 @@ async fn rage(storm: &Storm, data: &Path, base: &watch::Sender<String>, dice: &m
     }
     starts.sort();
     println!(
-        "{} kills; a start took {:?}",
+        "{} ends; a start took {:?}",
         starts.len(),
         starts.get(starts.len() / 2)
     );
@@ -149,6 +191,15 @@ async fn rage(storm: &Storm, data: &Path, base: &watch::Sender<String>, dice: &m
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_with_keys_lose_nothing_in_a_storm_of_kills_and_each_key_is_one_job() {
+    lose_nothing(Blow::Kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_with_keys_lose_nothing_in_a_storm_of_stops_and_each_key_is_one_job() {
+    lose_nothing(Blow::Stop).await;
+}
+
+async fn lose_nothing(blow: Blow) {
     let seed = number("RIVULET_SEED", u64::from(std::process::id()) | 1 << 40);
     println!("RIVULET_SEED={seed}");
     rivulet::tls::install();
@@ -178,7 +229,7 @@ async fn clients_with_keys_lose_nothing_in_a_storm_of_kills_and_each_key_is_one_
     let clients: Vec<_> = (0..CLIENTS)
         .map(|name| tokio::spawn(Arc::clone(&storm).work(name)))
         .collect();
-    let server = rage(&storm, &data, &base, &mut Dice(seed)).await;
+    let server = rage(blow, &storm, &data, &base, &mut Dice(seed)).await;
     storm.is_over.store(true, Ordering::SeqCst);
     let mut jobs = Vec::new();
     for client in clients {

@@ -22,6 +22,8 @@ pub async fn restarted(data: &Path, known: &Known) -> u64 {
         key: made.split_once(' ').map(|(_, text)| text.to_owned()),
         known: known.clone(),
     };
+    // Before anything is asked for again, which would mend some of it.
+    check_documents(&work).await;
     let mut live = (0, 0);
     for (key, job) in &known.jobs {
         match job.delete {
@@ -169,8 +171,8 @@ async fn check_keys(work: &mut Work) {
     work.key = own;
 }
 
-/// Every document has its bytes, and once files were swept nothing else is left.
-async fn check_files(work: &mut Work, data: &Path) -> u64 {
+/// Every document has its bytes; gives the hashes of those.
+async fn check_documents(work: &Work) -> BTreeSet<String> {
     for (id, document) in &work.known.documents {
         let path = format!("/documents/{id}/content");
         let answer = work.request(Method::GET, &path).send().await.unwrap();
@@ -188,6 +190,12 @@ async fn check_files(work: &mut Work, data: &Path) -> u64 {
         assert_eq!(answer.status(), 200, "a row without its file");
         hashes.insert(sha256_hex(&answer.bytes().await.unwrap()));
     }
+    hashes
+}
+
+/// Once files were swept, those of documents are left and no others.
+async fn check_files(work: &mut Work, data: &Path) -> u64 {
+    let hashes = check_documents(work).await;
     let orphans = work.child.say("sweep_files").await.unwrap();
     for folder in ["documents", "parsed"] {
         let files = std::fs::read_dir(data.join("blobs").join(folder));
