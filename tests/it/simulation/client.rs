@@ -16,7 +16,7 @@ use rivulet::engine::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::model::{FIELDS, NAME, schema, value};
+use super::model::{FIELDS, NAME, value};
 use super::weather::{CALM, JOBS};
 use super::wire::short;
 use super::world::{Life, Running, World, dice};
@@ -131,10 +131,13 @@ impl Client {
         let is_broken = self.world.weather.broken > 0
             && matches!(failure, Failure::Refused(error) if error.code == Code::Internal);
         if is_passing || is_broken {
-            self.pause(1_000).await;
-            return true;
+            let is_full = matches!(
+                failure,
+                Failure::Refused(error) if matches!(error.code, Code::TooManyJobs | Code::QueueFull)
+            );
+            self.pause(if is_full { 12_000 } else { 2_000 }).await;
         }
-        false
+        is_passing || is_broken
     }
 
     fn surprise(&self, doing: &str, what: &dyn std::fmt::Debug) {
@@ -151,7 +154,7 @@ impl Client {
     fn request(&self, concurrent: u64, retries: u64) -> JobRequest {
         JobRequest {
             document: DocumentSource::Stored(self.world.document()),
-            schema: SchemaSource::Inline(schema(self.world.weather.subtrees)),
+            schema: SchemaSource::Inline(self.world.schema.clone()),
             config: Some(json!({
                 "model": NAME,
                 "max_num_concurrent_requests": concurrent,
