@@ -134,6 +134,9 @@ async fn drive(engine: &Arc<Inner>, claimed: &Claimed, journal: &Journal) -> Res
         provider: Arc::clone(&provider.provider),
         journal: journal.clone(),
     });
+    // Nothing is paid for before the log has taken what we announced: the job may have been
+    // cancelled, or be another's, since the store gave it to us.
+    journal.flush().await?;
     let started = Instant::now();
     call_all(&run, &pending).await?;
     engine.learn_pace(started.elapsed(), pending.len());

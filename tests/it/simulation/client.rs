@@ -192,6 +192,23 @@ impl Client {
         }
     }
 
+    /// The same client at another screen.
+    fn other(&self) -> Self {
+        let mut other = Self::new(Arc::clone(&self.world), self.number);
+        other.dice = dice(self.world.seed, 200_000 + self.number);
+        other
+    }
+
+    /// Sends the request twice at once, which must lead to one job.
+    async fn submit_twice(&mut self) -> JobId {
+        let mut other = self.other();
+        let (one, two) = tokio::join!(self.submit(), other.submit());
+        if one.view.id != two.view.id || !(one.is_repeat || two.is_repeat) {
+            self.surprise("has two jobs", &(one.view.id, two.view.id));
+        }
+        one.view.id
+    }
+
     /// Sends the request once more: it must lead to the same job.
     async fn repeat(&mut self, job: JobId) {
         let again = self.submit().await;
@@ -451,16 +468,20 @@ impl Client {
     pub async fn live(mut self) -> Option<JobId> {
         let arrival = self.dice.roll(CALM / 2);
         sleep(Duration::from_millis(arrival)).await;
-        let job = self.submit().await.view.id;
         let weather = self.world.weather.clone();
+        let job = if self.percent(weather.repeats) {
+            self.submit_twice().await
+        } else {
+            self.submit().await.view.id
+        };
         if self.percent(weather.repeats) {
             self.repeat(job).await;
         }
         if self.percent(weather.cancels) {
-            let mut other = Self::new(Arc::clone(&self.world), self.number);
-            other.dice = dice(self.world.seed, 200_000 + self.number);
+            let mut other = self.other();
             let cancelling = async {
-                other.pause(8_000).await;
+                let most = if other.percent(50) { 60 } else { 8_000 };
+                other.pause(most).await;
                 other.cancel(job).await;
                 if other.percent(30) {
                     other.cancel(job).await;

@@ -183,22 +183,20 @@ impl Wire {
     }
 
     fn committed(&self, disk: &mut Memory, commit: Commit, now: Now) -> Committed {
-        let done = disk.commit(commit.clone(), now);
+        let (job, guard) = (commit.job, commit.guard.clone());
+        let done = disk.commit(commit, now);
         let world = &self.world;
         world.note(|| {
-            let job = short(commit.job);
-            format!(
-                "{} commit {job} {:?} {}",
-                self.life,
-                commit.guard,
-                brief(&done)
-            )
+            let (life, done) = (&self.life, brief(&done));
+            format!("{life} commit {} {guard:?} {done}", short(job))
         });
-        let held = world.ledger.lock().commit(self.life.number, &commit, &done);
-        world.hold(held, String::new);
-        world.look_at(disk, commit.job);
         if let Committed::Stored { view, .. } = &done {
-            self.tell_of(commit.job, view.sequence);
+            let mut ledger = world.ledger.lock();
+            let held = ledger.commit(self.life.number, job, &guard);
+            drop(ledger);
+            world.hold(held, || short(job));
+            world.look_at(disk, job);
+            self.tell_of(job, view.sequence);
         }
         done
     }
