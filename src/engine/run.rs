@@ -161,6 +161,9 @@ async fn drive(
         let run = Arc::clone(&run);
         tokio::spawn(async move { run.index().await.is_ok() });
     }
+    // Nothing is paid for before the log has taken what we announced: the job may have been
+    // cancelled, or be another's, since the store gave it to us.
+    journal.flush().await?;
     let started = Instant::now();
     call_all(&run, &pending, manner.output_tokens).await?;
     if !pending.is_empty() {

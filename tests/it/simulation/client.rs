@@ -17,7 +17,7 @@ use rivulet::engine::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::model::{FIELDS, NAME, schema, value};
+use super::model::{FIELDS, NAME, value};
 use super::weather::{CALM, JOBS};
 use super::wire::short;
 use super::world::{Life, Running, World, dice};
@@ -132,10 +132,13 @@ impl Client {
         let is_broken = self.world.weather.broken > 0
             && matches!(failure, Failure::Refused(error) if error.code == Code::Internal);
         if is_passing || is_broken {
-            self.pause(1_000).await;
-            return true;
+            let is_full = matches!(
+                failure,
+                Failure::Refused(error) if matches!(error.code, Code::TooManyJobs | Code::QueueFull)
+            );
+            self.pause(if is_full { 12_000 } else { 2_000 }).await;
         }
-        false
+        is_passing || is_broken
     }
 
     fn surprise(&self, doing: &str, what: &dyn std::fmt::Debug) {
@@ -152,7 +155,7 @@ impl Client {
     fn request(&self, concurrent: u64, retries: u64) -> JobRequest {
         JobRequest {
             document: DocumentSource::Stored(self.world.document()),
-            schema: SchemaSource::Inline(schema(self.world.weather.subtrees)),
+            schema: SchemaSource::Inline(self.world.schema.clone()),
             config: Some(json!({
                 "model": NAME,
                 "max_num_concurrent_requests": concurrent,
@@ -188,6 +191,23 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// The same client at another screen.
+    fn other(&self) -> Self {
+        let mut other = Self::new(Arc::clone(&self.world), self.number);
+        other.dice = dice(self.world.seed, 200_000 + self.number);
+        other
+    }
+
+    /// Sends the request twice at once, which must lead to one job.
+    async fn submit_twice(&mut self) -> JobId {
+        let mut other = self.other();
+        let (one, two) = tokio::join!(self.submit(), other.submit());
+        if one.view.id != two.view.id || !(one.is_repeat || two.is_repeat) {
+            self.surprise("has two jobs", &(one.view.id, two.view.id));
+        }
+        one.view.id
     }
 
     /// Sends the request once more: it must lead to the same job.
@@ -449,16 +469,20 @@ impl Client {
     pub async fn live(mut self) -> Option<JobId> {
         let arrival = self.dice.roll(CALM / 2);
         sleep(Duration::from_millis(arrival)).await;
-        let job = self.submit().await.view.id;
         let weather = self.world.weather.clone();
+        let job = if self.percent(weather.repeats) {
+            self.submit_twice().await
+        } else {
+            self.submit().await.view.id
+        };
         if self.percent(weather.repeats) {
             self.repeat(job).await;
         }
         if self.percent(weather.cancels) {
-            let mut other = Self::new(Arc::clone(&self.world), self.number);
-            other.dice = dice(self.world.seed, 200_000 + self.number);
+            let mut other = self.other();
             let cancelling = async {
-                other.pause(8_000).await;
+                let most = if other.percent(50) { 60 } else { 8_000 };
+                other.pause(most).await;
                 other.cancel(job).await;
                 if other.percent(30) {
                     other.cancel(job).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rivulet::domain::id::JobId;
-use rivulet::engine::ports::{Claimed, Commit, Committed, Guard};
+use rivulet::engine::ports::{Claimed, Committed, Guard};
 use tokio::time::Instant;
 
 use super::memory::Memory;
@@ -43,32 +43,19 @@ impl Ledger {
         }
     }
 
-    /// The store has answered a write. Says what is wrong with that.
-    pub fn commit(
-        &mut self,
-        life: LifeNumber,
-        commit: &Commit,
-        done: &Committed,
-    ) -> Result<(), String> {
-        if !matches!(done, Committed::Stored { .. }) {
+    /// The store has taken a write. Says what is wrong with that.
+    pub fn commit(&mut self, life: LifeNumber, job: JobId, guard: &Guard) -> Result<(), String> {
+        let Guard::Lease { epoch } = guard else {
+            self.owners.remove(&job);
+            return Ok(());
+        };
+        let owner = self.owners.get(&job);
+        if owner == Some(&(life, *epoch)) {
             return Ok(());
         }
-        match commit.guard {
-            Guard::Caller { .. } => {
-                self.owners.remove(&commit.job);
-                Ok(())
-            }
-            Guard::Lease { epoch } => {
-                let owner = self.owners.get(&commit.job);
-                if owner == Some(&(life, epoch)) {
-                    return Ok(());
-                }
-                let job = commit.job;
-                Err(format!(
-                    "a fenced write has landed: life {life} of epoch {epoch} on {job}, whose owner is {owner:?}"
-                ))
-            }
-        }
+        Err(format!(
+            "a fenced write has landed: by life {life} with epoch {epoch}, but the owner is {owner:?}"
+        ))
     }
 
     pub fn reopen(&mut self, job: JobId) {
@@ -141,8 +128,11 @@ impl Ledger {
         *asking = asking.saturating_sub(1);
     }
 
-    /// Asks under way for the same.
+    /// Asks under way for the same; none where two jobs have one name.
     pub fn asking(&self, life: LifeNumber, client: u64, index: usize) -> u32 {
+        if self.stored.get(&client).is_some_and(|jobs| jobs.len() > 1) {
+            return 0;
+        }
         let asking = self.asking.get(&(life, client, index));
         asking.copied().unwrap_or(0)
     }

@@ -235,12 +235,14 @@ impl Memory {
             Guard::Lease { .. } => false,
         };
         let (mut view, mut events) = (row.view.clone(), Vec::new());
-        let mut outcomes = row.outcomes.clone();
+        let mut outcomes = BTreeMap::new();
         let mut answers = Vec::new();
         for draft in commit.drafts {
             let ordinal = draft.ordinal();
             let answer = draft.answer();
-            if ordinal.is_some_and(|ordinal| outcomes.contains_key(&ordinal)) {
+            let is_settled =
+                |ordinal| row.outcomes.contains_key(&ordinal) || outcomes.contains_key(&ordinal);
+            if ordinal.is_some_and(is_settled) {
                 continue;
             }
             match view.admit(draft, now.wall, self.retention_ms) {
@@ -264,7 +266,7 @@ impl Memory {
         }
         let epoch = row.epoch;
         row.view = view.clone();
-        row.outcomes = outcomes;
+        row.outcomes.append(&mut outcomes);
         row.events.extend(events.iter().cloned());
         if view.status.is_terminal() && !before.is_terminal() {
             self.free_slot(commit.job);

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::client::Client;
 use super::law;
 use super::memory::is_active;
-use super::model::{NAME, Simulated, schema};
+use super::model::{NAME, Simulated};
 use super::shelf::Shelf;
 use super::weather::Act;
 use super::wire::{BEFORE, Wire, short};
@@ -226,8 +226,8 @@ async fn start(world: &Arc<World>, node: usize) {
     let before = Scope::new(BEFORE);
     let bytes = Bytes::from_static(b"document");
     engine.upload(&before, "document.txt", bytes).await.unwrap();
-    let schema = schema(world.weather.subtrees);
-    engine.plan(&schema, Default::default()).await.unwrap();
+    let planned = engine.plan(&world.schema, Default::default()).await;
+    planned.unwrap();
     for _ in 0..100 {
         yield_now().await;
     }

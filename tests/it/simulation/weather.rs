@@ -5,7 +5,7 @@ use crate::support::dice::Dice;
 /// Jobs of a seed, each with a client of its own.
 pub const JOBS: u64 = 20;
 /// From here on nothing fails any more, milliseconds.
-pub const CALM: u64 = 40_000;
+pub const CALM: u64 = 30_000;
 
 /// What happens to a node or to the store, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +76,7 @@ impl Weather {
             way: pick(dice, &[2, 10, 40]),
             refused: pick(dice, &[0, 5, 40]),
             ambiguous: pick(dice, &[0, 5, 30]),
-            late: pick(dice, &[0, 0, 10]),
+            late: pick(dice, &[0, 5, 30]),
             broken: pick(dice, &[0, 0, 0, 2]),
             unheard: pick(dice, &[0, 200, 1_000]),
             faults: pick(dice, &[0, 10, 30]),
@@ -102,7 +102,8 @@ impl Weather {
     }
 
     fn befall(&mut self, dice: &mut Dice, node: usize) {
-        let often = pick(dice, &[0, 1, 3, 8]);
+        let often = pick(dice, &[0, 1, 3, 12]);
+        let rest = pick(dice, &[1_000, 8_000]);
         let mut at = dice.roll(8_000);
         for _ in 0..often {
             let lasts = pick(dice, &[100, 1_000, 6_000, 20_000]);
@@ -115,7 +116,7 @@ impl Weather {
             };
             self.acts.push((at, begin));
             self.acts.push((until, end));
-            at = until + dice.roll(8_000);
+            at = until + dice.roll(rest);
         }
         for _ in 0..pick(dice, &[0, 0, 3]) {
             let by = pick(dice, &[-3_600_000, -5_000, 5_000, 3_600_000]);

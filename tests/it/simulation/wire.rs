@@ -100,6 +100,32 @@ impl Wire {
         .boxed()
     }
 
+    /// Reads the disk. Who does not wait for the answer does not read.
+    fn ask<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        look: impl FnOnce(&mut Memory) -> T + Send + 'static,
+    ) -> Answered<'_, T> {
+        async move {
+            self.life.awake().await;
+            let (there, back, fate) = self.fate();
+            wait(there).await;
+            let answer = match fate {
+                Fate::Done => self.land(name, |_, disk, _| Ok(look(disk))),
+                Fate::Broken => Some(Err(StoreError::Failed("planned".into()))),
+                _ => Some(Err(unavailable("refused"))),
+            };
+            wait(back).await;
+            self.life.awake().await;
+            let answer = answer.unwrap_or_else(|| Err(unavailable("the way is cut")));
+            if answer.is_err() {
+                self.life.trouble();
+            }
+            answer
+        }
+        .boxed()
+    }
+
     async fn carry<T>(
         self,
         name: &'static str,
@@ -157,22 +183,20 @@ impl Wire {
     }
 
     fn committed(&self, disk: &mut Memory, commit: Commit, now: Now) -> Committed {
-        let done = disk.commit(commit.clone(), now);
+        let (job, guard) = (commit.job, commit.guard.clone());
+        let done = disk.commit(commit, now);
         let world = &self.world;
         world.note(|| {
-            let job = short(commit.job);
-            format!(
-                "{} commit {job} {:?} {}",
-                self.life,
-                commit.guard,
-                brief(&done)
-            )
+            let (life, done) = (&self.life, brief(&done));
+            format!("{life} commit {} {guard:?} {done}", short(job))
         });
-        let held = world.ledger.lock().commit(self.life.number, &commit, &done);
-        world.hold(held, String::new);
-        world.look_at(disk, commit.job);
         if let Committed::Stored { view, .. } = &done {
-            self.tell_of(commit.job, view.sequence);
+            let mut ledger = world.ledger.lock();
+            let held = ledger.commit(self.life.number, job, &guard);
+            drop(ledger);
+            world.hold(held, || short(job));
+            world.look_at(disk, job);
+            self.tell_of(job, view.sequence);
         }
         done
     }
@@ -315,17 +339,17 @@ impl Jobs for Wire {
 
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>> {
         let scope = scope.clone();
-        self.send("view", move |_, disk, _| Ok(disk.view(&scope, job)))
+        self.ask("view", move |disk| disk.view(&scope, job))
     }
 
     fn by_key(&self, scope: &Scope, key: &IdempotencyKey) -> Answered<'_, Option<Keyed>> {
         let (scope, key) = (scope.clone(), key.clone());
-        self.send("by_key", move |_, disk, _| Ok(disk.by_key(&scope, &key)))
+        self.ask("by_key", move |disk| disk.by_key(&scope, &key))
     }
 
     fn list(&self, scope: &Scope, query: JobQuery) -> Answered<'_, ListPage<JobView>> {
         let scope = scope.clone();
-        self.send("list", move |_, disk, _| Ok(disk.list(&scope, &query)))
+        self.ask("list", move |disk| disk.list(&scope, &query))
     }
 
     fn events(
@@ -337,19 +361,19 @@ impl Jobs for Wire {
         max_bytes: usize,
     ) -> Answered<'_, Option<LogPage>> {
         let scope = scope.clone();
-        self.send("events", move |_, disk, _| {
-            Ok(disk.events(&scope, job, after, limit, max_bytes))
+        self.ask("events", move |disk| {
+            disk.events(&scope, job, after, limit, max_bytes)
         })
     }
 
     fn positions(&self, jobs: &[JobId]) -> Answered<'_, Vec<(JobId, u64)>> {
         let jobs = jobs.to_vec();
-        self.send("positions", move |_, disk, _| Ok(disk.positions(&jobs)))
+        self.ask("positions", move |disk| disk.positions(&jobs))
     }
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
-        self.send("snapshot", move |_, disk, _| Ok(disk.snapshot(&scope, job)))
+        self.ask("snapshot", move |disk| disk.snapshot(&scope, job))
     }
 
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
@@ -368,7 +392,7 @@ impl Jobs for Wire {
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {
         let key = key.to_owned();
-        self.send("plan", move |_, disk, _| Ok(disk.plan(&key)))
+        self.ask("plan", move |disk| disk.plan(&key))
     }
 
     fn delete(&self, scope: &Scope, job: JobId) -> Answered<'_, Deleted> {
@@ -412,7 +436,7 @@ impl Catalog for Wire {
 
     fn document(&self, scope: &Scope, id: DocumentId) -> Answered<'_, Option<StoredDocument>> {
         let scope = scope.clone();
-        self.send("document", move |_, disk, _| Ok(disk.document(&scope, id)))
+        self.ask("document", move |disk| disk.document(&scope, id))
     }
 
     fn documents(&self, scope: &Scope, query: ListQuery) -> Answered<'_, ListPage<StoredDocument>> {
@@ -468,7 +492,7 @@ impl Blobs for Wire {
 
     fn get(&self, key: &str) -> Answered<'_, Option<Bytes>> {
         let key = key.to_owned();
-        self.send("get", move |_, disk, _| Ok(disk.blobs.get(&key).cloned()))
+        self.ask("get", move |disk| disk.blobs.get(&key).cloned())
     }
 
     fn delete(&self, key: &str) -> Answered<'_, ()> {

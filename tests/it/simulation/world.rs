@@ -11,12 +11,14 @@ use rivulet::domain::id::{DocumentId, JobId};
 use rivulet::domain::time::Time;
 use rivulet::engine::Engine;
 use rivulet::engine::ports::{Clock, News};
+use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::ledger::{Ledger, LifeNumber};
 use super::memory::{Memory, Now, Row};
+use super::model::schema;
 use super::shelf::{Disk, millis};
 use super::weather::Weather;
 use crate::support::dice::Dice;
@@ -143,6 +145,8 @@ pub struct Node {
 pub struct World {
     pub seed: u64,
     pub weather: Weather,
+    /// What all clients want to have filled.
+    pub schema: Value,
     pub disk: Disk,
     pub ledger: Mutex<Ledger>,
     pub nodes: Vec<Node>,
@@ -170,6 +174,7 @@ impl World {
         Arc::new(Self {
             seed,
             nodes: (0..weather.nodes).map(node).collect(),
+            schema: schema(weather.subtrees),
             weather,
             disk: Arc::new(Mutex::new(memory)),
             ledger: Mutex::default(),
