@@ -305,7 +305,7 @@ impl Exchange {
             return;
         };
         match failure.kind {
-            FailureKind::Rate => pass.refused(failure.retry_after, failure.limits.as_ref()),
+            FailureKind::Rate => pass.refused(failure.retry_after, failure.limits.as_deref()),
             FailureKind::Overload
             | FailureKind::Server
             | FailureKind::Timeout
