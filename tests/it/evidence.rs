@@ -109,6 +109,7 @@ fn plain(text: &str) -> String {
         .collect::<Vec<_>>()
         .join(" ")
         .to_lowercase()
+        .replace('ß', "ss")
 }
 
 fn documents() -> Vec<Planted> {

@@ -106,6 +106,8 @@ struct Claimed {
     source: Option<f64>,
     /// Each quote, and its number among what is sought.
     quotes: Vec<(Quote, usize)>,
+    /// Quotes of nothing but signs, such as a dash in a table, at the place they named.
+    signs: Vec<Quote>,
 }
 
 /// What became of a leaf.
@@ -141,8 +143,12 @@ impl Proof<'_> {
         let Some(pointer) = Pointer::parse(&at) else {
             return;
         };
-        let mut quotes = Vec::new();
+        let (mut quotes, mut signs) = (Vec::new(), Vec::new());
         for quote in attribution.quotes.into_iter().take(MAX_QUOTES) {
+            if let Some(sign) = self.named_sign(&quote) {
+                signs.push(sign);
+                continue;
+            }
             let places = self.named_place(&quote).map_or_else(
                 || self.located(&quote.text),
                 |place| {
@@ -160,6 +166,7 @@ impl Proof<'_> {
             reasoning: attribution.reasoning,
             source: attribution.confidence,
             quotes,
+            signs,
         };
         self.claims.insert(at, claimed);
     }
@@ -178,7 +185,24 @@ impl Proof<'_> {
         places
     }
 
-    /// The place that a quote names by its offsets, if its text stands there in whole words.
+    /// A quote without a word in it, if it stands at the offsets it names.
+    fn named_sign(&self, quote: &Quote) -> Option<Quote> {
+        let (number, start, end) = (quote.page?, quote.start?, quote.end?);
+        let pages = &self.document.pages;
+        let at = pages.iter().position(|page| page.number == number)?;
+        let there = self
+            .index
+            .slice(self.document, at as u32, start, end.max(start))?;
+        let sign = there == quote.text && !there.trim().is_empty() && pieces(there).is_empty();
+        sign.then(|| Quote {
+            bbox: boxed(self.document, &pages[at], start, end),
+            verified: true,
+            matched: Match::Exact,
+            ..quote.clone()
+        })
+    }
+
+    /// The place that a quote names by its offsets, if its text stands there and cuts no token.
     fn named_place(&self, quote: &Quote) -> Option<Place> {
         let (number, start, end) = (quote.page?, quote.start?, quote.end?);
         let pages = &self.document.pages;
@@ -211,8 +235,7 @@ impl Proof<'_> {
             first: tokens.first + first as u32,
             last: tokens.first + last as u32,
         };
-        let whole = self.index.is_whole(span.first, span.last);
-        whole.then(|| Place::of(span, Match::Exact))
+        Some(Place::of(span, Match::Exact))
     }
 
     /// Leaves with quotes are judged by them; the others are looked for, in the quote of their
@@ -251,7 +274,7 @@ impl Proof<'_> {
     fn claimed(&self, leaf: &Leaf<'_>) -> Option<Finding> {
         let claimed = self.claims.get(leaf.at.as_str())?;
         if claimed.quotes.is_empty() {
-            return None;
+            return signs(leaf, &claimed.signs);
         }
         let mut best = Bearing::Differs;
         let (mut settled, mut there) = (Vec::new(), false);
@@ -310,7 +333,7 @@ impl Proof<'_> {
 
     /// The quotes of a claim at their places. One over the end of a page becomes two.
     fn quotes(&self, claimed: &Claimed) -> Vec<Quote> {
-        let mut out = Vec::with_capacity(claimed.quotes.len());
+        let mut out = claimed.signs.clone();
         for (quote, number) in &claimed.quotes {
             let sought = &self.sought[*number];
             match sought.place() {
@@ -457,11 +480,34 @@ impl Proof<'_> {
     }
 }
 
+/// A leaf whose quotes have no words.
+fn signs(leaf: &Leaf<'_>, quotes: &[Quote]) -> Option<Finding> {
+    let first = quotes.first()?;
+    let same = leaf.value.as_str().map(str::trim) == Some(first.text.trim());
+    Some(Finding {
+        verdict: if same {
+            Verdict::Verified
+        } else {
+            Verdict::Ambiguous
+        },
+        way: Way::Quoted(Match::Exact),
+        rivals: 0,
+        quotes: quotes.to_vec(),
+    })
+}
+
 /// A text that is put together from several quotes.
 fn together(passages: &[Passage<'_>], leaf: &Leaf<'_>) -> Bearing {
     let (Some(first), Some(text)) = (passages.first(), leaf.value.as_str()) else {
         return Bearing::Differs;
     };
+    let mut tokens: Vec<u32> = passages.iter().flat_map(|p| p.tokens.clone()).collect();
+    tokens.sort_unstable();
+    tokens.dedup();
+    let whole = Passage { tokens, ..*first };
+    if whole.bears(leaf) == Bearing::Follows {
+        return Bearing::Follows;
+    }
     let mut rest = first.index.terms(text);
     let parts = passages.len();
     for passage in passages {

@@ -49,7 +49,7 @@ function leaf(value, pointer, attributions, show) {
     ? el("span", { class: "none" }, "no value")
     : el("span", { class: typeof value === "string" ? "text" : "number" }, value === "" ? "\u201c\u201d" : String(value));
   const attribution = attributions?.[pointer];
-  if (!attribution) return text;
+  if (!attribution || (value === null && !attribution.quotes?.length)) return text;
   const button = el("button", {
     type: "button",
     class: `evidence ${level(attribution.confidence)}${attribution.quotes?.some((quote) => quote.verified) ? "" : " unproven"}`,
@@ -69,6 +69,13 @@ function summary({ confidence, quotes }) {
   return [sure, place].filter(Boolean).join(" \u00b7 ");
 }
 
+const VERDICTS = {
+  verified: "The value follows from what is printed there.",
+  ambiguous: "The value may follow from the document, but not in one way only.",
+  mismatch: "What is printed there says something else.",
+  not_found: "The quote stands on no page.",
+};
+
 const percent = (confidence) => `${Math.round(confidence * 100)} %`;
 
 function level(confidence) {
@@ -78,12 +85,13 @@ function level(confidence) {
 }
 
 /** What is known of where a leaf comes from, for the side panel. */
-export function evidence(pointer, value, { confidence, reasoning, quotes }) {
+export function evidence(pointer, value, { confidence, reasoning, quotes, verdict }) {
   return [
     el("p", { class: "pointer" }, el("code", {}, pointer || "/")),
     el("p", { class: "value" }, value === null ? el("span", { class: "none" }, "no value") : String(value)),
     confidence !== null && el("p", { class: "sure" },
       el("meter", { min: 0, max: 1, low: 0.6, high: 0.85, optimum: 1, value: Number(confidence), "aria-label": "Confidence" }), ` ${percent(confidence)} sure`),
+    verdict && VERDICTS[verdict] && el("p", { class: "verdict" }, VERDICTS[verdict]),
     reasoning && el("p", { class: "reasoning" }, reasoning),
     quotes?.length ? quotes.map(quotation) : el("p", { class: "none" }, "Found nowhere in the document."),
   ].flat();
