@@ -6,6 +6,7 @@ pub mod clients;
 pub mod clock;
 pub mod dice;
 pub mod line;
+pub mod model;
 pub mod openapi;
 pub mod pdf;
 pub mod postgres;
