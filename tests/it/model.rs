@@ -42,6 +42,7 @@ fn schema() -> Value {
 }
 
 fn client() -> Client {
+    rivulet::tls::install();
     Client::builder().no_proxy().build().unwrap()
 }
 
@@ -697,7 +698,7 @@ async fn a_prefix_is_read_again_at_the_cached_speed_once_someone_has_read_it() {
 #[tokio::test]
 async fn a_limited_key_is_refused_when_its_bucket_is_empty_and_early_calls_are_counted() {
     let server = Server::start();
-    server.limit(Limit::new(3.0, 2.0, Style::Millis).telling());
+    server.limit(Limit::new(3.0, 0.2, Style::Millis).telling());
     let client = client();
     let mut statuses = Vec::new();
     for _ in 0..4 {

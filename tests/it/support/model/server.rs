@@ -119,6 +119,8 @@ impl Server {
                 })
                 .workers(1)
                 .tcp_nodelay(true)
+                // A client that has gone is noticed while an answer hangs.
+                .h1_allow_half_closed(false)
                 .keep_alive(Duration::from_secs(75))
                 .shutdown_timeout(0)
                 .disable_signals()
@@ -284,6 +286,10 @@ impl Open {
             shared: Arc::clone(shared),
             ended: false,
         }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
     }
 }
 
@@ -603,12 +609,13 @@ fn respond(plan: Plan, reply: Reply, start: Instant, mut open: Open) -> HttpResp
         manner.pace = None;
     }
     let pieces = send::stream(plan, manner, start);
+    open.ended |= is_cut;
     let body = async_stream::stream! {
-        open.ended |= is_cut;
+        let mut open = open;
         for await piece in pieces {
             yield piece;
         }
-        open.ended = true;
+        open.end();
     };
     match length {
         Some(length) => answer.body(SizedStream::new(length, Box::pin(body))),
