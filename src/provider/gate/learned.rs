@@ -1,0 +1,388 @@
+//! A token bucket that the server does not tell of, learned from its refusals.
+//!
+//! What is known after a refusal: the server's bucket was empty then. So the calls that passed
+//! since the last such moment are played again through buckets of other rates; the one that runs
+//! empty just at the refusal has the server's rate. That counts rightly what a full bucket loses
+//! while nobody calls or everybody waits. Calls that passed at once out of a full bucket are its
+//! size.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Wait;
+
+/// After a refusal nothing grows beyond what is proven for so long: a limit is tried about once a
+/// minute.
+const HOLD: f64 = 60.0;
+/// What the rate grows by in a second of demand.
+const GROWTH: f64 = 0.01;
+/// Share of the way to the proven ceiling that the rate climbs in a second of demand.
+const CLIMB: f64 = 0.1;
+/// What the rate grows by with each call while no upper bound is known.
+const SEARCH: f64 = 0.1;
+/// Between calls whose number is a guess, so that the first refusal stops the rest.
+const GAP: Duration = Duration::from_millis(25);
+/// Calls that came closer together than this before the first refusal are one burst.
+const BURST: Duration = Duration::from_secs(1);
+/// Below what was found, so that the unevenness of the network does not add up.
+const MARGIN: f64 = 0.99;
+/// A refusal that so much less of the rate explains is the rate's fault; else the size is looked at.
+const RATE_FAULT: f64 = 0.9;
+/// Calls that are remembered.
+const MEMORY: usize = 256;
+const STEPS: usize = 40;
+/// Sums of small steps may miss a whole call by less than this.
+const ROUNDING: f64 = 1e-6;
+
+fn seconds(later: Instant, earlier: Instant) -> f64 {
+    later.saturating_duration_since(earlier).as_secs_f64()
+}
+
+/// A moment at which the server's level was known.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: Instant,
+    level: f64,
+}
+
+impl Mark {
+    /// The level at a later moment, by a bucket of this size and rate.
+    fn later(self, size: f64, rate: f64, at: Instant) -> Self {
+        let level = self.level + seconds(at, self.at) * rate;
+        Self {
+            at: at.max(self.at),
+            level: level.min(size),
+        }
+    }
+}
+
+/// Refusals that belong together: those of calls sent before the first of them was known.
+#[derive(Debug, Clone, Copy)]
+struct Lesson {
+    at: Instant,
+    wait: Wait,
+    reopens: Instant,
+}
+
+/// The server's bucket as far as it is known.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// Calls.
+    size: f64,
+    /// Calls a second.
+    rate: f64,
+    /// What the rate is below for certain, if the limit has not changed.
+    ceiling: f64,
+    now: Mark,
+    /// Where the calls that are remembered start.
+    anchor: Mark,
+    /// Whether the rate is a guess from below.
+    searching: bool,
+    /// How long the first burst took, seconds: what was earned meanwhile is no part of the size.
+    spread: f64,
+    /// Whether calls waited for it since it was last full.
+    pressed: bool,
+    /// When it was last full, until it is spent.
+    full: Option<Instant>,
+    refused_at: Instant,
+    /// When the size last grew.
+    grown_at: Instant,
+    /// No call goes before.
+    next_at: Instant,
+    /// Whether the level is a guess: calls keep [`GAP`] until it is used up.
+    guessed: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Learned {
+    bucket: Option<Bucket>,
+    sent: u64,
+    /// Number and moment of the last calls that were not refused.
+    passed: VecDeque<(u64, Instant)>,
+    lesson: Option<Lesson>,
+    /// The last call that the last lesson covers.
+    taught_through: u64,
+}
+
+impl Learned {
+    /// Calls at once and calls a second; `None` while no limit is known.
+    pub fn known(&self) -> Option<(f64, f64)> {
+        self.bucket.map(|bucket| (bucket.size, bucket.rate))
+    }
+
+    /// Calls sent since the start.
+    pub fn count(&self) -> u64 {
+        self.sent
+    }
+
+    /// How long until a call may go; `None` for now.
+    pub fn wait(&mut self, now: Instant) -> Option<Duration> {
+        if let Some(lesson) = self.lesson {
+            if now < lesson.reopens {
+                return Some(lesson.reopens - now);
+            }
+            self.lesson = None;
+            self.learn(lesson);
+        }
+        self.bucket.as_mut()?.wait(now)
+    }
+
+    /// A call goes; its number is given back.
+    pub fn sent(&mut self, now: Instant) -> u64 {
+        self.sent += 1;
+        self.passed.push_back((self.sent, now));
+        let forgotten = (self.passed.len() > MEMORY).then(|| self.passed.pop_front()).flatten();
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(now);
+            if let Some((_, at)) = forgotten {
+                bucket.anchor = bucket.anchor.later(bucket.size, bucket.rate, at);
+                bucket.anchor.level -= 1.0;
+            }
+        }
+        self.sent
+    }
+
+    /// Call `number` was refused for a reason that is known better elsewhere.
+    pub fn forgive(&mut self, number: u64) {
+        self.passed.retain(|(passed, _)| *passed != number);
+    }
+
+    /// The server refused call `number` and closed until `reopens`.
+    pub fn refused(&mut self, number: u64, wait: Wait, reopens: Instant, now: Instant) {
+        self.forgive(number);
+        if let Some(lesson) = &mut self.lesson {
+            lesson.reopens = lesson.reopens.max(reopens);
+            lesson.wait = lesson.wait.max(wait);
+        } else if number > self.taught_through {
+            self.taught_through = self.sent;
+            self.lesson = Some(Lesson {
+                at: now,
+                wait,
+                reopens,
+            });
+        } else if let Some(bucket) = &mut self.bucket {
+            // It was sent before the last lesson and tells nothing that the lesson did not.
+            bucket.now.level = bucket.now.level.min(0.0);
+        }
+    }
+
+    fn learn(&mut self, lesson: Lesson) {
+        let calls: Vec<Instant> = self.passed.iter().map(|(_, at)| *at).collect();
+        let bucket = match self.bucket {
+            None => {
+                let recent = |at: &&Instant| lesson.at.saturating_duration_since(**at) < BURST;
+                let burst: Vec<Instant> = calls.iter().filter(recent).copied().collect();
+                Bucket::first(&lesson, &burst)
+            }
+            Some(bucket) => bucket.corrected(&lesson, &calls),
+        };
+        self.bucket = Some(bucket);
+        self.passed.clear();
+    }
+}
+
+impl Lesson {
+    /// The server's level when it refused, for a bucket of this rate: what a hint says of it.
+    /// `share` is how much of what the hint leaves open is taken, from 0 to 1.
+    fn level(&self, rate: f64, share: f64) -> f64 {
+        let wait = self.wait.duration().as_secs_f64();
+        match self.wait {
+            Wait::Exact(_) => 1.0 - wait * rate,
+            Wait::Whole(_) => share,
+        }
+    }
+
+    /// The next moment at which the level is known.
+    fn mark(&self) -> Mark {
+        match self.wait {
+            Wait::Exact(wait) => Mark {
+                at: self.at + wait,
+                level: 1.0,
+            },
+            Wait::Whole(_) => Mark {
+                at: self.at,
+                level: 0.5,
+            },
+        }
+    }
+}
+
+/// The number at which `excess`, which grows with it, is zero.
+fn root(least: f64, most: f64, excess: impl Fn(f64) -> f64) -> f64 {
+    let (mut low, mut high) = (least, most);
+    for _ in 0..STEPS {
+        let middle = f64::midpoint(low, high);
+        if excess(middle) < 0.0 {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
+}
+
+impl Bucket {
+    /// By the first refusal of all: the burst is the size. An exact hint is what one call takes;
+    /// with whole seconds the size is tried again and the rate is searched from below.
+    fn first(lesson: &Lesson, burst: &[Instant]) -> Self {
+        let size = (burst.len() as f64).max(1.0);
+        let closed = seconds(lesson.reopens, lesson.at).max(0.001);
+        let anchor = lesson.mark();
+        let (now, rate, searching) = match lesson.wait {
+            Wait::Exact(wait) => (anchor, 1.0 / wait.as_secs_f64().max(0.001), false),
+            Wait::Whole(_) => {
+                let again = Mark {
+                    at: lesson.reopens,
+                    level: size,
+                };
+                (again, size / closed, true)
+            }
+        };
+        let mut bucket = Self {
+            size,
+            rate,
+            ceiling: if searching { f64::MAX } else { rate },
+            now,
+            anchor,
+            searching,
+            spread: burst.first().map_or(0.0, |start| seconds(lesson.at, *start)),
+            pressed: true,
+            full: None,
+            refused_at: lesson.at,
+            grown_at: lesson.at,
+            next_at: lesson.reopens,
+            guessed: searching,
+        };
+        if !searching {
+            bucket.settle();
+        }
+        bucket
+    }
+
+    /// The size of a bucket of this rate.
+    fn sized(&self, rate: f64) -> f64 {
+        (self.size - rate * self.spread).max(1.0)
+    }
+
+    /// The rate is no guess any more.
+    fn settle(&mut self) {
+        self.size = self.sized(self.rate).ceil();
+        self.spread = 0.0;
+        self.searching = false;
+        self.guessed = false;
+    }
+
+    /// The level at `end` after these calls, and when it was last full on the way.
+    fn replayed(&self, size: f64, rate: f64, calls: &[Instant], end: Instant) -> (f64, Option<Instant>) {
+        let mut mark = self.anchor;
+        let mut full = None;
+        for call in calls {
+            mark = mark.later(size, rate, *call);
+            if mark.level >= size {
+                full = Some(*call);
+            }
+            mark.level -= 1.0;
+        }
+        (mark.later(size, rate, end).level, full)
+    }
+
+    /// By a refusal that this bucket did not foresee: its size or its rate is too large.
+    fn corrected(mut self, lesson: &Lesson, calls: &[Instant]) -> Self {
+        let rate_at = |share: f64| {
+            root(0.0, self.rate * 2.0, |rate| {
+                let (level, _) = self.replayed(self.sized(rate), rate, calls, lesson.at);
+                level - lesson.level(rate, share)
+            })
+        };
+        let found = rate_at(0.5);
+        let (_, full) = self.replayed(self.size, self.rate, calls, lesson.at);
+        // A burst out of a full bucket, too short for the rate to matter.
+        let in_burst = full.is_some_and(|full| seconds(lesson.at, full) * self.rate < self.size);
+        let explains = found >= self.rate * RATE_FAULT;
+        if !self.searching && in_burst && self.size > 1.0 && !explains {
+            let size = root(1.0, self.size, |size| {
+                let (level, _) = self.replayed(size, self.rate, calls, lesson.at);
+                level - lesson.level(self.rate, 0.5)
+            });
+            self.size = size.floor().max(1.0);
+        } else {
+            let ceiling = match lesson.wait {
+                Wait::Exact(_) => found * MARGIN,
+                Wait::Whole(_) => rate_at(1.0),
+            };
+            self.ceiling = self.ceiling.min(ceiling);
+            let least = if calls.is_empty() { 0.5 } else { 0.1 };
+            self.rate = (found * MARGIN).clamp(self.rate * least, self.rate * MARGIN);
+        }
+        self.settle();
+        self.pressed = true;
+        self.full = None;
+        self.refused_at = lesson.at;
+        self.next_at = lesson.reopens;
+        self.anchor = lesson.mark();
+        let empty = match lesson.wait {
+            Wait::Exact(_) => self.anchor,
+            Wait::Whole(_) => Mark {
+                at: lesson.at,
+                level: 0.0,
+            },
+        };
+        self.now = empty.later(self.size, self.rate, lesson.reopens);
+        // One call is there by the hint, whatever the count says.
+        self.now.level = self.now.level.max(1.0);
+        self
+    }
+
+    fn wait(&mut self, now: Instant) -> Option<Duration> {
+        self.refill(now);
+        if self.guessed && now < self.next_at {
+            return Some(self.next_at - now);
+        }
+        if self.now.level >= 1.0 - ROUNDING {
+            return None;
+        }
+        self.pressed = true;
+        self.spend(now);
+        Some(Duration::from_secs_f64((1.0 - self.now.level) / self.rate))
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let elapsed = seconds(now, self.now.at).min(1.0);
+        let is_held = seconds(now, self.refused_at) < HOLD;
+        if self.pressed && !self.searching {
+            // Up to what was proven there is nothing to fear but the doubt of the proof.
+            self.rate += (self.ceiling - self.rate).max(0.0) * CLIMB * elapsed;
+            if !is_held {
+                self.rate *= 1.0 + GROWTH * elapsed;
+                self.ceiling = self.ceiling.max(self.rate);
+            }
+        }
+        self.now = self.now.later(self.size, self.rate, now);
+        if self.now.level >= self.size && !self.searching {
+            self.pressed = false;
+            self.full = Some(now);
+        }
+    }
+
+    /// A full bucket was used up and nobody was refused: one more is tried now and then.
+    fn spend(&mut self, now: Instant) {
+        let Some(full) = self.full.take() else {
+            return;
+        };
+        let at_once = seconds(now, full) * self.rate < self.size;
+        let is_held = seconds(now, self.refused_at).min(seconds(now, self.grown_at)) < HOLD;
+        if at_once && !is_held {
+            self.size += 1.0;
+            self.grown_at = now;
+        }
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.now.level -= 1.0;
+        self.next_at = now + GAP;
+        if self.searching && self.now.level < 1.0 {
+            self.guessed = false;
+            self.rate *= 1.0 + SEARCH;
+        }
+    }
+}
