@@ -1,3 +1,4 @@
 //! Models that answer calls.
 
+pub mod gate;
 pub mod layout;

@@ -142,7 +142,10 @@ mod tests {
         assert!(breaker.enter(later).is_some());
         assert_eq!(breaker.wait(later), Some(later + REST));
         breaker.answered();
-        assert_eq!((breaker.state(), breaker.wait(later)), (State::Closed, None));
+        assert_eq!(
+            (breaker.state(), breaker.wait(later)),
+            (State::Closed, None)
+        );
     }
 
     #[test]
@@ -170,8 +173,14 @@ mod tests {
                     }
                 }
             }
-            assert!(probes.windows(2).all(|pair| pair[1] - pair[0] >= 10), "{probes:?}");
-            assert!(probes.iter().any(|tick| (60..=70).contains(tick)), "{probes:?}");
+            assert!(
+                probes.windows(2).all(|pair| pair[1] - pair[0] >= 10),
+                "{probes:?}"
+            );
+            assert!(
+                probes.iter().any(|tick| (60..=70).contains(tick)),
+                "{probes:?}"
+            );
             assert_eq!(breaker.state(), State::Closed);
         }
     }

@@ -53,7 +53,8 @@ impl Declared {
     }
 
     fn refill(&mut self, now: Instant) {
-        let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.rate.unwrap_or(0.0);
+        let earned =
+            now.saturating_duration_since(self.at).as_secs_f64() * self.rate.unwrap_or(0.0);
         self.level = (self.level + earned).min(self.limit);
         self.at = self.at.max(now);
     }

@@ -14,20 +14,28 @@ use super::Wait;
 /// After a refusal nothing grows beyond what is proven for so long: a limit is tried about once a
 /// minute.
 const HOLD: f64 = 60.0;
-/// What the rate grows by in a second of demand.
+/// What the rate grows by in a second of demand, and with a call of a slow server, whose bucket
+/// hides for long that it is asked too much.
 const GROWTH: f64 = 0.01;
-/// Share of the way to the proven ceiling that the rate climbs in a second of demand.
-const CLIMB: f64 = 0.1;
+const GROWTH_A_CALL: f64 = 0.005;
+/// No rate is thought slower: a server that is asked again after a minute can be asked.
+const SLOWEST: f64 = 1.0 / 60.0;
+/// Share of the way to the proven ceiling that the rate climbs with each call.
+const CLIMB: f64 = 0.05;
+/// A bucket counts as full when it is by this much of its size more: the rate may be less.
+const CERTAIN: f64 = 0.2;
 /// What the rate grows by with each call while no upper bound is known.
 const SEARCH: f64 = 0.1;
 /// Between calls whose number is a guess, so that the first refusal stops the rest.
 const GAP: Duration = Duration::from_millis(25);
 /// Calls that came closer together than this before the first refusal are one burst.
-const BURST: Duration = Duration::from_secs(1);
+const BURST: Duration = Duration::from_millis(250);
 /// Below what was found, so that the unevenness of the network does not add up.
 const MARGIN: f64 = 0.99;
-/// A refusal that so much less of the rate explains is the rate's fault; else the size is looked at.
-const RATE_FAULT: f64 = 0.9;
+/// Of what a refusal leaves open: a rate that climbed slowly is not far above the server's.
+const LIKELY: f64 = 0.75;
+/// How much higher the rate may be when the size was wrong.
+const RESIZED: f64 = 0.1;
 /// Calls that are remembered.
 const MEMORY: usize = 256;
 const STEPS: usize = 40;
@@ -60,7 +68,11 @@ impl Mark {
 #[derive(Debug, Clone, Copy)]
 struct Lesson {
     at: Instant,
+    /// The first call that was refused.
+    number: u64,
     wait: Wait,
+    /// Whether the server told the wait; else it is a guess, and one call need not be there.
+    is_told: bool,
     reopens: Instant,
 }
 
@@ -71,7 +83,8 @@ struct Bucket {
     size: f64,
     /// Calls a second.
     rate: f64,
-    /// What the rate is below for certain, if the limit has not changed.
+    /// What the rate is between for certain, if the limit has not changed.
+    floor: f64,
     ceiling: f64,
     now: Mark,
     /// Where the calls that are remembered start.
@@ -80,10 +93,14 @@ struct Bucket {
     searching: bool,
     /// How long the first burst took, seconds: what was earned meanwhile is no part of the size.
     spread: f64,
+    /// Calls of it that went in its first moment: the size is no less.
+    at_once: f64,
     /// Whether calls waited for it since it was last full.
     pressed: bool,
-    /// When it was last full, until it is spent.
+    /// Since when it has been full, until a call waits.
     full: Option<Instant>,
+    /// First and last call that went out of a full bucket without waiting.
+    burst: (u64, u64),
     refused_at: Instant,
     /// When the size last grew.
     grown_at: Instant,
@@ -131,9 +148,11 @@ impl Learned {
     pub fn sent(&mut self, now: Instant) -> u64 {
         self.sent += 1;
         self.passed.push_back((self.sent, now));
-        let forgotten = (self.passed.len() > MEMORY).then(|| self.passed.pop_front()).flatten();
+        let forgotten = (self.passed.len() > MEMORY)
+            .then(|| self.passed.pop_front())
+            .flatten();
         if let Some(bucket) = &mut self.bucket {
-            bucket.take(now);
+            bucket.take(self.sent, now);
             if let Some((_, at)) = forgotten {
                 bucket.anchor = bucket.anchor.later(bucket.size, bucket.rate, at);
                 bucket.anchor.level -= 1.0;
@@ -147,8 +166,14 @@ impl Learned {
         self.passed.retain(|(passed, _)| *passed != number);
     }
 
-    /// The server refused call `number` and closed until `reopens`.
-    pub fn refused(&mut self, number: u64, wait: Wait, reopens: Instant, now: Instant) {
+    /// The server refused call `number`; without a hint `wait` is a guess. Closed until `reopens`.
+    pub fn refused(
+        &mut self,
+        number: u64,
+        (wait, is_told): (Wait, bool),
+        reopens: Instant,
+        now: Instant,
+    ) {
         self.forgive(number);
         if let Some(lesson) = &mut self.lesson {
             lesson.reopens = lesson.reopens.max(reopens);
@@ -157,7 +182,9 @@ impl Learned {
             self.taught_through = self.sent;
             self.lesson = Some(Lesson {
                 at: now,
+                number,
                 wait,
+                is_told,
                 reopens,
             });
         } else if let Some(bucket) = &mut self.bucket {
@@ -227,9 +254,11 @@ impl Bucket {
     fn first(lesson: &Lesson, burst: &[Instant]) -> Self {
         let size = (burst.len() as f64).max(1.0);
         let closed = seconds(lesson.reopens, lesson.at).max(0.001);
+        let start = burst.first().copied();
+        let at_once = |at: &&Instant| start.is_some_and(|start| **at < start + GAP);
         let anchor = lesson.mark();
         let (now, rate, searching) = match lesson.wait {
-            Wait::Exact(wait) => (anchor, 1.0 / wait.as_secs_f64().max(0.001), false),
+            Wait::Exact(wait) => (anchor, MARGIN / wait.as_secs_f64().max(0.001), false),
             Wait::Whole(_) => {
                 let again = Mark {
                     at: lesson.reopens,
@@ -241,13 +270,16 @@ impl Bucket {
         let mut bucket = Self {
             size,
             rate,
+            floor: 0.0,
             ceiling: if searching { f64::MAX } else { rate },
             now,
             anchor,
             searching,
-            spread: burst.first().map_or(0.0, |start| seconds(lesson.at, *start)),
+            spread: start.map_or(0.0, |start| seconds(lesson.at, start)),
+            at_once: (burst.iter().filter(at_once).count() as f64).max(1.0),
             pressed: true,
             full: None,
+            burst: (0, 0),
             refused_at: lesson.at,
             grown_at: lesson.at,
             next_at: lesson.reopens,
@@ -261,58 +293,57 @@ impl Bucket {
 
     /// The size of a bucket of this rate.
     fn sized(&self, rate: f64) -> f64 {
-        (self.size - rate * self.spread).max(1.0)
+        (self.size - rate * self.spread).max(self.at_once)
     }
 
     /// The rate is no guess any more.
     fn settle(&mut self) {
-        self.size = self.sized(self.rate).ceil();
-        self.spread = 0.0;
+        self.size = self.sized(self.rate).round();
+        (self.spread, self.at_once) = (0.0, 1.0);
         self.searching = false;
         self.guessed = false;
     }
 
-    /// The level at `end` after these calls, and when it was last full on the way.
-    fn replayed(&self, size: f64, rate: f64, calls: &[Instant], end: Instant) -> (f64, Option<Instant>) {
-        let mut mark = self.anchor;
-        let mut full = None;
-        for call in calls {
-            mark = mark.later(size, rate, *call);
-            if mark.level >= size {
-                full = Some(*call);
-            }
+    /// The level at `end` after these calls.
+    fn replayed(&self, anchor: Mark, size: f64, rate: f64, calls: &[Instant], end: Instant) -> f64 {
+        let last = calls.iter().fold(anchor, |mark, call| {
+            let mut mark = mark.later(size, rate, *call);
             mark.level -= 1.0;
+            mark
+        });
+        last.later(size, rate, end).level
+    }
+
+    /// The rate of the bucket that was empty at the refusal. `share` of what the hints leave open
+    /// is taken, from 0 to 1.
+    fn found(&self, lesson: &Lesson, calls: &[Instant], share: f64) -> f64 {
+        let mut anchor = self.anchor;
+        if matches!(lesson.wait, Wait::Whole(_)) {
+            anchor.level = 1.0 - share;
         }
-        (mark.later(size, rate, end).level, full)
+        root(0.0, self.rate * 2.0, |rate| {
+            let level = self.replayed(anchor, self.sized(rate), rate, calls, lesson.at);
+            level - lesson.level(rate, share)
+        })
     }
 
     /// By a refusal that this bucket did not foresee: its size or its rate is too large.
     fn corrected(mut self, lesson: &Lesson, calls: &[Instant]) -> Self {
-        let rate_at = |share: f64| {
-            root(0.0, self.rate * 2.0, |rate| {
-                let (level, _) = self.replayed(self.sized(rate), rate, calls, lesson.at);
-                level - lesson.level(rate, share)
-            })
-        };
-        let found = rate_at(0.5);
-        let (_, full) = self.replayed(self.size, self.rate, calls, lesson.at);
-        // A burst out of a full bucket, too short for the rate to matter.
-        let in_burst = full.is_some_and(|full| seconds(lesson.at, full) * self.rate < self.size);
-        let explains = found >= self.rate * RATE_FAULT;
-        if !self.searching && in_burst && self.size > 1.0 && !explains {
+        if self.grown_at > self.refused_at {
+            // The size was tried, and this is the answer.
+            self.size = (self.size - 1.0).max(1.0);
+        }
+        let is_in_burst = (self.burst.0..=self.burst.1).contains(&lesson.number);
+        if is_in_burst && self.size > 1.0 {
             let size = root(1.0, self.size, |size| {
-                let (level, _) = self.replayed(size, self.rate, calls, lesson.at);
+                let level = self.replayed(self.anchor, size, self.rate, calls, lesson.at);
                 level - lesson.level(self.rate, 0.5)
             });
-            self.size = size.floor().max(1.0);
+            self.size = size.min(self.size - 0.5).floor().max(1.0);
+            // What was proven of the rate was proven with the wrong size.
+            self.ceiling = self.ceiling.max(self.rate * (1.0 + RESIZED));
         } else {
-            let ceiling = match lesson.wait {
-                Wait::Exact(_) => found * MARGIN,
-                Wait::Whole(_) => rate_at(1.0),
-            };
-            self.ceiling = self.ceiling.min(ceiling);
-            let least = if calls.is_empty() { 0.5 } else { 0.1 };
-            self.rate = (found * MARGIN).clamp(self.rate * least, self.rate * MARGIN);
+            self.bound(lesson, calls);
         }
         self.settle();
         self.pressed = true;
@@ -328,9 +359,42 @@ impl Bucket {
             },
         };
         self.now = empty.later(self.size, self.rate, lesson.reopens);
-        // One call is there by the hint, whatever the count says.
-        self.now.level = self.now.level.max(1.0);
+        if self.now.level >= self.size {
+            let fill = (self.size - empty.level).max(0.0) / self.rate;
+            self.full = Some(empty.at + Duration::from_secs_f64(fill));
+        }
+        if lesson.is_told {
+            // One call is there by the hint, whatever the count says.
+            self.now.level = self.now.level.max(1.0);
+        }
         self
+    }
+
+    /// The rate by a refusal that it explains.
+    fn bound(&mut self, lesson: &Lesson, calls: &[Instant]) {
+        let found = self.found(lesson, calls, LIKELY);
+        let (floor, ceiling) = match lesson.wait {
+            Wait::Exact(_) => (0.0, found * MARGIN),
+            Wait::Whole(_) => (
+                self.found(lesson, calls, 0.0),
+                self.found(lesson, calls, 1.0),
+            ),
+        };
+        if self.rate < self.floor / MARGIN {
+            self.floor = 0.0;
+        }
+        self.floor = self.floor.max(floor);
+        self.ceiling = self.ceiling.min(ceiling);
+        if self.floor > self.ceiling {
+            // What was proven before does not hold any more.
+            (self.floor, self.ceiling) = (floor, ceiling);
+        }
+        let least = if calls.is_empty() { 0.5 } else { 0.1 };
+        let most = self.rate * MARGIN;
+        self.rate = (found * MARGIN)
+            .max(self.floor)
+            .clamp(self.rate * least, most)
+            .max(SLOWEST);
     }
 
     fn wait(&mut self, now: Instant) -> Option<Duration> {
@@ -349,40 +413,48 @@ impl Bucket {
     fn refill(&mut self, now: Instant) {
         let elapsed = seconds(now, self.now.at).min(1.0);
         let is_held = seconds(now, self.refused_at) < HOLD;
-        if self.pressed && !self.searching {
-            // Up to what was proven there is nothing to fear but the doubt of the proof.
-            self.rate += (self.ceiling - self.rate).max(0.0) * CLIMB * elapsed;
-            if !is_held {
-                self.rate *= 1.0 + GROWTH * elapsed;
-                self.ceiling = self.ceiling.max(self.rate);
-            }
+        if self.pressed && !self.searching && !is_held {
+            self.rate *= 1.0 + elapsed * GROWTH.min(GROWTH_A_CALL * self.rate);
+            self.ceiling = self.ceiling.max(self.rate);
         }
         self.now = self.now.later(self.size, self.rate, now);
         if self.now.level >= self.size && !self.searching {
             self.pressed = false;
-            self.full = Some(now);
+            self.full.get_or_insert(now);
         }
     }
 
     /// A full bucket was used up and nobody was refused: one more is tried now and then.
     fn spend(&mut self, now: Instant) {
-        let Some(full) = self.full.take() else {
+        if self.full.take().is_none() {
             return;
-        };
-        let at_once = seconds(now, full) * self.rate < self.size;
+        }
+        let used = self.burst.1 - self.burst.0;
         let is_held = seconds(now, self.refused_at).min(seconds(now, self.grown_at)) < HOLD;
-        if at_once && !is_held {
+        if used as f64 + 1.0 >= self.size && !is_held {
             self.size += 1.0;
             self.grown_at = now;
         }
     }
 
-    fn take(&mut self, now: Instant) {
+    fn take(&mut self, number: u64, now: Instant) {
+        let is_full = self.now.level >= self.size;
+        let rested = |full: Instant| seconds(now, full) * self.rate > CERTAIN * self.size;
+        if is_full && self.full.is_some_and(rested) {
+            self.burst = (number, number);
+        } else if self.full.is_some() && self.burst.1 + 1 == number {
+            self.burst.1 = number;
+        }
         self.now.level -= 1.0;
         self.next_at = now + GAP;
-        if self.searching && self.now.level < 1.0 {
-            self.guessed = false;
-            self.rate *= 1.0 + SEARCH;
+        if self.searching {
+            if self.now.level < 1.0 {
+                self.guessed = false;
+                self.rate *= 1.0 + SEARCH;
+            }
+        } else if self.pressed {
+            // Up to what was proven there is nothing to fear but the doubt of the proof.
+            self.rate += (self.ceiling - self.rate).max(0.0) * CLIMB;
         }
     }
 }

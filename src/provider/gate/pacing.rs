@@ -69,9 +69,11 @@ pub struct Pacing {
 impl Pacing {
     /// How long a call of so many tokens must wait; `None` when it may go now.
     pub fn wait(&mut self, tokens: u64, now: Instant) -> Option<Duration> {
-        let closed = self.closed_until.and_then(|until| until.checked_duration_since(now));
+        let closed = self
+            .closed_until
+            .and_then(|until| until.checked_duration_since(now));
         let closed = closed.filter(|wait| !wait.is_zero());
-        let mut told = |declared: &mut Option<Declared>, cost: f64| declared.as_mut()?.wait(cost, now);
+        let told = |declared: &mut Option<Declared>, cost: f64| declared.as_mut()?.wait(cost, now);
         let requests = told(&mut self.requests, 1.0);
         let tokens = told(&mut self.tokens, tokens as f64);
         let learned = self.learned.wait(now);
@@ -114,19 +116,35 @@ impl Pacing {
     }
 
     /// The server answered 429 and said when to come again, or did not. `random` is from 0 to 1.
-    pub fn refused(&mut self, ticket: &Ticket, hint: Option<Wait>, rates: &Rates, random: f64, now: Instant) {
+    pub fn refused(
+        &mut self,
+        ticket: &Ticket,
+        hint: Option<Wait>,
+        rates: &Rates,
+        random: f64,
+        now: Instant,
+    ) {
         self.refusals += 1;
         self.told(ticket, rates);
         let wait = self.believed(hint, now);
-        let jitter = wait.duration().mul_f64(JITTER * random.clamp(0.0, 1.0)).min(JITTER_MOST);
+        let jitter = wait
+            .duration()
+            .mul_f64(JITTER * random.clamp(0.0, 1.0))
+            .min(JITTER_MOST);
         let reopens = now + wait.duration() + jitter;
-        self.closed_until = Some(self.closed_until.map_or(reopens, |until| until.max(reopens)));
-        let spent = |declared: &Option<Declared>, cost: f64| declared.is_some_and(|known| known.is_spent(cost));
+        self.closed_until = Some(
+            self.closed_until
+                .map_or(reopens, |until| until.max(reopens)),
+        );
+        let spent = |declared: &Option<Declared>, cost: f64| {
+            declared.is_some_and(|known| known.is_spent(cost))
+        };
         if spent(&self.requests, 1.0) || spent(&self.tokens, ticket.cost) {
             // The limit that refused is told: there is nothing to learn of another.
             self.learned.forgive(ticket.number);
         } else {
-            self.learned.refused(ticket.number, wait, reopens, now);
+            self.learned
+                .refused(ticket.number, (wait, hint.is_some()), reopens, now);
         }
     }
 
@@ -154,6 +172,11 @@ impl Pacing {
     /// 429s since the start.
     pub fn refusals(&self) -> u64 {
         self.refusals
+    }
+
+    /// Calls sent since the start.
+    pub fn count(&self) -> u64 {
+        self.learned.count()
     }
 
     /// Calls at once and calls a second, learned from refusals.
