@@ -32,6 +32,8 @@ const GAP: Duration = Duration::from_millis(25);
 const BURST: Duration = Duration::from_millis(250);
 /// Below what was found, so that the unevenness of the network does not add up.
 const MARGIN: f64 = 0.99;
+/// What the network may take longer for one call than for another, seconds.
+const UNEVEN: f64 = 0.01;
 /// Of what a refusal leaves open: a rate that climbed slowly is not far above the server's.
 const LIKELY: f64 = 0.75;
 /// How much higher the rate may be when the size was wrong.
@@ -373,8 +375,9 @@ impl Bucket {
     /// The rate by a refusal that it explains.
     fn bound(&mut self, lesson: &Lesson, calls: &[Instant]) {
         let found = self.found(lesson, calls, LIKELY);
+        let span = seconds(lesson.mark().at, self.anchor.at).max(UNEVEN);
         let (floor, ceiling) = match lesson.wait {
-            Wait::Exact(_) => (0.0, found * MARGIN),
+            Wait::Exact(_) => (0.0, found * MARGIN * (1.0 + UNEVEN / span)),
             Wait::Whole(_) => (
                 self.found(lesson, calls, 0.0),
                 self.found(lesson, calls, 1.0),
