@@ -28,6 +28,7 @@ mod http;
 mod kill;
 mod layout;
 mod licences;
+mod model;
 mod nodes;
 mod plan;
 mod readme;

@@ -17,15 +17,17 @@ use crate::domain::prompt;
 use crate::domain::usage::Usage;
 use crate::engine::ports::{Call, CallError};
 use crate::provider::answer::{self, Closed, Members};
-use crate::provider::gate::Pass;
+use crate::provider::gate::{Blocked, Meter, Pass, Rates, Wait};
 use crate::provider::lower::{self, Lowered, lower};
 use crate::provider::models::{Output, Profile};
 use crate::provider::wire::{
-    Ask, Cache, Delta, Failure, FailureKind, Finish, Part, Thinking, Tokens, Vendor,
+    Ask, Cache, Delta, Failure, FailureKind, Finish, Limits, Part, Quota, Thinking, Tokens, Vendor,
 };
 
 /// A wait that is worth a word to those who watch the job.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
+/// The longest that a call stands in line; a longer wait is a failure that says how long.
+const LONGEST_HELD: Duration = Duration::from_mins(1);
 /// How long a provider keeps the document for the calls that follow.
 const CACHED_FOR: Duration = Duration::from_mins(10);
 
@@ -176,16 +178,21 @@ impl Exchange {
                 return;
             }
             let tokens = estimate(&self.ask);
-            let pass = loop {
-                match self.inner.gate.enter(tokens) {
-                    Ok(pass) => break pass,
-                    Err(turned_away) => {
-                        let wait = turned_away.until.saturating_duration_since(Instant::now());
-                        if wait >= WORTH_TELLING {
-                            let fault = turned_away.fault;
-                            yield Piece::Held { fault, for_ms: wait.as_millis() as u64 };
+            let mut pass = match self.inner.gate.acquire(tokens, WORTH_TELLING).await {
+                Ok(pass) => pass,
+                Err(blocked) => {
+                    if blocked.wait() > LONGEST_HELD {
+                        yield Piece::Failed(turned_away(blocked));
+                        return;
+                    }
+                    let for_ms = blocked.wait().as_millis() as u64;
+                    yield Piece::Held { fault: held_by(blocked), for_ms };
+                    match self.inner.gate.acquire(tokens, LONGEST_HELD).await {
+                        Ok(pass) => pass,
+                        Err(blocked) => {
+                            yield Piece::Failed(turned_away(blocked));
+                            return;
                         }
-                        tokio::time::sleep(wait).await;
                     }
                 }
             };
@@ -209,7 +216,7 @@ impl Exchange {
                             yield piece;
                         }
                     }
-                    Ok(Delta::Limits(limits)) => pass.limits(&limits),
+                    Ok(Delta::Limits(limits)) => pass.answered(&rates(Some(&limits))),
                     Ok(Delta::Tokens(counts)) => tokens = Some(counts),
                     Ok(Delta::Finish(finish)) => failure = ended(finish),
                     Ok(Delta::Thought(_)) => {}
@@ -305,13 +312,15 @@ impl Exchange {
             return;
         };
         match failure.kind {
-            FailureKind::Rate => pass.refused(failure.retry_after, failure.limits.as_deref()),
+            FailureKind::Rate => {
+                pass.refused(failure.retry_after.map(wait), &rates(failure.limits.as_deref()));
+            }
             FailureKind::Overload
             | FailureKind::Server
             | FailureKind::Timeout
             | FailureKind::Broken
-            | FailureKind::Malformed => pass.failed(failure.retry_after),
-            _ => pass.answered(),
+            | FailureKind::Malformed => pass.failed(),
+            _ => pass.succeeded(),
         }
         let is_too_much = match failure.kind {
             FailureKind::Schema => true,
@@ -431,6 +440,47 @@ fn task(call: &Call, load: &[usize], lowered: &Lowered) -> String {
     } else {
         prompt::repair(&task, &violations)
     }
+}
+
+fn held_by(blocked: Blocked) -> Fault {
+    match blocked {
+        Blocked::RateLimited(_) => Fault::ProviderRateLimit,
+        Blocked::Unavailable(_) => Fault::ProviderOverloaded,
+    }
+}
+
+fn turned_away(blocked: Blocked) -> Failed {
+    let kind = match blocked {
+        Blocked::RateLimited(_) => FailureKind::Rate,
+        Blocked::Unavailable(_) => FailureKind::Overload,
+    };
+    Failed {
+        retry_after: Some(blocked.wait()),
+        ..Failure::from(kind).into()
+    }
+}
+
+/// A wait as the gate takes it: without a fraction it may have been rounded up.
+fn wait(wait: Duration) -> Wait {
+    if wait.subsec_nanos() == 0 {
+        Wait::Whole(wait)
+    } else {
+        Wait::Exact(wait)
+    }
+}
+
+fn rates(limits: Option<&Limits>) -> Rates {
+    let meter = |quota: &Quota| {
+        Some(Meter {
+            limit: quota.limit? as f64,
+            remaining: quota.remaining? as f64,
+            reset: quota.reset.map(wait),
+        })
+    };
+    limits.map_or_else(Rates::default, |limits| Rates {
+        requests: meter(&limits.requests),
+        tokens: meter(&limits.tokens),
+    })
 }
 
 fn unreadable(broken: &answer::Broken) -> Failure {

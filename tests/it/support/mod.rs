@@ -9,6 +9,7 @@ pub mod clock;
 pub mod dice;
 pub mod disk;
 pub mod line;
+pub mod model;
 pub mod openapi;
 pub mod pdf;
 #[cfg(unix)]
