@@ -210,7 +210,7 @@ fn with_quotes(value: Value, sheet: &mut Sheet) -> Value {
     });
     let mut both = json!({
         "type": "object",
-        "properties": {QUOTES: Value::Null, VALUE: value},
+        "properties": {QUOTES: Value::Null, VALUE: Value::Null},
         "required": [QUOTES, VALUE],
         "additionalProperties": false,
     });
@@ -219,6 +219,7 @@ fn with_quotes(value: Value, sheet: &mut Sheet) -> Value {
         both["propertyOrdering"] = json!([QUOTES, VALUE]);
     }
     both["properties"][QUOTES] = json!({"type": "array", "items": quote});
+    both["properties"][VALUE] = value;
     both
 }
 

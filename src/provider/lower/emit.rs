@@ -4,6 +4,7 @@ mod containers;
 mod scalars;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 
@@ -97,13 +98,18 @@ impl<'e, 'a> Emitter<'e, 'a> {
         self.place(&term, ask, &Pointer::root())
     }
 
-    fn form_of(&self, term: &Term<'a>) -> Form<'a> {
+    /// The form of a term under the names that lead to it.
+    fn form_of(&self, term: &Term<'a>) -> Rc<Form<'a>> {
         let plain = self.forms.plain(term);
-        let mut form = self.forms.form(&plain.term);
+        let form = self.forms.form(&plain.term);
+        if !plain.null && plain.title.is_none() && plain.description.is_none() {
+            return form;
+        }
+        let mut form = Form::clone(&form);
         form.null |= plain.null;
         form.title = plain.title.or(form.title);
         form.description = plain.description.or(form.description);
-        form
+        Rc::new(form)
     }
 
     fn place(&mut self, term: &Term<'a>, ask: Ask, at: &Pointer) -> (Value, Code) {
@@ -233,7 +239,7 @@ impl<'e, 'a> Emitter<'e, 'a> {
     /// A schema that also takes "not there", and whether it became a list.
     fn nullable(&mut self, schema: Value, at: &Pointer) -> (Value, bool) {
         if self.sheet.as_lists {
-            let mut list = json!({"type": "array", "items": schema});
+            let mut list = schema_of([("type", "array".into()), ("items", schema)]);
             let says = list["items"]
                 .as_object_mut()
                 .and_then(|items| items.shift_remove("description"));
@@ -263,7 +269,7 @@ impl<'e, 'a> Emitter<'e, 'a> {
         let says = schema
             .as_object_mut()
             .and_then(|members| members.shift_remove("description"));
-        let mut both = json!({ "anyOf": [schema, nothing] });
+        let mut both = schema_of([("anyOf", Value::Array(vec![schema, nothing]))]);
         if let Some(says) = says {
             both["description"] = says;
         }
@@ -350,7 +356,7 @@ impl<'e, 'a> Emitter<'e, 'a> {
             (Some(last), false) => {
                 options.push(last);
                 self.sheet.figures.unions += 1;
-                json!({ "anyOf": options })
+                schema_of([("anyOf", Value::Array(options))])
             }
         };
         let says = describe(form, words);
@@ -359,6 +365,16 @@ impl<'e, 'a> Emitter<'e, 'a> {
         }
         (schema, code)
     }
+}
+
+/// A schema of these keywords. (`json!` would copy what it is given, at every level.)
+fn schema_of<const N: usize>(keywords: [(&str, Value); N]) -> Value {
+    let keywords = keywords.into_iter();
+    Value::Object(
+        keywords
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
 }
 
 fn wrapped(code: Code, is_list: bool) -> Code {

@@ -1,8 +1,12 @@
 //! A schema that a provider refuses, cut in two.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
+use crate::domain::plan::{Plan, Subtree};
 use crate::domain::schema::follow;
+use crate::domain::shape::Shapes;
 
 /// Keywords that bind an object's properties together.
 const BINDING: [&str; 17] = [
@@ -29,6 +33,23 @@ const BINDING: [&str; 17] = [
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
     pub schema: Value,
+}
+
+impl Part {
+    /// The plan with this half in the place of a subtree, so that a call can ask for it under the
+    /// same index.
+    pub fn of_plan(&self, plan: &Plan, index: usize) -> Plan {
+        let mut plan = plan.clone();
+        if let Some(subtree) = plan.subtrees.get_mut(index) {
+            let half = Subtree {
+                schema: self.schema.clone(),
+                total_fields: Shapes::leaves_as_written(&self.schema).max(1),
+                ..Subtree::clone(subtree)
+            };
+            *subtree = Arc::new(half);
+        }
+        plan
+    }
 }
 
 /// Two schemas whose values [`join`] to one of this schema; none when nothing in it can be asked

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
@@ -59,7 +60,7 @@ pub(super) struct Forms<'a> {
     /// Before 2019-09 whatever stands beside a `$ref` is not read.
     is_old: bool,
     open: RefCell<Vec<Node<'a>>>,
-    read: RefCell<HashMap<Term<'a>, Form<'a>>>,
+    read: RefCell<HashMap<Term<'a>, Rc<Form<'a>>>>,
 }
 
 /// A term without its names and its null alternative.
@@ -83,29 +84,32 @@ impl<'a> Forms<'a> {
         }
     }
 
-    pub(super) fn form(&self, term: &Term<'a>) -> Form<'a> {
+    pub(super) fn form(&self, term: &Term<'a>) -> Rc<Form<'a>> {
         if let Some(form) = self.read.borrow().get(term) {
-            return form.clone();
+            return Rc::clone(form);
         }
         let form = match term {
             Term::Node(node) => self.guarded(node.0),
             Term::All(terms) => {
-                let forms = terms.iter().map(|term| self.form(term));
+                let forms = terms.iter().map(|term| Form::clone(&self.form(term)));
                 forms.reduce(Form::meet).unwrap_or_else(Form::anything)
             }
             Term::Any(terms) => {
-                let forms = terms.iter().map(|term| self.form(term));
+                let forms = terms.iter().map(|term| Form::clone(&self.form(term)));
                 forms.reduce(Form::join).unwrap_or_else(Form::nothing)
             }
             Term::Hinted(term, hint) => {
-                let mut form = self.form(term);
-                form.hint(self.form(hint));
+                let mut form = Form::clone(&self.form(term));
+                form.hint(Form::clone(&self.form(hint)));
                 form
             }
         };
+        let form = Rc::new(form);
         // What was read inside of an open node may have met that node and said too little.
         if self.open.borrow().is_empty() {
-            self.read.borrow_mut().insert(term.clone(), form.clone());
+            self.read
+                .borrow_mut()
+                .insert(term.clone(), Rc::clone(&form));
         }
         form
     }

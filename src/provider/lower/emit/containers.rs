@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::code::{ArrayCode, Code, FieldCode, ObjectCode, OthersCode};
 use super::super::form::{Array, Field, Object, Others, Term};
-use super::{Ask, Emitter};
+use super::{Ask, Emitter, schema_of};
 use crate::domain::pointer::Pointer;
 
 impl<'a> Emitter<'_, 'a> {
@@ -164,7 +164,7 @@ impl<'a> Emitter<'_, 'a> {
         ]);
         let required = vec!["key".into(), "value".into()];
         let pair = self.closed(properties, required, Value::Bool(false));
-        (json!({"type": "array", "items": pair}), code)
+        (schema_of([("type", "array".into()), ("items", pair)]), code)
     }
 
     pub(super) fn array(
@@ -179,7 +179,7 @@ impl<'a> Emitter<'_, 'a> {
             let term = array.items.clone().unwrap_or(anything);
             let (items, code) = self.place(&term, inside(depth), &at.join("*"));
             return (
-                json!({"type": "array", "items": items}),
+                schema_of([("type", "array".into()), ("items", items)]),
                 ArrayCode::List(code),
             );
         }
@@ -206,7 +206,10 @@ impl<'a> Emitter<'_, 'a> {
         if !array.is_closed {
             let term = array.items.clone().unwrap_or(anything);
             let (items, code) = self.place(&term, inside(depth + 1), &at.join("*"));
-            properties.insert("more".into(), json!({"type": "array", "items": items}));
+            properties.insert(
+                "more".into(),
+                schema_of([("type", "array".into()), ("items", items)]),
+            );
             more = Some(("more".to_owned(), code));
         }
         let says = "How many items there are in all.";
@@ -233,7 +236,10 @@ impl<'a> Emitter<'_, 'a> {
             schemas.push(schema);
             first.push(code);
         }
-        let mut schema = json!({"type": "array", "prefixItems": schemas});
+        let mut schema = schema_of([
+            ("type", "array".into()),
+            ("prefixItems", Value::Array(schemas)),
+        ]);
         let mut more = None;
         if array.is_closed {
             schema["items"] = Value::Bool(false);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::code::{Code, label};
 use super::super::form::{Form, Numeric};
 use super::super::words;
-use super::{Emitter, describe};
+use super::{Emitter, describe, schema_of};
 use crate::domain::pointer::Pointer;
 
 const STRING: [&str; 4] = ["format", "pattern", "minLength", "maxLength"];
@@ -90,8 +90,9 @@ impl<'a> Emitter<'_, 'a> {
             return (schema, Code::Text);
         }
         self.sheet.figures.unions += 1;
-        let options = ["string", "number", "boolean"].map(|name| json!({ "type": name }));
-        let mut schema = json!({ "anyOf": options });
+        let options = ["string", "number", "boolean"];
+        let options = options.iter().map(|name| json!({ "type": name })).collect();
+        let mut schema = schema_of([("anyOf", Value::Array(options))]);
         schema["description"] = Value::String(says("An object or array is written as JSON text."));
         (schema, Code::Free)
     }
@@ -164,7 +165,7 @@ impl<'a> Emitter<'_, 'a> {
             (Some(last), false) => {
                 options.push(last);
                 self.sheet.figures.unions += 1;
-                json!({ "anyOf": options })
+                schema_of([("anyOf", Value::Array(options))])
             }
         };
         let says = describe(form, says);
