@@ -313,7 +313,10 @@ impl Exchange {
         };
         match failure.kind {
             FailureKind::Rate => {
-                pass.refused(failure.retry_after.map(wait), &rates(failure.limits.as_deref()));
+                pass.refused(
+                    failure.retry_after.map(wait),
+                    &rates(failure.limits.as_deref()),
+                );
             }
             FailureKind::Overload
             | FailureKind::Server
