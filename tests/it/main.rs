@@ -29,6 +29,7 @@ mod kill;
 mod layout;
 mod licences;
 mod model;
+mod models;
 mod nodes;
 mod plan;
 mod readme;

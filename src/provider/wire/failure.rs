@@ -172,6 +172,7 @@ mod tests {
             &Truncation,
             &Timeout,
             &Broken,
+            &Unreadable,
             &Malformed,
         ];
         assert_eq!(again, expected);
