@@ -126,12 +126,12 @@ fn reason(body: &str, stream: bool) -> Option<String> {
         "/stop_reason",
         "/delta/stop_reason",
     ];
-    let found = objects(body, stream).into_iter().filter_map(|value| {
+    let mut found = objects(body, stream).into_iter().filter_map(|value| {
         paths
             .iter()
             .find_map(|path| Some(value.pointer(path)?.as_str()?.to_owned()))
     });
-    found.last()
+    found.next_back()
 }
 
 fn honest() -> Value {
@@ -629,7 +629,7 @@ async fn models_and_cached_contents_are_kept_beside_the_calls() {
         .as_str()
         .unwrap()
         .to_owned();
-    assert_eq!(server.cached(), [name.clone()]);
+    assert_eq!(server.cached(), std::slice::from_ref(&name));
     let mut body = Wire::Gemini.body(&["Fill it."], Some(&schema()), false);
     body["cachedContent"] = json!(name);
     let answer = post(&client, &server, Wire::Gemini, false, &body)
