@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn rate_and_level_follow_from_what_is_left_and_when_it_is_full() {
         let now = Instant::now();
-        let told = meter(0.0, Wait::Exact(Duration::from_secs(60)));
+        let told = meter(0.0, Wait::Exact(Duration::from_mins(1)));
         let mut declared = Declared::told(None, &told, now, 0.0).unwrap();
         let wait = declared.wait(1.0, now).unwrap();
         assert!((wait.as_secs_f64() - 0.12).abs() < 0.001, "{wait:?}");

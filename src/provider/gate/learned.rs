@@ -64,6 +64,16 @@ impl Mark {
             level: level.min(size),
         }
     }
+
+    /// The level at `end`, after these calls.
+    fn replayed(self, size: f64, rate: f64, calls: &[Instant], end: Instant) -> f64 {
+        let last = calls.iter().fold(self, |mark, call| {
+            let mut mark = mark.later(size, rate, *call);
+            mark.level -= 1.0;
+            mark
+        });
+        last.later(size, rate, end).level
+    }
 }
 
 /// Refusals that belong together: those of calls sent before the first of them was known.
@@ -306,16 +316,6 @@ impl Bucket {
         self.guessed = false;
     }
 
-    /// The level at `end` after these calls.
-    fn replayed(&self, anchor: Mark, size: f64, rate: f64, calls: &[Instant], end: Instant) -> f64 {
-        let last = calls.iter().fold(anchor, |mark, call| {
-            let mut mark = mark.later(size, rate, *call);
-            mark.level -= 1.0;
-            mark
-        });
-        last.later(size, rate, end).level
-    }
-
     /// The rate of the bucket that was empty at the refusal. `share` of what the hints leave open
     /// is taken, from 0 to 1.
     fn found(&self, lesson: &Lesson, calls: &[Instant], share: f64) -> f64 {
@@ -324,7 +324,7 @@ impl Bucket {
             anchor.level = 1.0 - share;
         }
         root(0.0, self.rate * 2.0, |rate| {
-            let level = self.replayed(anchor, self.sized(rate), rate, calls, lesson.at);
+            let level = anchor.replayed(self.sized(rate), rate, calls, lesson.at);
             level - lesson.level(rate, share)
         })
     }
@@ -338,7 +338,7 @@ impl Bucket {
         let is_in_burst = (self.burst.0..=self.burst.1).contains(&lesson.number);
         if is_in_burst && self.size > 1.0 {
             let size = root(1.0, self.size, |size| {
-                let level = self.replayed(self.anchor, size, self.rate, calls, lesson.at);
+                let level = self.anchor.replayed(size, self.rate, calls, lesson.at);
                 level - lesson.level(self.rate, 0.5)
             });
             self.size = size.min(self.size - 0.5).floor().max(1.0);

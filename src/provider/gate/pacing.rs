@@ -41,9 +41,9 @@ pub struct Ticket {
 }
 
 /// Hints beyond this are taken for a mistake.
-const BELIEVED: Duration = Duration::from_secs(3600);
+const BELIEVED: Duration = Duration::from_hours(1);
 /// What such a hint is taken for.
-const DISBELIEVED: Duration = Duration::from_secs(60);
+const DISBELIEVED: Duration = Duration::from_mins(1);
 /// Without a hint: doubled with each refusal that no passed call came between.
 const UNTOLD: Duration = Duration::from_millis(500);
 const UNTOLD_MOST: Duration = Duration::from_secs(30);

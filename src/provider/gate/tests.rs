@@ -1,4 +1,5 @@
 //! A simulated server with a bucket, and jobs that ask it through a gate. Time is simulated.
+#![allow(clippy::print_stdout, reason = "a table of what was measured")]
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -91,9 +92,14 @@ impl Server {
     }
 }
 
-#[derive(PartialEq, PartialOrd)]
+#[derive(PartialEq)]
 struct At(f64);
 impl Eq for At {}
+impl PartialOrd for At {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 impl Ord for At {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.total_cmp(&other.0)
@@ -140,7 +146,7 @@ impl World {
             slots: setting.slots,
             order: 0,
             events: BinaryHeap::new(),
-            happens: Default::default(),
+            happens: HashMap::new(),
             bans: Vec::new(),
             early: 0,
         }
@@ -293,11 +299,11 @@ fn four_at_once_and_five_a_second_cost_no_more_than_the_bar_whatever_the_hints()
 #[test]
 fn buckets_of_all_sizes_are_learned_and_tried_about_once_a_minute() {
     println!("size rate hint     | first job: ratio refused | later: worst mean refused minutes");
-    for size in [1.0, 2.0, 4.0, 8.0, 20.0] {
-        for rate in [0.5, 1.0, 5.0, 20.0, 50.0] {
+    for size in [1.0, 4.0, 20.0] {
+        for rate in [0.5, 2.0, 5.0, 50.0] {
             for style in STYLES {
                 // Long enough that a second's wait is not the whole of a job.
-                let calls = 60.max(rate as usize * 16);
+                let calls = 60.max(rate as usize * 12);
                 let seen = run(&Setting {
                     calls,
                     slots: 60,
@@ -463,7 +469,7 @@ fn limits_that_headers_tell_are_kept_without_one_refusal() {
 async fn twenty_callers_of_one_key_learn_its_limit_together() {
     let gates = Gates::default();
     let gate = gates.of("server", "key");
-    let patience = Duration::from_secs(60);
+    let patience = Duration::from_mins(1);
     let start = tokio::time::Instant::now();
     let mut first = Vec::new();
     for _ in 0..8 {
@@ -485,7 +491,7 @@ async fn twenty_callers_of_one_key_learn_its_limit_together() {
     });
     let went = futures_util::future::join_all(callers).await;
     assert!(went[0] >= Duration::from_millis(200), "{went:?}");
-    let close = |pair: &[Duration]| pair[1] - pair[0] >= Duration::from_millis(185);
+    let close = |pair: &[Duration]| pair[1] >= pair[0] + Duration::from_millis(185);
     assert!(
         went.windows(2).all(close) && went[19] < Duration::from_millis(4400),
         "{went:?}"
@@ -503,7 +509,7 @@ async fn a_wait_beyond_patience_fails_at_once_and_a_shorter_one_is_waited_for() 
         Some(Wait::Whole(Duration::from_secs(90))),
         &Rates::default(),
     );
-    let blocked = gate.acquire(10, Duration::from_secs(60)).await.err();
+    let blocked = gate.acquire(10, Duration::from_mins(1)).await.err();
     assert_eq!(blocked, Some(Blocked::RateLimited(Duration::from_secs(90))));
     assert!(gate.acquire(10, Duration::from_secs(91)).await.is_ok());
 }
@@ -511,7 +517,7 @@ async fn a_wait_beyond_patience_fails_at_once_and_a_shorter_one_is_waited_for() 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_fails_is_left_alone_and_its_return_lets_all_waiters_go() {
     let gate = Arc::new(Gate::new(|| 0.0));
-    let patience = Duration::from_secs(60);
+    let patience = Duration::from_mins(1);
     for _ in 0..5 {
         gate.acquire(10, patience).await.unwrap().failed();
     }
@@ -530,7 +536,7 @@ async fn a_server_that_fails_is_left_alone_and_its_return_lets_all_waiters_go() 
         probe.succeeded();
     };
     let others = (0..10).map(|_| waiter(Arc::clone(&gate)));
-    let (_, went) = tokio::join!(probe, futures_util::future::join_all(others));
+    let ((), went) = tokio::join!(probe, futures_util::future::join_all(others));
     assert!(went.iter().all(Result::is_ok) && start.elapsed().as_secs() == 12);
     assert_eq!(gate.view().breaker, State::Closed);
 }
