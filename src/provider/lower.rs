@@ -366,9 +366,10 @@ impl Lowered {
             ["properties"]["page"]["type"]
             == "array";
         let quotes = quotes.iter().map(|(at, text, page)| {
-            let page = match page_as_list {
-                true => page.iter().map(|page| Value::from(*page)).collect(),
-                false => json!(page),
+            let page = if page_as_list {
+                page.iter().map(|page| Value::from(*page)).collect()
+            } else {
+                json!(page)
             };
             json!({"at": at, "text": text, "page": page})
         });

@@ -512,16 +512,15 @@ impl Book<'_> {
         let by_key = pairs
             .iter()
             .find(|pair| key_of(pair).as_deref() == Some(first));
-        let (pair, rest) = match by_key {
-            Some(pair) => (pair, rest),
-            None => {
-                let pair = pairs.get(first.parse::<usize>().ok()?)?;
-                match rest {
-                    [part, rest @ ..] if part == "value" => (pair, rest),
-                    [part] if part == "key" => (pair, &[][..]),
-                    [] => (pair, rest),
-                    _ => return None,
-                }
+        let (pair, rest) = if let Some(pair) = by_key {
+            (pair, rest)
+        } else {
+            let pair = pairs.get(first.parse::<usize>().ok()?)?;
+            match rest {
+                [part, rest @ ..] if part == "value" => (pair, rest),
+                [part] if part == "key" => (pair, &[][..]),
+                [] => (pair, rest),
+                _ => return None,
             }
         };
         let mut place = vec![key_of(pair)?];
