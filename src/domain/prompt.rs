@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -111,20 +112,26 @@ pub fn document(document: &Document) -> Arc<str> {
 }
 
 /// What the tags end with, so that no text of the document can be one of them: the least number
-/// that does not occur, so that the same document always has the same.
+/// that it does not have there, so that the same document always has the same.
 fn suffix(document: &Document) -> String {
-    let occurs = |suffix: &str| {
-        document.pages.iter().any(|page| {
-            let text = page.text.to_lowercase();
-            ["document", "page"]
-                .iter()
-                .any(|name| text.contains(&format!("{name}{suffix}")))
-        })
-    };
-    (1_u64..)
-        .map(|number| format!("-{number}"))
-        .find(|suffix| !occurs(suffix))
-        .unwrap_or_default()
+    let mut taken = HashSet::new();
+    for page in &document.pages {
+        let text = page.text.to_lowercase();
+        for tag in ["document-", "page-"] {
+            for (at, _) in text.match_indices(tag) {
+                let digits = text[at + tag.len()..].bytes();
+                let digits = digits.take_while(u8::is_ascii_digit).take(18);
+                let number =
+                    digits.fold(0_u64, |number, digit| number * 10 + u64::from(digit - b'0'));
+                taken.insert(number);
+            }
+        }
+    }
+    let mut number = 1;
+    while taken.contains(&number) {
+        number += 1;
+    }
+    format!("-{number}")
 }
 
 /// Gaps wider than this many characters are columns.

@@ -141,15 +141,12 @@ impl Members {
             return Err(broken.clone());
         }
         let mut closed = Vec::new();
-        match self.read(chunk, &mut closed) {
-            Err(broken) => {
-                self.text = String::new();
-                self.rest.broken = Some(broken.clone());
-                if closed.is_empty() {
-                    return Err(broken);
-                }
+        if let Err(broken) = self.read(chunk, &mut closed) {
+            self.text = String::new();
+            self.rest.broken = Some(broken.clone());
+            if closed.is_empty() {
+                return Err(broken);
             }
-            Ok(()) => {}
         }
         Ok(closed)
     }
@@ -214,7 +211,7 @@ impl Members {
                     self.at = At::Brace;
                 }
             }
-            At::Brace if is_space => {}
+            At::Brace | At::Colon | At::Value if is_space => {}
             At::Brace => match byte {
                 b'"' | b'}' => {
                     self.rest.is_opened = true;
@@ -234,10 +231,8 @@ impl Members {
                     self.at = At::Colon;
                 }
             }
-            At::Colon if is_space => {}
             At::Colon if byte == b':' => self.at = At::Value,
             At::Colon => return Err(self.unexpected(character, "a colon")),
-            At::Value if is_space => {}
             At::Value if matches!(byte, b',' | b'}' | b']' | b':') => {
                 return Err(self.unexpected(character, "a value"));
             }

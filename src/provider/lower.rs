@@ -27,7 +27,7 @@ use crate::domain::plan::Plan;
 use crate::domain::pointer::Pointer;
 use crate::domain::prompt::member;
 
-use code::{Book, Code};
+use code::{Book, Code, Place};
 use emit::{Emitter, Sheet};
 use read::Forms;
 
@@ -132,6 +132,10 @@ pub fn lower(plan: &Plan, subtrees: &[usize], profile: &Profile, quotes: bool) -
         }
         let mut shallow = *profile;
         shallow.unrolled = 1;
+        // What is named is as deep as it likes.
+        if shallow.references == References::Recursive {
+            shallow.references = References::Plain;
+        }
         shallow.limits.depth = profile.limits.depth.min(depth);
         sheet = Sheet::new(&shallow, sheet.as_lists);
         lowered = write(plan, subtrees, &mut sheet, quotes);
@@ -324,7 +328,7 @@ impl Lowered {
             .iter()
             .map(|claim| resolve(&book, code, &laid, &claim.at))
             .collect();
-        let value = book.raise(code, laid, "", &mut dropped);
+        let value = book.raise(code, laid, &Place::default(), &mut dropped);
         for (claim, place) in claims.into_iter().zip(places) {
             match place.filter(|place| place.get(&value).is_some()) {
                 Some(place) => {
@@ -366,9 +370,10 @@ impl Lowered {
             ["properties"]["page"]["type"]
             == "array";
         let quotes = quotes.iter().map(|(at, text, page)| {
-            let page = match page_as_list {
-                true => page.iter().map(|page| Value::from(*page)).collect(),
-                false => json!(page),
+            let page = if page_as_list {
+                page.iter().map(|page| Value::from(*page)).collect()
+            } else {
+                json!(page)
             };
             json!({"at": at, "text": text, "page": page})
         });

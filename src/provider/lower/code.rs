@@ -1,6 +1,11 @@
 //! How a value of the user's schema is written for a model, and read back.
 
+mod place;
+mod raise;
+
 use serde_json::{Map, Value};
+
+pub(super) use raise::Place;
 
 /// One for each place of a lowered schema.
 #[derive(Debug, Clone)]
@@ -70,6 +75,18 @@ pub(super) enum ArrayCode {
         /// How many items there are, where that is not told by the members.
         count: String,
     },
+}
+
+impl ObjectCode {
+    /// Every name that the lowered object may have.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let under = match &self.others {
+            OthersCode::Under(name, _) => Some(name.as_str()),
+            _ => None,
+        };
+        let fields = self.fields.iter().map(|field| field.name.as_str());
+        fields.chain(self.omitted.as_deref()).chain(under)
+    }
 }
 
 impl ArrayCode {
@@ -205,334 +222,6 @@ impl Book<'_> {
             }
         }
     }
-
-    /// The user's value of what a model wrote. What does not have the lowered shape is left as it
-    /// is: validation names it.
-    pub(super) fn raise(
-        &self,
-        code: &Code,
-        laid: Value,
-        at: &str,
-        dropped: &mut Vec<Dropped>,
-    ) -> Value {
-        match (self.follow(code), laid) {
-            (Code::Free, Value::String(text)) => raise_free(text),
-            (Code::Text, Value::String(text)) => {
-                serde_json::from_str(&text).unwrap_or(Value::String(text))
-            }
-            (Code::Labels(values), laid) => {
-                let found = values.iter().find(|value| label(value) == laid);
-                found.cloned().unwrap_or(laid)
-            }
-            (Code::Perhaps(inner), Value::Array(mut items)) if items.len() < 2 => {
-                match items.pop() {
-                    Some(item) => self.raise(inner, item, &format!("{at}/0"), dropped),
-                    None => Value::Null,
-                }
-            }
-            (Code::Perhaps(inner), laid) => self.raise(inner, laid, at, dropped),
-            (Code::Parts { object, array }, laid) => match (laid, object, array) {
-                (Value::Object(members), Some(object), _) => {
-                    self.raise_object(object, members, at, dropped)
-                }
-                (Value::Object(members), None, Some(array)) => {
-                    self.raise_numbered(array, members, at, dropped)
-                }
-                (Value::Array(items), _, Some(array)) => {
-                    self.raise_items(array, items, at, dropped)
-                }
-                (Value::Array(pairs), Some(object), None) => match &object.others {
-                    OthersCode::Alone(inner) => self.raise_pairs(inner, pairs, at, dropped),
-                    _ => Value::Array(pairs),
-                },
-                (laid, _, _) => laid,
-            },
-            (_, laid) => laid,
-        }
-    }
-
-    fn raise_object(
-        &self,
-        code: &ObjectCode,
-        mut laid: Map<String, Value>,
-        at: &str,
-        dropped: &mut Vec<Dropped>,
-    ) -> Value {
-        let mut value = Map::new();
-        let omitted = code
-            .omitted
-            .as_ref()
-            .and_then(|name| laid.shift_remove(name));
-        let is_omitted = |name: &str| {
-            let names = omitted.as_ref().and_then(Value::as_array);
-            names.is_some_and(|names| names.iter().any(|known| known == name))
-        };
-        for field in &code.fields {
-            let Some(part) = laid.shift_remove(&field.name) else {
-                continue;
-            };
-            let place = format!("{at}/{}", token(&field.name));
-            let part = self.raise(&field.code, part, &place, dropped);
-            let is_out = part.is_null()
-                && !field.is_required
-                && (!field.takes_null || is_omitted(&field.name));
-            if !is_out {
-                value.insert(field.key.clone(), part);
-            }
-        }
-        if let OthersCode::Under(name, inner) = &code.others
-            && let Some(pairs) = laid.shift_remove(name)
-        {
-            let place = format!("{at}/{}", token(name));
-            match pairs {
-                Value::Array(pairs) => {
-                    if let Value::Object(more) = self.raise_pairs(inner, pairs, &place, dropped) {
-                        for (key, part) in more {
-                            value.entry(key).or_insert(part);
-                        }
-                    }
-                }
-                Value::Object(more) => self.beside(inner, more, &place, &mut value, dropped),
-                _ => {}
-            }
-        }
-        match &code.others {
-            OthersCode::Beside(inner) | OthersCode::Alone(inner) => {
-                self.beside(inner, laid, at, &mut value, dropped);
-            }
-            OthersCode::Dropped | OthersCode::Under(..) => {
-                dropped.extend(laid.keys().map(|name| Dropped {
-                    pointer: format!("{at}/{}", token(name)),
-                    why: "was not asked for",
-                }));
-            }
-        }
-        Value::Object(value)
-    }
-
-    fn beside(
-        &self,
-        code: &Code,
-        members: Map<String, Value>,
-        at: &str,
-        value: &mut Map<String, Value>,
-        dropped: &mut Vec<Dropped>,
-    ) {
-        for (key, part) in members {
-            let place = format!("{at}/{}", token(&key));
-            let part = self.raise(code, part, &place, dropped);
-            value.entry(key).or_insert(part);
-        }
-    }
-
-    fn raise_pairs(
-        &self,
-        code: &Code,
-        pairs: Vec<Value>,
-        at: &str,
-        dropped: &mut Vec<Dropped>,
-    ) -> Value {
-        let mut value = Map::new();
-        for (index, mut pair) in pairs.into_iter().enumerate() {
-            let key = pair.get("key").and_then(Value::as_str).map(str::to_owned);
-            let part = pair.get_mut("value").map(Value::take);
-            let place = format!("{at}/{index}");
-            let why = match (key, part) {
-                (Some(key), Some(part)) if !value.contains_key(&key) => {
-                    let inside = format!("{place}/value");
-                    value.insert(key, self.raise(code, part, &inside, dropped));
-                    continue;
-                }
-                (Some(_), Some(_)) => "has a key that stood before",
-                _ => "is not a pair of key and value",
-            };
-            dropped.push(Dropped {
-                pointer: place,
-                why,
-            });
-        }
-        Value::Object(value)
-    }
-
-    fn raise_items(
-        &self,
-        code: &ArrayCode,
-        items: Vec<Value>,
-        at: &str,
-        dropped: &mut Vec<Dropped>,
-    ) -> Value {
-        let items = items.into_iter().enumerate();
-        let raised = items.map(|(index, item)| match code.at(index) {
-            Some(inner) => self.raise(inner, item, &format!("{at}/{index}"), dropped),
-            None => item,
-        });
-        raised.collect()
-    }
-
-    fn raise_numbered(
-        &self,
-        code: &ArrayCode,
-        mut laid: Map<String, Value>,
-        at: &str,
-        dropped: &mut Vec<Dropped>,
-    ) -> Value {
-        let ArrayCode::Numbered { first, more, count } = code else {
-            return Value::Object(laid);
-        };
-        let mut items = Vec::new();
-        for (name, inner) in first {
-            let item = laid.shift_remove(name).unwrap_or(Value::Null);
-            items.push(self.raise(inner, item, &format!("{at}/{}", token(name)), dropped));
-        }
-        if let Some((name, inner)) = more
-            && let Some(Value::Array(rest)) = laid.shift_remove(name)
-        {
-            let rest = rest.into_iter().enumerate();
-            items.extend(rest.map(|(index, item)| {
-                let place = format!("{at}/{}/{index}", token(name));
-                self.raise(inner, item, &place, dropped)
-            }));
-        }
-        // Only items that are null may be cut away.
-        let told = laid.get(count).and_then(Value::as_u64);
-        let told = told.map_or(0, |told| told as usize);
-        while items.len() > told && items.last().is_some_and(Value::is_null) {
-            items.pop();
-        }
-        Value::Array(items)
-    }
-
-    /// The place in the user's value of a place in what the model wrote, token by token. Keys of
-    /// the user's are understood too.
-    pub(super) fn place(
-        &self,
-        code: &Code,
-        laid: &Value,
-        tokens: &[String],
-    ) -> Option<Vec<String>> {
-        let [first, rest @ ..] = tokens else {
-            return Some(Vec::new());
-        };
-        let code = self.follow(code);
-        let deeper = |own: String, code: &Code, laid: &Value, rest: &[String]| {
-            let mut place = vec![own];
-            place.extend(self.place(code, laid, rest)?);
-            Some(place)
-        };
-        match (code, laid) {
-            (Code::Perhaps(inner), Value::Array(items)) => {
-                let rest = if first == "0" { rest } else { tokens };
-                self.place(inner, items.first()?, rest)
-            }
-            (
-                Code::Parts {
-                    array: Some(array), ..
-                },
-                Value::Array(items),
-            ) => {
-                let index = first.parse::<usize>().ok()?;
-                let inner = array.at(index).unwrap_or(&Code::Same);
-                let item = items.get(index)?;
-                deeper(first.clone(), inner, item, rest)
-            }
-            (
-                Code::Parts {
-                    object: Some(object),
-                    array: None,
-                },
-                Value::Array(pairs),
-            ) => match &object.others {
-                OthersCode::Alone(inner) => self.pair_place(inner, pairs, tokens),
-                _ => None,
-            },
-            (
-                Code::Parts {
-                    object: Some(object),
-                    ..
-                },
-                Value::Object(members),
-            ) => {
-                let field = object.fields.iter();
-                let mut field = field.filter(|field| field.name == *first || field.key == *first);
-                if let Some(field) = field.next() {
-                    return deeper(
-                        field.key.clone(),
-                        &field.code,
-                        members.get(&field.name)?,
-                        rest,
-                    );
-                }
-                match &object.others {
-                    OthersCode::Beside(inner) | OthersCode::Alone(inner) => {
-                        deeper(first.clone(), inner, members.get(first)?, rest)
-                    }
-                    OthersCode::Under(name, inner) if name == first => {
-                        self.pair_place(inner, members.get(name)?.as_array()?, rest)
-                    }
-                    OthersCode::Under(name, inner) => {
-                        self.pair_place(inner, members.get(name)?.as_array()?, tokens)
-                    }
-                    OthersCode::Dropped => None,
-                }
-            }
-            (
-                Code::Parts {
-                    array: Some(array), ..
-                },
-                Value::Object(members),
-            ) => {
-                let ArrayCode::Numbered {
-                    first: names, more, ..
-                } = &**array
-                else {
-                    return None;
-                };
-                if let Some(index) = names.iter().position(|(name, _)| name == first) {
-                    let inner = &names[index].1;
-                    return deeper(index.to_string(), inner, members.get(first)?, rest);
-                }
-                let (name, inner) = more.as_ref().filter(|(name, _)| name == first)?;
-                let [index, rest @ ..] = rest else {
-                    return None;
-                };
-                let index: usize = index.parse().ok()?;
-                let item = members.get(name)?.get(index)?;
-                deeper((index + names.len()).to_string(), inner, item, rest)
-            }
-            _ => Some(tokens.to_vec()),
-        }
-    }
-
-    /// Pairs are named by their index, and their key and value within; or by the key itself.
-    fn pair_place(&self, code: &Code, pairs: &[Value], tokens: &[String]) -> Option<Vec<String>> {
-        let [first, rest @ ..] = tokens else {
-            return None;
-        };
-        let key_of = |pair: &Value| pair.get("key").and_then(Value::as_str).map(str::to_owned);
-        let by_key = pairs
-            .iter()
-            .find(|pair| key_of(pair).as_deref() == Some(first));
-        let (pair, rest) = match by_key {
-            Some(pair) => (pair, rest),
-            None => {
-                let pair = pairs.get(first.parse::<usize>().ok()?)?;
-                match rest {
-                    [part, rest @ ..] if part == "value" => (pair, rest),
-                    [part] if part == "key" => (pair, &[][..]),
-                    [] => (pair, rest),
-                    _ => return None,
-                }
-            }
-        };
-        let mut place = vec![key_of(pair)?];
-        place.extend(self.place(code, pair.get("value")?, rest)?);
-        Some(place)
-    }
-}
-
-/// Escapes a member's name for a JSON Pointer.
-fn token(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// What a fixed value is called: itself, or its JSON text.
@@ -550,14 +239,6 @@ fn lay_free(value: &Value) -> Value {
             Value::String(Value::String(text.clone()).to_string())
         }
         other => other.clone(),
-    }
-}
-
-fn raise_free(text: String) -> Value {
-    match serde_json::from_str(&text) {
-        Ok(value @ (Value::Object(_) | Value::Array(_))) => value,
-        Ok(Value::String(inner)) if reads_as_more(&inner) => Value::String(inner),
-        _ => Value::String(text),
     }
 }
 

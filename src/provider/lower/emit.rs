@@ -229,7 +229,7 @@ impl<'e, 'a> Emitter<'e, 'a> {
             return true;
         }
         path.push(term.clone());
-        let children = self.forms.children(&self.forms.form(&term));
+        let children = Forms::children(&self.forms.form(&term));
         let is_circular = children.iter().any(|child| self.circles(child, path));
         path.pop();
         self.circular.insert(term, is_circular);

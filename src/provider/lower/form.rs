@@ -99,7 +99,7 @@ pub(super) struct Field<'a> {
     pub is_hint: bool,
 }
 
-impl<'a> Field<'a> {
+impl Field<'_> {
     /// Both declarations hold.
     fn meet(&mut self, other: Self) {
         let here = self.term.clone();
@@ -155,7 +155,7 @@ pub(super) struct Form<'a> {
     pub words: Vec<String>,
 }
 
-impl<'a> Form<'a> {
+impl Form<'_> {
     /// Any value.
     pub(super) fn anything() -> Self {
         Self {

@@ -138,7 +138,9 @@ fn cut(node: &Value, root: &Value, depth: usize) -> Option<(Value, Value)> {
         .keys()
         .enumerate()
         .partition(|(index, _)| *index < count);
-    let keys = |half: Vec<(usize, &String)>| half.into_iter().map(|(_, key)| key.clone()).collect();
+    let keys = |half: Vec<(usize, &String)>| -> Vec<String> {
+        half.into_iter().map(|(_, key)| key.clone()).collect()
+    };
     let first = only(members, &keys(first));
     let mut second = only(members, &keys(second));
     leave_others(&mut second);
@@ -156,7 +158,7 @@ fn leave_others(half: &mut Value) {
     }
 }
 
-fn only(members: &Map<String, Value>, keys: &Vec<String>) -> Value {
+fn only(members: &Map<String, Value>, keys: &[String]) -> Value {
     let mut half = members.clone();
     if let Some(Value::Object(properties)) = half.get_mut("properties") {
         properties.retain(|key, _| keys.contains(key));

@@ -138,7 +138,7 @@ impl<'a> Forms<'a> {
                 Form::anything()
             };
         };
-        let mut form = self.own(members);
+        let mut form = Self::own(members);
         if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
             let target = self.target(reference).map(|node| self.guarded(node));
             match target {
@@ -194,7 +194,7 @@ impl<'a> Forms<'a> {
     }
 
     /// What the node's own keywords say.
-    fn own(&self, members: &'a Map<String, Value>) -> Form<'a> {
+    fn own(members: &'a Map<String, Value>) -> Form<'a> {
         let mut form = Form::anything();
         if let Some(names) = members.get("type") {
             let names: Vec<&str> = match names {
@@ -287,7 +287,7 @@ impl<'a> Forms<'a> {
     }
 
     /// The terms of which a value's parts are.
-    pub(super) fn children(&self, form: &Form<'a>) -> Vec<Term<'a>> {
+    pub(super) fn children(form: &Form<'a>) -> Vec<Term<'a>> {
         let mut children = Vec::new();
         if let Some(object) = &form.object {
             children.extend(object.fields.iter().map(|field| field.term.clone()));
@@ -303,10 +303,10 @@ impl<'a> Forms<'a> {
 }
 
 /// The other alternative of a node that is that or null.
-fn without_null<'a>(
-    members: &'a Map<String, Value>,
+fn without_null(
+    members: &Map<String, Value>,
     describes: impl Fn(&String) -> bool,
-) -> Option<&'a Value> {
+) -> Option<&Value> {
     let keyword = ["anyOf", "oneOf"]
         .into_iter()
         .find(|keyword| members.contains_key(*keyword))?;

@@ -456,7 +456,13 @@ fn halves_of_a_schema_add_up_to_its_value() {
 
 /// A schema of limited size, with values of it.
 fn node(depth: u32) -> BoxedStrategy<(Value, BoxedStrategy<Value>)> {
-    let text = prop_oneof![Just("x".to_owned()), "[a-z\\[{\"]{0,4}".prop_map(|t| t)];
+    let text = prop_oneof![
+        Just("x".to_owned()),
+        Just("[1]".to_owned()),
+        Just("\"{}\"".to_owned()),
+        Just("12".to_owned()),
+        "[a-z\\[{\"]{0,4}"
+    ];
     let text = text.boxed();
     let leaf = prop_oneof![
         Just((

@@ -98,7 +98,7 @@ impl<'a> Emitter<'_, 'a> {
     ) -> Value {
         let figures = &mut self.sheet.figures;
         figures.properties += properties.len();
-        figures.optional += properties.len() - required.len();
+        figures.optional += properties.len().saturating_sub(required.len());
         figures.text += properties.keys().map(String::len).sum::<usize>();
         let mut schema = Map::new();
         schema.insert("type".into(), "object".into());
