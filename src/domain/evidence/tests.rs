@@ -405,9 +405,7 @@ fn the_named_page_decides_only_where_the_quote_stands_there_once() {
         (9, Verdict::Ambiguous),
     ] {
         let mut attributions = Attributions::new();
-        let leaf = attributions
-            .entry(String::new())
-            .or_insert_with(Attribution::default);
+        let leaf = attributions.entry(String::new()).or_default();
         leaf.quotes.push(quote("Fee 5.00", Some(page)));
         let claim = Claim {
             schema: &json!({}),

@@ -153,7 +153,6 @@ pub fn readings(body: &str, habit: Option<Habit>) -> Vec<Reading> {
     let (points, commas) = (body.matches('.').count(), body.matches(',').count());
     let sure = |value: Option<Decimal>| value.map(|value| Reading { value, sure: true });
     match (points, commas) {
-        (0, 0) => sure(whole(&body)).into_iter().collect(),
         (1, 0) | (0, 1) => one_sign(&body, if points == 1 { '.' } else { ',' }, habit),
         (_, 0) | (0, _) => sure(whole(&body)).into_iter().collect(),
         _ => {
