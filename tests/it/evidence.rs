@@ -370,9 +370,8 @@ fn right_number(dice: &mut Dice, planted: &Planted) -> Option<Outcome> {
     let figure = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
     let grouped = words
         .windows(2)
-        .any(|pair| figure(&&pair[0]) && figure(&&pair[1]));
-    let edges =
-        words.first().is_some_and(|w| figure(&w)) || words.last().is_some_and(|w| figure(&w));
+        .any(|pair| figure(&pair[0]) && figure(&pair[1]));
+    let edges = words.first().is_some_and(|w| figure(w)) || words.last().is_some_and(|w| figure(w));
     let lone = edges
         && value
             .as_f64()

@@ -133,19 +133,15 @@ fn of_words(
 
 /// Whether what stands around a date is not joined to it, as in `INV-2024-05-12-7`.
 fn stands_free(before: &str, after: &str) -> bool {
-    let free = |mut nearest: std::iter::Peekable<Box<dyn Iterator<Item = char> + '_>>| match nearest
-        .next()
-    {
-        None => true,
-        Some(c) if c.is_alphanumeric() => false,
-        Some('-' | '/' | '.' | '_' | '@') => {
-            nearest.peek().is_none_or(|next| !next.is_alphanumeric())
-        }
-        Some(_) => true,
-    };
-    let back: Box<dyn Iterator<Item = char>> = Box::new(before.chars().rev());
-    let ahead: Box<dyn Iterator<Item = char>> = Box::new(after.chars());
-    free(back.peekable()) && free(ahead.peekable())
+    ends_free(before.chars().rev()) && ends_free(after.chars())
+}
+
+/// Whether the characters away from a date begin with none that belongs to it.
+fn ends_free(mut away: impl Iterator<Item = char>) -> bool {
+    match away.next() {
+        Some('-' | '/' | '.' | '_' | '@') => !away.next().is_some_and(char::is_alphanumeric),
+        nearest => !nearest.is_some_and(char::is_alphanumeric),
+    }
 }
 
 /// Whether two dates are the same but for a century that was not printed.

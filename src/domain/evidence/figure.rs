@@ -168,7 +168,7 @@ impl Reader<'_> {
         let padded =
             body.starts_with('0') && body.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
         if sign == Sign::Bound || !certain || !alone || padded {
-            all.iter_mut().for_each(|reading| reading.sure = false);
+            doubt(&mut all);
         }
         all = all
             .into_iter()
@@ -181,7 +181,7 @@ impl Reader<'_> {
             all.extend(parts);
         } else if let Some((_, power)) = SCALES.iter().find(|(word, _)| *word == next) {
             let whole: Vec<_> = all.iter().map(|r| shifted(*r, *power)).collect();
-            all.iter_mut().for_each(|reading| reading.sure = false);
+            doubt(&mut all);
             all.extend(whole);
         }
         let digits = body.bytes().filter(u8::is_ascii_digit).count() as u32;
@@ -266,6 +266,12 @@ impl Reader<'_> {
         let page = self.document.pages.get(token.page as usize);
         page.and_then(|page| page.words.get(token.word as usize + 1))
             .is_some_and(|word| word.text.starts_with([')', '%']) && word.text.contains(')'))
+    }
+}
+
+fn doubt(all: &mut [Reading]) {
+    for reading in all {
+        reading.sure = false;
     }
 }
 

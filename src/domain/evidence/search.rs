@@ -1,4 +1,7 @@
 //! Values looked for on the pages themselves, where nobody quoted them.
+//!
+//! That a value stands somewhere says little when it is short, or when the document also has one
+//! that differs in a single digit: read wrongly, that one would be found here too.
 
 use std::rc::Rc;
 
@@ -7,12 +10,14 @@ use serde_json::Value;
 use super::super::value::decimal::Decimal;
 use super::Match;
 use super::derive::{iso, spaced, squeezed};
-use super::index::Index;
+use super::index::{Index, Term};
 use super::leaf::Leaf;
 use super::locate::{Place, Places, Span};
 
-/// Digits from which a number is rarely printed by chance.
+/// Digits from which a number is rarely printed by chance, and those of them that are not zeros
+/// at its end.
 const MIN_DIGITS: u32 = 4;
+const MIN_SIGNIFICANT: u32 = 3;
 /// Characters from which a word is rarely there by chance; with a digit in it one fewer.
 const MIN_CHARS: usize = 5;
 /// Characters of the first part of an identifier that is printed in parts.
@@ -48,7 +53,12 @@ impl Index {
             .filter_map(|at| self.figures.get(*at as usize));
         let strong = all
             .clone()
-            .all(|figure| figure.digits >= MIN_DIGITS && !figure.is_year);
+            .all(|figure| figure.digits >= MIN_DIGITS && !figure.is_year)
+            && value.significant() >= MIN_SIGNIFICANT
+            && !value
+                .misread()
+                .iter()
+                .any(|other| self.numbers.contains_key(other));
         hits(all.map(|figure| (figure.first, figure.last)), strong)
     }
 
@@ -66,7 +76,9 @@ impl Index {
             places = self.locate_plain(&self.terms(&spaced(text)));
         }
         let year = terms.len() == 1 && chars == 4;
-        let strong = !choice && !year && chars + usize::from(digit) >= MIN_CHARS;
+        let words = terms.iter().any(|term| !term.digit && !term.symbol);
+        let long = chars + usize::from(digit && words) >= MIN_CHARS;
+        let strong = !choice && !year && long && !self.is_near_another(&terms);
         if !places.list.is_empty() || places.more || choice {
             return Hits {
                 places: Rc::new(places),
@@ -76,7 +88,11 @@ impl Index {
         if let Some((date, _)) = iso(text) {
             let days = self.dates.get(&date).map_or(&[][..], Vec::as_slice);
             let all = days.iter().filter_map(|at| self.days.get(*at as usize));
-            return hits(all.map(|day| (day.first, day.last)), true);
+            let other = date
+                .misread()
+                .iter()
+                .any(|other| self.dates.contains_key(other));
+            return hits(all.map(|day| (day.first, day.last)), !other);
         }
         let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if plain
@@ -86,6 +102,27 @@ impl Index {
             return self.search_number(value);
         }
         self.search_parts(text)
+    }
+
+    /// Whether the document has the same words with one digit different.
+    fn is_near_another(&self, terms: &[Term]) -> bool {
+        let mut changed = terms.to_vec();
+        for (at, term) in terms.iter().enumerate().filter(|(_, term)| term.digit) {
+            for (place, old) in term.key.char_indices().filter(|(_, c)| c.is_ascii_digit()) {
+                for new in ('0'..='9').filter(|new| *new != old) {
+                    let key = format!("{}{new}{}", &term.key[..place], &term.key[place + 1..]);
+                    let Some(id) = self.id(&key) else {
+                        continue;
+                    };
+                    changed[at].id = Some(id);
+                    if terms.len() == 1 || !self.locate_plain(&changed).list.is_empty() {
+                        return true;
+                    }
+                }
+            }
+            changed[at].id = term.id;
+        }
+        false
     }
 
     /// An identifier that is printed with spaces: found by its first part.

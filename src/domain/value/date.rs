@@ -36,6 +36,23 @@ impl Date {
         })
     }
 
+    /// Every day of the calendar that is written with one digit different.
+    pub fn misread(self) -> Vec<Self> {
+        let digits = self.iso();
+        let places = digits.char_indices().filter(|(_, c)| c.is_ascii_digit());
+        places
+            .flat_map(|(at, old)| {
+                let others = ('0'..='9').filter(move |new| *new != old);
+                let digits = &digits;
+                others.map(move |new| format!("{}{new}{}", &digits[..at], &digits[at + 1..]))
+            })
+            .filter_map(|text| {
+                let part = |range: std::ops::Range<usize>| text[range].parse::<u32>().ok();
+                Self::new(part(0..4)? as i32, part(5..7)?, part(8..10)?)
+            })
+            .collect()
+    }
+
     /// `YYYY-MM-DD`
     pub fn iso(self) -> String {
         format!("{:04}-{:02}-{:02}", self.year, self.month, self.day)

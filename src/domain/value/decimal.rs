@@ -95,6 +95,37 @@ impl Decimal {
         self.exponent >= 0
     }
 
+    /// Digits from the first to the last that is not zero.
+    pub fn significant(self) -> u32 {
+        self.mantissa.checked_ilog10().map_or(0, |log| log + 1)
+    }
+
+    /// Every number with one digit different, down to the hundredths or its own last digit.
+    pub fn misread(self) -> Vec<Self> {
+        let scale = self.exponent.min(-2);
+        let factor = u32::try_from(self.exponent - scale)
+            .ok()
+            .and_then(|power| 10u128.checked_pow(power));
+        let Some(whole) = factor.and_then(|factor| self.mantissa.checked_mul(factor)) else {
+            return Vec::new();
+        };
+        let mut out = Vec::new();
+        let mut place = 1u128;
+        while place <= whole {
+            let digit = whole / place % 10;
+            let rest = whole - digit * place;
+            let others = (0..10).filter(|other| *other != digit);
+            out.extend(
+                others.map(|other| Self::normal(self.negative, rest + other * place, scale)),
+            );
+            let Some(next) = place.checked_mul(10) else {
+                break;
+            };
+            place = next;
+        }
+        out
+    }
+
     /// The number, if it is a whole one of at most six digits.
     pub fn small(self) -> Option<u32> {
         let factor = 10u128.checked_pow(u32::try_from(self.exponent).ok()?)?;
@@ -122,7 +153,6 @@ pub fn readings(body: &str, habit: Option<Habit>) -> Vec<Reading> {
     let (points, commas) = (body.matches('.').count(), body.matches(',').count());
     let sure = |value: Option<Decimal>| value.map(|value| Reading { value, sure: true });
     match (points, commas) {
-        (0, 0) => sure(whole(&body)).into_iter().collect(),
         (1, 0) | (0, 1) => one_sign(&body, if points == 1 { '.' } else { ',' }, habit),
         (_, 0) | (0, _) => sure(whole(&body)).into_iter().collect(),
         _ => {
@@ -228,6 +258,18 @@ mod tests {
         for body in ["12.05.2024", "1,23,4", "1.2.3", "", "1.", "1,234,56"] {
             assert_eq!(read(body, None), [], "{body}");
         }
+    }
+
+    #[test]
+    fn a_misread_number_differs_in_one_digit() {
+        let all = decimal("120").misread();
+        for text in ["130", "920", "121", "120.5", "120.07", "20"] {
+            assert!(all.contains(&decimal(text)), "{text}");
+        }
+        for text in ["120", "131", "1200", "12"] {
+            assert!(!all.contains(&decimal(text)), "{text}");
+        }
+        assert!(decimal("1e30").misread().len() > 200);
     }
 
     #[test]
