@@ -1,12 +1,16 @@
-//! What several nodes on one PostgreSQL get done together: durable jobs a second over HTTP, of ten
-//! subtrees of 1 KiB, with a provider that answers at once; beside it the same rows written by
-//! bare clients of the database, one transaction a job.
+//! Durable jobs a second over HTTP, of ten subtrees of 1 KiB, with a provider that answers at once.
 //!
-//! `cargo bench --bench nodes -- URL [CLIENTS] [SECONDS]` fills the database at URL, which should
-//! be one that nobody needs, and prints the rates of one node, of two, and of the bare clients.
+//! `cargo bench --bench nodes -- URL [CLIENTS] [SECONDS]` fills the PostgreSQL database at URL,
+//! which should be one that nobody needs, and prints the rates of one node, of two, and of bare
+//! clients that write the same rows, one transaction a job.
+//!
+//! `cargo bench --bench nodes -- sqlite [CLIENTS] [SECONDS]` prints the rate of one process on a
+//! folder, and of a bare writer of the same rows that commits as many jobs at once as there are
+//! clients.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +24,7 @@ use rivulet::domain::evidence::Attributions;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
 use rivulet::settings::{Settings, Sources};
+use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
 
@@ -78,20 +83,33 @@ fn main() {
             .map_or(usual, |text| text.parse().unwrap())
     };
     match arguments.first().map(String::as_str) {
+        Some(SQLITE) => {
+            let time = Duration::from_secs(number(2, 5) as u64);
+            runtime.block_on(measure_sqlite(number(1, 32), time));
+        }
         Some("serve") => runtime.block_on(serve(&arguments[1], &arguments[2])),
         Some(url) => {
             let time = Duration::from_secs(number(2, 5) as u64);
             runtime.block_on(measure(url, number(1, 32), time));
         }
-        None => println!("name a database that nobody needs: cargo bench --bench nodes -- URL"),
+        None => println!("say `sqlite`, or name a database: cargo bench --bench nodes -- URL"),
     }
 }
 
-async fn serve(store: &str, blobs: &str) {
+/// In the place of a database: everything is in a folder.
+const SQLITE: &str = "sqlite";
+
+/// `place`: a folder for everything, or the URL of one for the files.
+async fn serve(store: &str, place: &str) {
+    let kept = if store == SQLITE {
+        [("data", place), ("log", "warn")]
+    } else {
+        [("store", store), ("blobs", place)]
+    };
     let flags = [
         ("bind", "127.0.0.1:0"),
-        ("store", store),
-        ("blobs", blobs),
+        kept[0],
+        kept[1],
         ("default_model", "instant"),
         ("max_active_jobs", "10000"),
         ("max_streams_per_user", "10000"),
@@ -139,6 +157,58 @@ impl Drop for Node {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
+}
+
+async fn measure_sqlite(clients: usize, time: Duration) {
+    rivulet::tls::install();
+    let folder = tempfile::tempdir().unwrap();
+    let client = Client::builder().no_proxy().build().unwrap();
+    let node = Node::start(SQLITE, folder.path().join("data").to_str().unwrap());
+    let body = job_body(&client, &node.base).await;
+    println!("{clients} clients, {time:?} each");
+    let rate = rate(&client, &[&node], &body, clients, time).await;
+    println!("one process         {rate:8.0} jobs/s");
+    drop(node);
+    let bare = bare_file_rate(&folder.path().join("bare.db"), clients, time);
+    println!(
+        "a bare writer       {bare:8.0} jobs/s; one process is {:.2} of it",
+        rate / bare
+    );
+}
+
+/// The same bytes by a writer that does nothing else.
+fn bare_file_rate(path: &Path, group: usize, time: Duration) -> f64 {
+    let mut connection = Connection::open(path).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             CREATE TABLE jobs (id BLOB PRIMARY KEY, result TEXT);
+             CREATE TABLE events (job BLOB, sequence INTEGER, payload TEXT, PRIMARY KEY (job, sequence))",
+        )
+        .unwrap();
+    let (payload, result) = ("x".repeat(SUBTREE_BYTES), "x".repeat(RESULT_BYTES));
+    let (started, mut done) = (Instant::now(), 0_u32);
+    while started.elapsed() < time {
+        let transaction = connection.transaction().unwrap();
+        for _ in 0..group {
+            let id = uuid::Uuid::now_v7();
+            transaction
+                .prepare_cached("INSERT INTO jobs VALUES (?1, ?2)")
+                .unwrap()
+                .execute(params![id.as_bytes(), result])
+                .unwrap();
+            for sequence in 0..SUBTREES as i64 {
+                transaction
+                    .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3)")
+                    .unwrap()
+                    .execute(params![id.as_bytes(), sequence, payload])
+                    .unwrap();
+            }
+            done += 1;
+        }
+        transaction.commit().unwrap();
+    }
+    f64::from(done) / started.elapsed().as_secs_f64()
 }
 
 async fn measure(url: &str, clients: usize, time: Duration) {

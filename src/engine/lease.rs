@@ -146,7 +146,7 @@ impl Inner {
     }
 
     /// Asks for runs whether their jobs are theirs, and ends those whose are not.
-    async fn look_after(&self, leases: &[Arc<Lease>]) -> Result<(), StoreError> {
+    pub(super) async fn look_after(&self, leases: &[Arc<Lease>]) -> Result<(), StoreError> {
         let claims: Vec<_> = leases.iter().map(|one| (one.job, one.epoch)).collect();
         let heard: Vec<_> = leases
             .iter()

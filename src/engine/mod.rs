@@ -18,6 +18,7 @@
 //! | `follow` | a reader of a log: register, read, go on by number |
 //! | `page` | a log in pages, for clients that poll |
 //! | `result` | the combined result |
+//! | `cancel` | ends a job, and the calls that are made for it |
 //! | `again` | an ended job goes on with what failed |
 //! | `retention` | lets go of what was kept for a time only |
 //! | `orphans` | deletes files that a crash left without a row |
@@ -27,6 +28,7 @@
 mod again;
 mod answers;
 mod call;
+mod cancel;
 mod catalog;
 mod follow;
 mod journal;
@@ -73,18 +75,17 @@ pub use tickets::{Admission, Ticket};
 
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};
-use crate::domain::job::{Draft, Ending, JobView, Refusal};
+use crate::domain::job::JobView;
 use crate::domain::page::ListPage;
-use crate::domain::status::Status;
 use crate::domain::time::Time;
 use keys::{Keyring, Principal};
-use lease::{Lease, WORD};
+use lease::Lease;
 use live::{Limits, Live};
 use metrics::Metrics;
 use plans::{Planned, Plans};
 use ports::{
-    Blobs, Catalog, Clock, Commit, Committed, Deleted, Guard, JobQuery, Jobs, Keys, LogPage, Model,
-    Provider, Reader, Release, StoreError,
+    Blobs, Catalog, Clock, Deleted, JobQuery, Jobs, Keys, LogPage, Model, Provider, Reader,
+    Release, StoreError,
 };
 use repeat::Creating;
 
@@ -353,73 +354,6 @@ impl Engine {
         Follower::open(Arc::clone(&self.inner), slot, job, after).await
     }
 
-    /// Ends a job. When this returns, no call of it will be started any more. Cancelling a
-    /// cancelled job changes nothing.
-    pub async fn cancel(
-        &self,
-        scope: &Scope,
-        job: JobId,
-        reason: Option<String>,
-    ) -> Result<JobView, Error> {
-        let commit = Commit {
-            job,
-            guard: Guard::Caller {
-                scope: scope.clone(),
-            },
-            drafts: vec![Draft::End(Ending::Cancelled { reason })],
-        };
-        match stored(self.inner.jobs.commit(commit).await)? {
-            Committed::Stored {
-                view,
-                events,
-                epoch,
-            } => {
-                // Not one of a retry that was faster than we are.
-                let here = self.inner.end_run(job, |of| of.epoch < epoch);
-                self.inner.live.publish(job, events);
-                let cancelled = metrics::label("outcome", "cancelled");
-                self.inner
-                    .metrics
-                    .jobs_ended
-                    .get_or_create(&cancelled)
-                    .inc();
-                let had_owner = epoch > 1;
-                if had_owner && here != Some(epoch - 1) {
-                    self.inner.await_others(WORD).await;
-                }
-                Ok(*view)
-            }
-            Committed::Missing => Err(no_job(job)),
-            Committed::Refused {
-                refusal: Refusal::Ended,
-                status: Status::Cancelled,
-            } => {
-                let view = self.job(scope, job).await?;
-                let ended = view.ended_at.unwrap_or(view.updated_at).0;
-                let ago = self.inner.clock.now().0.saturating_sub(ended).max(0);
-                let ago = Duration::from_millis(ago as u64);
-                self.inner.await_others(WORD.saturating_sub(ago)).await;
-                // By another process, or by a request whose answer was lost: the run may not have
-                // heard of it yet.
-                if view.status == Status::Cancelled {
-                    self.inner.end_run(job, |_| true);
-                }
-                Ok(view)
-            }
-            Committed::Refused {
-                refusal: Refusal::Ended,
-                status,
-            } => Err(Error::new(
-                Code::JobAlreadyEnded,
-                format!(
-                    "Job {job} is {} already and cannot be cancelled.",
-                    status.name()
-                ),
-            )),
-            Committed::Refused { .. } | Committed::Fenced => Err(Error::internal()),
-        }
-    }
-
     /// Deletes an ended job with its log and result.
     pub async fn delete_job(&self, scope: &Scope, job: JobId) -> Result<(), Error> {
         match stored(self.inner.jobs.delete(scope, job).await)? {
@@ -555,13 +489,6 @@ impl Inner {
     /// The store has answered.
     fn hear(&self) {
         *self.heard.lock() = Instant::now();
-    }
-
-    /// Waits until no run of another process begins calls on word of before.
-    async fn await_others(&self, time: Duration) {
-        if self.jobs.is_shared() {
-            tokio::time::sleep(time).await;
-        }
     }
 
     /// Stops a run of this process and gives its lease back.

@@ -338,12 +338,8 @@ pub trait Jobs: Send + Sync {
     }
 
     /// Which of these jobs, each with the epoch of a claim, are still that claim's: they have not
-    /// ended, and nobody has claimed, cancelled, reopened or deleted them since. Where the store is
-    /// not shared nobody asks.
-    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
-        let jobs = claims.iter().map(|(job, _)| *job).collect();
-        std::future::ready(Ok(jobs)).boxed()
-    }
+    /// ended, and nobody has claimed, cancelled, reopened or deleted them since.
+    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>>;
 
     /// What other processes do with this store; nothing when there are none.
     fn news(&self) -> BoxStream<'static, News> {

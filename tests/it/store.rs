@@ -118,6 +118,7 @@ conformance! {
         an_owner_is_fenced_once_another_has_claimed,
         an_owner_is_fenced_once_the_caller_has_written,
         a_write_tells_the_epoch_after_it,
+        a_claim_is_held_until_the_job_ends_or_somebody_else_has_it,
         an_ended_job_is_never_claimed,
         a_cancel_that_races_the_end_gives_one_end,
         a_restart_finds_everything,

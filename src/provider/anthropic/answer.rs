@@ -188,6 +188,7 @@ fn invalid(message: &str) -> FailureKind {
         () if has(&["prompt is too long", "context limit", "context window"]) => {
             FailureKind::TooLong
         }
+        () if has(&["content filtering policy"]) => FailureKind::Refusal,
         () if has(&["output_config.format", "schema", "grammar"]) => FailureKind::Schema,
         () if has(&["pdf", "image", "document"]) => FailureKind::Document,
         () => FailureKind::Request,

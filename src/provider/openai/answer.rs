@@ -142,7 +142,7 @@ fn by_name(name: &str) -> Option<FailureKind> {
         "context_length_exceeded" | "string_above_max_length" | "exceed_context_size_error" => {
             FailureKind::TooLong
         }
-        "content_filter" | "content_policy_violation" => FailureKind::Refusal,
+        "content_filter" | "content_policy_violation" | "invalid_prompt" => FailureKind::Refusal,
         "invalid_json_schema" => FailureKind::Schema,
         "image_parse_error"
         | "invalid_image_format"

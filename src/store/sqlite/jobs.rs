@@ -120,6 +120,12 @@ impl Jobs for Sqlite {
             .boxed()
     }
 
+    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
+        let claims = claims.to_vec();
+        self.read(move |connection| leases::held(connection, &claims))
+            .boxed()
+    }
+
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
         self.read(move |connection| {

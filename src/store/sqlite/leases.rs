@@ -98,6 +98,19 @@ pub fn renew(
     Ok(())
 }
 
+/// Which of these jobs are still those of the claims with these epochs.
+pub fn held(connection: &Connection, claims: &[(JobId, u64)]) -> Result<Vec<JobId>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT 1 FROM jobs WHERE id = ?1 AND epoch = ?2 AND ended_ms IS NULL")?;
+    let mut held = Vec::new();
+    for (job, epoch) in claims {
+        if statement.exists(params![job.0.as_bytes(), *epoch as i64])? {
+            held.push(*job);
+        }
+    }
+    Ok(held)
+}
+
 /// Gives a lease back: nobody has the job, and nobody may claim it until then.
 pub fn give_back(
     connection: &Connection,

@@ -115,20 +115,21 @@ fn expected(scenario: Scenario, wire: Wire, stream: bool) -> Expected {
         | S::Fenced
         | S::Prose
         | S::DuplicateKeys => Whole,
+        // All had closed before the reason came that nobody knows.
+        S::UnknownReason => Whole,
         // Its form is wrong and its JSON is not: that is the engine's to say.
         S::WrongSchema => Whole,
-        S::HalfSaid => Less,
+        S::HalfSaid | S::Empty | S::DeepText => Less,
         S::Truncated | S::TruncatedEmpty => F(Fault::OutputTruncated),
         S::Refusal | S::Filtered | S::Blocked => F(Fault::ContentFiltered),
-        S::Malformed | S::DeepText => F(Fault::InvalidJson),
-        S::Empty => Less,
-        S::UnknownReason
-        | S::BadUtf8
-        | S::DeepBody
-        | S::Huge
-        | S::HugeLine
-        | S::HtmlOk
-        | S::NoBody => F(Fault::ProviderError),
+        S::Malformed => F(Fault::InvalidJson),
+        // Many small frames are text that is too long, one large one is no frame.
+        S::Huge if stream => F(Fault::InvalidJson),
+        S::BadUtf8 | S::DeepBody | S::Huge | S::HugeLine | S::HtmlOk | S::NoBody => {
+            F(Fault::ProviderError)
+        }
+        // A limit of the month has no wait.
+        S::RateBare if wire == Wire::Anthropic => F(Fault::BudgetExceeded),
         S::RateSeconds
         | S::RateDate
         | S::RateMillis
@@ -138,16 +139,19 @@ fn expected(scenario: Scenario, wire: Wire, stream: bool) -> Expected {
         | S::RateTold => F(Fault::ProviderRateLimit),
         S::QuotaGone => F(Fault::BudgetExceeded),
         S::BadSchema => F(Fault::SchemaTooComplex),
-        S::BadDocument | S::ContextExceeded => F(Fault::DocumentUnreadable),
+        S::BadDocument => F(Fault::DocumentUnreadable),
+        // The words are those of a server that speaks as OpenAI does.
+        S::ContextExceeded if wire == Wire::OpenAi => F(Fault::DocumentUnreadable),
+        S::ContextExceeded => F(Fault::Internal),
         S::BadKey | S::Unauthorized | S::Forbidden | S::NotFound => {
             F(Fault::ProviderAuthentication)
         }
-        S::Internal | S::BadGateway => F(Fault::ProviderError),
+        S::Unavailable if wire == Wire::Anthropic => F(Fault::ProviderError),
+        S::BrokenInside if stream && wire != Wire::OpenAi => F(Fault::ProviderOverloaded),
         S::Unavailable | S::Overloaded | S::Loading => F(Fault::ProviderOverloaded),
-        S::BrokenInside => F(match (wire, stream) {
-            _ => Fault::ProviderError,
-        }),
-        S::Cut | S::Reset => F(Fault::ProviderError),
+        S::Internal | S::BadGateway | S::BrokenInside | S::Cut | S::Reset => {
+            F(Fault::ProviderError)
+        }
         S::HangBefore | S::HangInside => F(Fault::Timeout),
     }
 }

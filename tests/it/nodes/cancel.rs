@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use rivulet::domain::evidence::Attributions;
 use rivulet::domain::id::{JobId, Scope};
+use rivulet::domain::job::{Draft, Ending};
 use rivulet::domain::usage::Usage;
-use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
+use rivulet::engine::ports::{Answer, Call, CallError, Commit, Guard, Jobs, Model, Provider};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -285,6 +286,51 @@ async fn calls_that_would_go_on_are_dropped_soon_whether_a_cancel_is_heard_or_no
         assert!(took < SOON, "{took:?} with is_deaf {is_deaf}");
         assert_eq!(pair.model.begun(ENDLESS).len(), CALLS_AT_ONCE);
     }
+}
+
+/// A server of its own whose calls go on for ever, its store, and a job.
+async fn endless() -> (TestApp, Arc<Counted>, Arc<dyn Jobs>, JobId) {
+    let model = Arc::new(Counted::default());
+    let (tell, told) = std::sync::mpsc::channel();
+    let app = TestApp::start()
+        .provider(Arc::new(Counting(Arc::clone(&model))))
+        .build(move |builder| {
+            builder.jobs(move |jobs| {
+                tell.send(Arc::clone(&jobs)).unwrap();
+                jobs
+            })
+        })
+        .run()
+        .await;
+    let job = begun(&app, &model, ENDLESS, CALLS_AT_ONCE).await;
+    (app, model, told.recv().unwrap(), job)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_that_nobody_waits_for_stops_the_job_all_the_same() {
+    let (app, model, _, job) = endless().await;
+    let scope = Scope::local();
+    let cancel = app.app.engine.cancel(&scope, job, None);
+    assert!(cancel.now_or_never().is_none());
+    let dropped = model.until_none_is_under_way(ENDLESS);
+    tokio::time::timeout(PATIENCE, dropped).await.unwrap();
+    assert_eq!(app.end_of(&job.to_string()).await["status"], "cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_was_cancelled_and_still_runs_is_stopped_by_the_next_cancel() {
+    let (app, model, store, job) = endless().await;
+    let commit = Commit {
+        job,
+        guard: Guard::Caller {
+            scope: Scope::local(),
+        },
+        drafts: vec![Draft::End(Ending::Cancelled { reason: None })],
+    };
+    store.commit(commit).await.unwrap();
+    assert!(cancel(&app, job).await.is_some());
+    let dropped = model.until_none_is_under_way(ENDLESS);
+    tokio::time::timeout(SOON, dropped).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

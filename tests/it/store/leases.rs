@@ -242,6 +242,44 @@ pub async fn an_ended_job_is_never_claimed(bed: Bed) {
     assert!(bed.claim("other", 10).await.is_empty());
 }
 
+pub async fn a_claim_is_held_until_the_job_ends_or_somebody_else_has_it(bed: Bed) {
+    let (store, scope) = (&bed.store, scope());
+    let mut claims = Vec::new();
+    for _ in 0..4 {
+        let (job, guard) = bed.begun(&scope, 1).await;
+        let Guard::Lease { epoch } = guard else {
+            panic!("{guard:?}")
+        };
+        claims.push((job, epoch));
+    }
+    let jobs: Vec<_> = claims.iter().map(|(job, _)| *job).collect();
+    let held = async |claims: &[(JobId, u64)]| {
+        let mut held = store.held(claims).await.unwrap();
+        held.sort_unstable();
+        held
+    };
+    assert_eq!(held(&claims).await, jobs);
+    assert!(held(&[]).await.is_empty());
+    assert!(held(&[(jobs[0], claims[0].1 + 1)]).await.is_empty());
+    // Ended by its owner; cancelled; cancelled and deleted; taken over.
+    let lease = |at: usize| Guard::Lease {
+        epoch: claims[at].1,
+    };
+    bed.commit(jobs[0], &lease(0), vec![result(0), settled()])
+        .await;
+    for job in &jobs[1..3] {
+        bed.commit(*job, &caller(&scope), vec![cancelled()]).await;
+    }
+    store.delete(&scope, jobs[2]).await.unwrap();
+    assert_eq!(held(&claims).await, [jobs[3]]);
+    bed.clock.set(START.plus_millis(MINUTE + 1));
+    // Run out, and nobody else has it yet.
+    assert_eq!(held(&claims).await, [jobs[3]]);
+    let taken = bed.claim("other", 10).await;
+    assert!(held(&claims).await.is_empty());
+    assert_eq!(held(&[(jobs[3], taken[0].epoch)]).await, [jobs[3]]);
+}
+
 pub async fn a_write_tells_the_epoch_after_it(bed: Bed) {
     let (job, guard) = bed.begun(&scope(), 2).await;
     let Guard::Lease { epoch: mine } = guard else {

@@ -7,17 +7,16 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use rivulet::domain::error::Fault;
 use rivulet::domain::event::SubtreeRetry;
-use rivulet::domain::id::JobId;
 use rivulet::domain::job::Draft;
 use rivulet::domain::pointer::Pointer;
 use rivulet::engine::ports::{
-    Catalog as _, Commit, Committed, Guard, Jobs as _, Keys as _, News, StoreError,
+    Catalog as _, Commit, Committed, Jobs as _, Keys as _, News, StoreError,
 };
 use rivulet::store::{Postgres, PostgresOptions};
 
 use tokio::time::timeout;
 
-use super::bed::{Bed, LEASE, MINUTE, START, caller, cancelled, postgres, result, scope, settled};
+use super::bed::{Bed, LEASE, MINUTE, START, postgres, result, scope, settled};
 use crate::support::line::{Line, State};
 use crate::support::postgres::{Database, database};
 
@@ -148,49 +147,6 @@ async fn what_one_node_commits_is_told_to_the_others() {
     assert_eq!(next(&mut news).await, News::Work);
     bed.stored(&scope(), 1).await;
     assert_eq!(next(&mut news).await, News::Work);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_is_held_until_others_end_reopen_claim_or_delete_the_job() {
-    let Some(bed) = Bed::postgres().await else {
-        return;
-    };
-    let (store, scope) = (&bed.store, scope());
-    assert!(store.is_shared());
-    let mut claims = Vec::new();
-    for _ in 0..4 {
-        let (job, guard) = bed.begun(&scope, 1).await;
-        let Guard::Lease { epoch } = guard else {
-            panic!("{guard:?}")
-        };
-        claims.push((job, epoch));
-    }
-    let jobs: Vec<_> = claims.iter().map(|(job, _)| *job).collect();
-    let held = async |claims: &[(JobId, u64)]| {
-        let mut held = store.held(claims).await.unwrap();
-        held.sort_unstable();
-        held
-    };
-    assert_eq!(held(&claims).await, jobs);
-    assert!(held(&[]).await.is_empty());
-    assert!(held(&[(jobs[0], claims[0].1 + 1)]).await.is_empty());
-    // Ended by its owner; cancelled; cancelled and deleted; taken over.
-    let lease = |at: usize| Guard::Lease {
-        epoch: claims[at].1,
-    };
-    bed.commit(jobs[0], &lease(0), vec![result(0), settled()])
-        .await;
-    for job in &jobs[1..3] {
-        bed.commit(*job, &caller(&scope), vec![cancelled()]).await;
-    }
-    store.delete(&scope, jobs[2]).await.unwrap();
-    assert_eq!(held(&claims).await, [jobs[3]]);
-    bed.clock.set(START.plus_millis(MINUTE + 1));
-    // Run out, and nobody else has it yet.
-    assert_eq!(held(&claims).await, [jobs[3]]);
-    let taken = bed.claim("other", 10).await;
-    assert!(held(&claims).await.is_empty());
-    assert_eq!(held(&[(jobs[3], taken[0].epoch)]).await, [jobs[3]]);
 }
 
 async fn next(news: &mut BoxStream<'static, News>) -> News {
