@@ -45,6 +45,9 @@ impl Provider for Part {
             description: "Gives a part.".into(),
             provider: "bench".into(),
             ignores: Vec::new(),
+            context_tokens: None,
+            output_tokens: None,
+            price: None,
         }]
     }
 

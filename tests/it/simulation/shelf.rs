@@ -123,6 +123,10 @@ impl Jobs for Shelf {
         self.done(|disk| disk.answers(scope, keys))
     }
 
+    fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
+        self.done(|disk| disk.held(claims))
+    }
+
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {
         self.done(|disk| disk.plan(key))
     }
