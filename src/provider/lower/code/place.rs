@@ -23,7 +23,7 @@ impl Book<'_> {
                 (Value::Array(items), _, Some(array)) => {
                     let index = first.parse::<usize>().ok()?;
                     let inner = array.at(index).unwrap_or(&Code::Same);
-                    self.under(first.clone(), inner, items.get(index)?, rest)
+                    self.below(first.clone(), inner, items.get(index)?, rest)
                 }
                 (Value::Array(pairs), Some(object), None) => match &object.others {
                     OthersCode::Alone(inner) => self.pair(inner, pairs, tokens),
@@ -42,7 +42,7 @@ impl Book<'_> {
     }
 
     /// The place below a token of the user's value.
-    fn under(&self, own: String, code: &Code, laid: &Value, rest: &[String]) -> Path {
+    fn below(&self, own: String, code: &Code, laid: &Value, rest: &[String]) -> Path {
         let mut place = vec![own];
         place.extend(self.place(code, laid, rest)?);
         Some(place)
@@ -59,11 +59,11 @@ impl Book<'_> {
         let by_key = || code.fields.iter().find(|field| field.key == *first);
         if let Some(field) = by_name.or_else(by_key) {
             let part = members.get(&field.name)?;
-            return self.under(field.key.clone(), &field.code, part, rest);
+            return self.below(field.key.clone(), &field.code, part, rest);
         }
         match &code.others {
             OthersCode::Beside(inner) | OthersCode::Alone(inner) => {
-                self.under(first.clone(), inner, members.get(first)?, rest)
+                self.below(first.clone(), inner, members.get(first)?, rest)
             }
             OthersCode::Under(name, inner) => {
                 let pairs = members.get(name)?.as_array()?;
@@ -89,7 +89,7 @@ impl Book<'_> {
         };
         if let Some(index) = first.iter().position(|(name, _)| name == token) {
             let part = members.get(token)?;
-            return self.under(index.to_string(), &first[index].1, part, rest);
+            return self.below(index.to_string(), &first[index].1, part, rest);
         }
         let (name, inner) = more.as_ref().filter(|(name, _)| name == token)?;
         let [index, rest @ ..] = rest else {
@@ -97,7 +97,7 @@ impl Book<'_> {
         };
         let index: usize = index.parse().ok()?;
         let item = members.get(name)?.get(index)?;
-        self.under((index + first.len()).to_string(), inner, item, rest)
+        self.below((index + first.len()).to_string(), inner, item, rest)
     }
 
     /// Pairs are named by their index, and their key and value within; or by the key itself.
@@ -119,6 +119,6 @@ impl Book<'_> {
                 _ => return None,
             }
         };
-        self.under(key_of(pair)?, code, pair.get("value")?, rest)
+        self.below(key_of(pair)?, code, pair.get("value")?, rest)
     }
 }
