@@ -79,11 +79,7 @@ impl<'a> Emitter<'_, 'a> {
         let may_omit = |field: &FieldCode| field.is_asked && field.takes_null && !field.is_required;
         if own.fields.iter().any(may_omit) {
             let name = profile.name_of("omitted", &taken);
-            let says = "Names of the members above that do not stand in the document at all, as against those that it says are empty. Mostly empty.";
-            properties.insert(
-                name.clone(),
-                json!({"type": "array", "items": {"type": "string"}, "description": says}),
-            );
+            properties.insert(name.clone(), omitted());
             required.push(Value::String(name.clone()));
             own.omitted = Some(name);
         }
@@ -250,6 +246,12 @@ impl<'a> Emitter<'_, 'a> {
         }
         (schema, ArrayCode::ByPosition(first, more))
     }
+}
+
+/// The list of the members that are not there.
+fn omitted() -> Value {
+    let says = "Names of the members above that do not stand in the document at all, as against those that it says are empty. Mostly empty.";
+    json!({"type": "array", "items": {"type": "string"}, "description": says})
 }
 
 /// An item or a value of a pair: it is there, or it is not listed.
