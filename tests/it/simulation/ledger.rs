@@ -58,6 +58,16 @@ impl Ledger {
         ))
     }
 
+    /// The process that the store gave the job to, and the epoch.
+    pub fn owner(&self, job: JobId) -> Option<(LifeNumber, u64)> {
+        self.owners.get(&job).copied()
+    }
+
+    /// Whether the answer to that claim has come.
+    pub fn has_learned(&self, life: LifeNumber, job: JobId, epoch: u64) -> bool {
+        self.claimed.get(&(life, job)) == Some(&epoch)
+    }
+
     pub fn reopen(&mut self, job: JobId) {
         self.owners.remove(&job);
         self.cancelled.retain(|(_, of)| *of != job);

@@ -16,16 +16,20 @@ use tokio::time::{sleep, timeout};
 
 use super::client::Client;
 use super::law;
+use super::ledger::LifeNumber;
 use super::memory::is_active;
 use super::model::{NAME, Simulated};
 use super::shelf::Shelf;
-use super::weather::Act;
+use super::weather::{Act, CALM, JOBS};
 use super::wire::{BEFORE, Wire, short};
 use super::world::{NodeClock, Running, World};
 
 const SHA256: &str = "5eed";
 /// How long everything may take once nothing fails any more.
 const PATIENCE: Duration = Duration::from_mins(15);
+
+/// A lease, and a while for the others to notice, milliseconds.
+const TAKEOVER: u64 = 22_000;
 
 /// What became of a seed.
 pub struct Outcome {
@@ -98,6 +102,7 @@ async fn story(world: &Arc<World>) {
         world.sleep_until(at).await;
         befall(world, act).await;
     }
+    tokio::spawn(take_over(Arc::clone(world)));
     let mut kept = Vec::new();
     let all = async {
         while let Some(client) = clients.join_next().await {
@@ -115,6 +120,38 @@ async fn story(world: &Arc<World>) {
         world.violate(format!("not everything ends: {}", left(world)));
     }
     judge(world, &kept);
+}
+
+/// By then no job is with a process that is dead or does not know of it.
+async fn take_over(world: Arc<World>) {
+    world.sleep_until(CALM + TAKEOVER).await;
+    if world.weather.max_running_jobs < JOBS as usize {
+        return;
+    }
+    let before = orphans(&world);
+    // The answer to a claim may have been on its way.
+    sleep(Duration::from_millis(500)).await;
+    let after = orphans(&world);
+    for orphan in after.iter().filter(|orphan| before.contains(orphan)) {
+        let (job, owner) = orphan;
+        world.violate(format!(
+            "nobody has taken {} over from {owner:?}",
+            short(*job)
+        ));
+    }
+}
+
+/// Jobs that the store gave to somebody who does not work on them.
+fn orphans(world: &World) -> Vec<(JobId, (LifeNumber, u64))> {
+    let running = (0..world.nodes.len()).filter_map(|node| world.running(node));
+    let alive: Vec<_> = running.map(|running| running.life.number).collect();
+    let (disk, ledger) = (world.disk.lock(), world.ledger.lock());
+    let active = disk.jobs.values().filter(|row| is_active(row));
+    let owned = active.filter_map(|row| Some((row.view.id, ledger.owner(row.view.id)?)));
+    let lost = owned.filter(|(job, (life, epoch))| {
+        !alive.contains(life) || !ledger.has_learned(*life, *job, *epoch)
+    });
+    lost.collect()
 }
 
 fn left(world: &World) -> String {
