@@ -27,6 +27,8 @@ use crate::support::dice::Dice;
 const SCOPES: [&str; 3] = ["alice", "bob", "carol"];
 /// A wake-up that was lost is made up for a second later; one that was not is no later than this.
 const PROMPT: Duration = Duration::from_millis(700);
+/// A read that failed is made once more after a second.
+const CALMED: Duration = Duration::from_secs(3);
 
 /// Whose job it is, by what the request says.
 pub fn client_of(config: &Config) -> u64 {
@@ -327,7 +329,7 @@ impl Client {
         let Some(since) = told.map(|told| told.max(asked)) else {
             return;
         };
-        if life.is_well_since(since) && since.elapsed() > PROMPT {
+        if life.is_well_for(since, CALMED) && since.elapsed() > PROMPT {
             let late = since.elapsed();
             self.surprise("is woken late", &(life.to_string(), first, late));
         }

@@ -15,6 +15,7 @@ pub type LifeNumber = u32;
 pub struct Ledger {
     /// Who may write to the job, by the last claim that nothing has overtaken.
     owners: BTreeMap<JobId, (LifeNumber, u64)>,
+    released: BTreeSet<JobId>,
     /// The epochs that a process has heard of, and those it was told are over.
     claimed: BTreeMap<(LifeNumber, JobId), u64>,
     fenced: BTreeMap<(LifeNumber, JobId), u64>,
@@ -33,6 +34,7 @@ impl Ledger {
     pub fn claim(&mut self, life: LifeNumber, claimed: &[Claimed]) {
         for job in claimed {
             self.owners.insert(job.view.id, (life, job.epoch));
+            self.released.remove(&job.view.id);
         }
     }
 
@@ -60,12 +62,18 @@ impl Ledger {
 
     /// The process that the store gave the job to, and the epoch.
     pub fn owner(&self, job: JobId) -> Option<(LifeNumber, u64)> {
-        self.owners.get(&job).copied()
+        let is_released = self.released.contains(&job);
+        self.owners.get(&job).copied().filter(|_| !is_released)
     }
 
     /// Whether the answer to that claim has come.
     pub fn has_learned(&self, life: LifeNumber, job: JobId, epoch: u64) -> bool {
         self.claimed.get(&(life, job)) == Some(&epoch)
+    }
+
+    /// The lease was given back. What its owner had sent before may still come.
+    pub fn release(&mut self, job: JobId) {
+        self.released.insert(job);
     }
 
     pub fn reopen(&mut self, job: JobId) {

@@ -264,6 +264,9 @@ impl Jobs for Wire {
                     )
                 });
             }
+            for job in &claimed {
+                wire.world.is_free(job.view.id);
+            }
             let mut ledger = wire.world.ledger.lock();
             ledger.claim(wire.life.number, &claimed);
             Ok(claimed)
@@ -299,6 +302,7 @@ impl Jobs for Wire {
                 format!("{} releases {job}, {release:?}: {is_free}", wire.life)
             });
             if is_free {
+                wire.world.ledger.lock().release(job);
                 wire.world.spread(News::Work);
             }
             Ok(())

@@ -25,6 +25,8 @@ use crate::support::dice::Dice;
 
 const START: Time = Time(1_763_762_400_000);
 const RETENTION_MS: u64 = 7 * 86_400_000;
+/// Who had no trouble for so long has kept its leases.
+const LEASE: Duration = Duration::from_secs(16);
 /// Lines of the trace that are kept.
 const TAIL: usize = 400;
 
@@ -116,9 +118,10 @@ impl Life {
         *self.troubled.lock() = Instant::now();
     }
 
-    /// Whether nothing went wrong since then, and a while before.
-    pub fn is_well_since(&self, moment: Instant) -> bool {
-        moment.saturating_duration_since(*self.troubled.lock()) > Duration::from_secs(3)
+    /// Whether nothing went wrong for so long before a moment, nor after it.
+    pub fn is_well_for(&self, moment: Instant, before: Duration) -> bool {
+        let trouble = *self.troubled.lock();
+        *self.state.lock() == State::Alive && moment.saturating_duration_since(trouble) > before
     }
 
     pub fn listen(&self) -> mpsc::UnboundedReceiver<News> {
@@ -339,6 +342,22 @@ impl World {
             self.violate(format!(
                 "`{scope}` has {counted} active jobs and {taken} slots taken"
             ));
+        }
+    }
+
+    /// A job is taken only from those who could not keep it.
+    pub fn is_free(&self, job: JobId) {
+        let ledger = self.ledger.lock();
+        let Some((owner, epoch)) = ledger.owner(job) else {
+            return;
+        };
+        let has_learned = ledger.has_learned(owner, job, epoch);
+        drop(ledger);
+        let running = (0..self.nodes.len()).filter_map(|node| self.running(node));
+        let mut owners = running.filter(|running| running.life.number == owner);
+        let now = Instant::now();
+        if has_learned && owners.any(|owner| owner.life.is_well_for(now, LEASE)) {
+            self.violate(format!("{job} is taken from life {owner}, which is well"));
         }
     }
 
