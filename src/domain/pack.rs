@@ -49,6 +49,21 @@ pub fn pack(plan: &Plan, pending: &[usize], output_tokens: Option<u64>) -> Vec<L
         .collect()
 }
 
+/// The most tokens that an answer with these subtrees is given, many times what it is thought to
+/// need: a model that does not find its end costs no more. None where lists are asked for, whose
+/// length nobody knows.
+pub fn most_tokens(plan: &Plan, load: &[usize], quotes: bool) -> Option<u64> {
+    let mut sum = 0;
+    for subtree in load.iter().filter_map(|index| plan.subtrees.get(*index)) {
+        if subtree.kind == Kind::AgenticArray {
+            return None;
+        }
+        sum += tokens(subtree);
+    }
+    let quoted = if quotes { 4 } else { 1 };
+    Some(256 + sum * quoted * 4)
+}
+
 /// Tokens that the value of a subtree is thought to have.
 fn tokens(subtree: &Subtree) -> u64 {
     let fields = u64::from(subtree.total_fields);

@@ -23,7 +23,7 @@ mod words;
 use serde_json::{Map, Value, json};
 
 use crate::domain::evidence::{Attributions, Match, Quote};
-use crate::domain::plan::Plan;
+use crate::domain::plan::{Kind, Plan, Subtree};
 use crate::domain::pointer::Pointer;
 use crate::domain::prompt::member;
 
@@ -155,7 +155,7 @@ fn write(plan: &Plan, subtrees: &[usize], sheet: &mut Sheet, quotes: bool) -> Lo
         let depth = if quotes { 3 } else { 2 };
         let (schema, code) = Emitter::new(&forms, sheet, index).root(&subtree.schema, depth);
         let schema = if quotes {
-            with_quotes(schema, sheet)
+            with_quotes(schema, most_quotes(subtree), sheet)
         } else {
             schema
         };
@@ -194,7 +194,13 @@ fn root(properties: Map<String, Value>, sheet: &mut Sheet) -> Value {
     root
 }
 
-fn with_quotes(value: Value, sheet: &mut Sheet) -> Value {
+/// As many quotes as there are leaves, and a few for those that need two; a list has no bound. A
+/// small model would go on quoting until its tokens are used up.
+fn most_quotes(subtree: &Subtree) -> Option<u32> {
+    (subtree.kind != Kind::AgenticArray).then(|| subtree.total_fields.saturating_mul(2).max(4))
+}
+
+fn with_quotes(value: Value, most: Option<u32>, sheet: &mut Sheet) -> Value {
     let page = if sheet.as_lists {
         json!({"type": "array", "items": {"type": "integer"}, "description": "The number of its page, in a list of one; empty when it is not known."})
     } else {
@@ -222,7 +228,12 @@ fn with_quotes(value: Value, sheet: &mut Sheet) -> Value {
         quote["propertyOrdering"] = json!(["at", "text", "page"]);
         both["propertyOrdering"] = json!([QUOTES, VALUE]);
     }
-    both["properties"][QUOTES] = json!({"type": "array", "items": quote});
+    let mut quotes = json!({"type": "array", "items": quote});
+    let limit = sheet.profile.limits.quotes;
+    if let Some(most) = most.filter(|most| *most <= limit) {
+        quotes["maxItems"] = most.into();
+    }
+    both["properties"][QUOTES] = quotes;
     both["properties"][VALUE] = value;
     both
 }

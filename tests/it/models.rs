@@ -1,6 +1,7 @@
 //! Models over the wire, as jobs ask them: against a provider server that plays by script.
 
 mod jobs;
+mod llama;
 mod scenarios;
 
 use std::sync::Arc;

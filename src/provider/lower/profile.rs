@@ -80,6 +80,8 @@ pub struct Limits {
     pub optional: usize,
     /// Bytes of the whole schema as compact JSON.
     pub bytes: usize,
+    /// The largest `maxItems` that a list of quotes is given; 0 where it is given none.
+    pub quotes: u32,
 }
 
 const BOUNDLESS: Limits = Limits {
@@ -92,6 +94,7 @@ const BOUNDLESS: Limits = Limits {
     unions: usize::MAX,
     optional: usize::MAX,
     bytes: usize::MAX,
+    quotes: 0,
 };
 
 const ANY_NAME: Names = Names {
@@ -250,6 +253,8 @@ pub const GRAMMAR: Profile = Profile {
         enum_values: 500,
         all_enum_values: 5_000,
         bytes: 1 << 20,
+        // Each item more is a rule more.
+        quotes: 64,
         ..BOUNDLESS
     },
 };

@@ -13,6 +13,7 @@ use super::refusals::{Mark, Refusals};
 use super::{Inner, reading};
 use crate::domain::error::Fault;
 use crate::domain::evidence::Attributions;
+use crate::domain::pack::most_tokens;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
 use crate::engine::ports::{Call, CallError};
@@ -155,7 +156,11 @@ impl Exchange {
             cache: Cache::Off,
             profile: Arc::clone(&profile),
         };
-        let max_output_tokens = Some(room(&ask, &profile));
+        let most = most_tokens(&call.plan, load, call.per_key_attribution);
+        // Thoughts count as well, and how many they will be nobody knows.
+        let most = most.filter(|_| !call.enable_thinking).unwrap_or(u64::MAX);
+        let room = room(&ask, &profile);
+        let max_output_tokens = Some(u32::try_from(most).map_or(room, |most| room.min(most)));
         Ok(Self {
             inner: Arc::clone(inner),
             lowered,

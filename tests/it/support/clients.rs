@@ -93,7 +93,7 @@ fn python() -> Result<(PathBuf, PathBuf), String> {
 }
 
 /// The interpreter of a folder with the packages of a list.
-pub(super) fn venv(name: &str, list: &str) -> Result<(PathBuf, PathBuf), String> {
+pub fn venv(name: &str, list: &str) -> Result<(PathBuf, PathBuf), String> {
     let version = output(Command::new("python3").arg("--version"), "Python")?;
     let folder = folder(name);
     let python = folder.join("venv/bin/python");
