@@ -75,10 +75,9 @@ impl Run {
     /// Brings every subtree of `load` to an outcome. While the engine drains, and once the job is
     /// known to be no longer ours, no request is begun.
     pub(super) async fn call(&self, load: Load) -> Result<(), Halt> {
-        self.waits.begin().await;
-        let outcome = self.ask_until_settled(self.progress(load)).await;
-        self.waits.end().await;
-        outcome
+        self.waits.begin(&self.journal).await?;
+        self.ask_until_settled(self.progress(load)).await?;
+        self.waits.end(&self.journal).await
     }
 
     pub(super) fn progress(&self, missing: Load) -> Progress {

@@ -185,12 +185,12 @@ pub(super) async fn watch(engine: Arc<Inner>) {
         if is_hint {
             sleep(OWN).await;
         }
-        let leases: Vec<_> = engine
-            .running
-            .iter()
-            .map(|run| Arc::clone(&run.lease))
+        let leases = engine.running.iter().map(|run| Arc::clone(&run.lease));
+        let mut leases: Vec<_> = leases
             .filter(|lease| !is_hint || lease.is_doubted())
             .collect();
+        // The map has no order, and what is done here should.
+        leases.sort_unstable_by_key(|lease| lease.job);
         if !leases.is_empty()
             && let Err(cause) = engine.look_after(&leases).await
         {

@@ -18,13 +18,13 @@ use super::journal::{Halt, Journal};
 use super::lease::Lease;
 use super::metrics::label;
 use super::plans::Planned;
-use super::ports::{Claimed, Release};
+use super::ports::{Claimed, Manner, Release};
 use super::waits::Waits;
 use super::{Inner, stored};
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::Reason;
-use crate::domain::job::{Draft, Ending, JobSpec};
+use crate::domain::job::{AnswerKey, Draft, Ending, JobSpec};
 use crate::domain::pack::pack;
 use crate::domain::status::Status;
 use crate::domain::usage::Usage;
@@ -87,28 +87,19 @@ async fn drive(
     lease: &Arc<Lease>,
     journal: &Journal,
 ) -> Result<(), Halt> {
+    let failed = |fault, message| Ending::Failed { fault, message };
     if claimed.crashes >= MAX_CRASHES {
         let message = format!(
             "The server stopped {} times while it worked on this job.",
             claimed.crashes
         );
-        return end(
-            engine,
-            journal,
-            Ending::Failed {
-                fault: Fault::Internal,
-                message,
-            },
-        )
-        .await;
+        return end(engine, journal, failed(Fault::Internal, message)).await;
     }
     announce(claimed, journal).await?;
     let spec = &claimed.view.spec;
     let (planned, document) = match prepare(engine, spec).await? {
         Ok(prepared) => prepared,
-        Err((fault, message)) => {
-            return end(engine, journal, Ending::Failed { fault, message }).await;
-        }
+        Err((fault, message)) => return end(engine, journal, failed(fault, message)).await,
     };
     let pending = pending(engine, claimed, &planned).await?;
     let Some((model, provider)) = engine.served(&spec.config.model) else {
@@ -116,42 +107,26 @@ async fn drive(
             "The model `{}` is no longer configured here.",
             spec.config.model
         );
-        return end(
-            engine,
-            journal,
-            Ending::Failed {
-                fault: Fault::ProviderError,
-                message,
-            },
-        )
-        .await;
+        return end(engine, journal, failed(Fault::ProviderError, message)).await;
     };
     let manner = provider.manner(&spec.config.model);
-    let keys = manner.version.as_deref().map(|version| {
-        let asking = Asking {
-            scope: &claimed.scope,
-            version,
-            config: &spec.config,
-            document: &document,
-        };
-        answers::keys(&asking, &planned.plan)
-    });
+    let output_tokens = manner.output_tokens;
     let run = Arc::new(Run {
         engine: Arc::clone(engine),
-        spec: spec.clone(),
-        document,
-        planned,
         blank: Usage {
             provider: model.provider,
             model: spec.config.model.clone(),
             cost_usd: Some(0.0),
             ..Usage::default()
         },
+        keys: keys(claimed, &manner, &document, &planned),
+        takes_corrections: manner.takes_corrections,
+        spec: spec.clone(),
+        document,
+        planned,
         provider,
         lease: Arc::clone(lease),
         journal: journal.clone(),
-        keys: keys.unwrap_or_default(),
-        takes_corrections: manner.takes_corrections,
         waits: Waits::default(),
         index: OnceCell::new(),
     });
@@ -165,11 +140,30 @@ async fn drive(
     // cancelled, or be another's, since the store gave it to us.
     journal.flush().await?;
     let started = Instant::now();
-    call_all(&run, &pending, manner.output_tokens).await?;
+    call_all(&run, &pending, output_tokens).await?;
     if !pending.is_empty() {
         engine.learn_pace(started.elapsed(), pending.len());
     }
     end(engine, journal, Ending::Settled).await
+}
+
+/// What each subtree's answer is kept under; nothing where answers are not kept.
+fn keys(
+    claimed: &Claimed,
+    manner: &Manner,
+    document: &Document,
+    planned: &Planned,
+) -> Vec<AnswerKey> {
+    let Some(version) = &manner.version else {
+        return Vec::new();
+    };
+    let asking = Asking {
+        scope: &claimed.scope,
+        version,
+        config: &claimed.view.spec.config,
+        document,
+    };
+    answers::keys(&asking, &planned.plan)
 }
 
 impl Inner {

@@ -20,43 +20,59 @@ struct State {
     /// Calls under way, waiting ones included.
     calls: usize,
     waiting: usize,
+    /// Why the last one began to wait.
+    reason: Option<Reason>,
     /// The log says that the job waits.
     is_told: bool,
 }
 
 impl Waits {
-    pub(super) async fn begin(&self) {
-        self.state.lock().await.calls += 1;
+    /// A call is about to be made.
+    pub(super) async fn begin(&self, journal: &Journal) -> Result<(), Halt> {
+        let mut state = self.state.lock().await;
+        state.calls += 1;
+        state.tell(journal).await
     }
 
-    pub(super) async fn end(&self) {
+    /// A call has settled what it was for, or was given up.
+    pub(super) async fn end(&self, journal: &Journal) -> Result<(), Halt> {
         let mut state = self.state.lock().await;
         state.calls = state.calls.saturating_sub(1);
+        state.tell(journal).await
     }
 
     /// A call waits, because of `fault`.
     pub(super) async fn wait(&self, journal: &Journal, fault: Fault) -> Result<(), Halt> {
         let mut state = self.state.lock().await;
         state.waiting += 1;
-        let Some(reason) = reason(fault) else {
-            return Ok(());
-        };
-        if state.waiting < state.calls || state.is_told {
-            return Ok(());
-        }
-        state.is_told = true;
-        tell(journal, Status::Retrying, reason).await
+        state.reason = reason(fault);
+        state.tell(journal).await
     }
 
     /// A call that waited goes on.
     pub(super) async fn go_on(&self, journal: &Journal) -> Result<(), Halt> {
         let mut state = self.state.lock().await;
         state.waiting = state.waiting.saturating_sub(1);
-        if !state.is_told {
-            return Ok(());
-        }
-        state.is_told = false;
-        tell(journal, Status::Processing, Reason::Resumed).await
+        state.tell(journal).await
+    }
+}
+
+impl State {
+    /// Queues a word when what the log says is no longer so.
+    async fn tell(&mut self, journal: &Journal) -> Result<(), Halt> {
+        let stalled = self.reason.filter(|_| self.calls > 0 && self.waiting == self.calls);
+        let (status, reason) = match (stalled, self.is_told) {
+            (Some(reason), false) => (Status::Retrying, reason),
+            (None, true) => (Status::Processing, Reason::Resumed),
+            _ => return Ok(()),
+        };
+        self.is_told = stalled.is_some();
+        let draft = Draft::Status {
+            status,
+            reason,
+            message: None,
+        };
+        journal.push(draft).await
     }
 }
 
@@ -69,13 +85,4 @@ fn reason(fault: Fault) -> Option<Reason> {
         }
         _ => None,
     }
-}
-
-async fn tell(journal: &Journal, status: Status, reason: Reason) -> Result<(), Halt> {
-    let draft = Draft::Status {
-        status,
-        reason,
-        message: None,
-    };
-    journal.push(draft).await
 }

@@ -173,6 +173,7 @@ fn concrete_adapters_are_named_in_the_composition_root_only() {
     ];
     let homes = [
         "src/app.rs",
+        "src/app",
         "src/store",
         "src/blob",
         "src/provider",

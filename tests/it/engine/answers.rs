@@ -124,7 +124,7 @@ async fn an_answer_that_stays_wrong_is_no_result() {
     let model = Scripted::new(|subtree, _| {
         let mut value = plain_value(subtree);
         if subtree.id.ends_with('1') {
-            value["a"] = json!(7);
+            value["a"] = json!({"no": "text"});
         }
         Reply::Value(value)
     })

@@ -200,7 +200,7 @@ fn events_and_their_fields_are_the_same_in_source_schemas_and_prose() {
             .map(String::as_str)
             .collect();
         let from = format!("### {name}\n");
-        let rows = rows(chapter, &from, "\n### ");
+        let rows = rows(chapter, &from, "\n###");
         let mut told: BTreeSet<_> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
         told.extend(envelope);
         told.extend(
