@@ -54,15 +54,10 @@ impl Inner {
                 events,
                 epoch,
             } => {
-                // Not one of a retry that was faster than we are.
-                let here = self.end_run(job, |of| of.epoch < epoch);
                 self.live.publish(job, events);
                 let cancelled = label("outcome", "cancelled");
                 self.metrics.jobs_ended.get_or_create(&cancelled).inc();
-                let had_owner = epoch > 1;
-                if had_owner && here != Some(epoch - 1) {
-                    self.await_others(WORD).await;
-                }
+                self.end_owner(job, epoch).await;
                 Ok(*view)
             }
             Committed::Refused {
@@ -87,6 +82,7 @@ impl Inner {
     /// A job that was cancelled before, maybe a moment ago.
     async fn cancelled(&self, scope: &Scope, job: JobId) -> Result<JobView, Error> {
         // Whoever cancelled it may not have come so far as to end the run.
+        self.await_claims().await;
         let run = self.running.get(&job).map(|run| Arc::clone(&run.lease));
         if let Some(lease) = run {
             stored(self.look_after(&[lease]).await)?;
@@ -97,6 +93,29 @@ impl Inner {
         let ago = Duration::from_millis(ago as u64);
         self.await_others(WORD.saturating_sub(ago)).await;
         Ok(view)
+    }
+
+    /// Ends whatever ran the job before the caller's write moved its epoch to this one.
+    async fn end_owner(&self, job: JobId, epoch: u64) {
+        // Not one of a retry that was faster than we are.
+        let end = || self.end_run(job, |of| of.epoch < epoch);
+        let was_claimed = epoch > 1;
+        let mut ended = end();
+        if was_claimed && ended.is_none() {
+            self.await_claims().await;
+            ended = end();
+        }
+        if was_claimed && ended != Some(epoch - 1) {
+            self.await_others(WORD).await;
+        }
+    }
+
+    /// Waits until the jobs that were claimed before now by this process are known as running.
+    /// Where the store is shared, their runs ask before they begin anything late.
+    async fn await_claims(&self) {
+        if !self.jobs.is_shared() {
+            drop(self.claiming.lock().await);
+        }
     }
 
     /// Waits until no run of another process begins calls on word of before.

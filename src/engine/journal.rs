@@ -125,7 +125,10 @@ async fn commit(engine: &Inner, lease: &Lease, drafts: Vec<Draft>) -> bool {
                 engine.live.publish(job, events);
                 return true;
             }
-            Ok(Committed::Fenced | Committed::Missing) => return false,
+            Ok(Committed::Fenced | Committed::Missing) => {
+                lease.end();
+                return false;
+            }
             Ok(Committed::Refused { refusal, status }) => {
                 error!(%job, %refusal, ?status, "journal.refused: the log does not take this event");
                 return false;

@@ -110,18 +110,51 @@ async fn calls_under_way_settle_before_a_stop_and_none_is_made_twice_or_begun() 
     assert!(after.iter().all(|asked| !before.contains(asked)));
 }
 
+/// A store that gives jobs to an owner, who hears of it when the door is open.
+fn giving(door: &Arc<Hold>) -> impl FnOnce(Arc<dyn Jobs>) -> Arc<dyn Jobs> + use<> {
+    let given = Arc::clone(door);
+    move |inner| {
+        Arc::new(Wrapped {
+            given,
+            ..Wrapped::around(inner)
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_cancelled_while_it_is_being_claimed_is_never_asked_for() {
+    let (model, given) = (Scripted::plain(), Arc::new(Hold::default()));
+    given.close();
+    let wrap = giving(&given);
+    let app = TestApp::start()
+        .provider(Arc::new(Server(model.clone())))
+        .build(move |builder| builder.jobs(wrap))
+        .run()
+        .await;
+    let body = json!({"document": "Total: 5 EUR", "schema": wide_schema(2)});
+    let job = app.submit(&body).await;
+    given.arrivals(1).await;
+    let path = format!("/v1/extract/jobs/{job}");
+    let cancel = format!("{path}/cancel");
+    let nothing = json!({});
+    let mut cancelling = Box::pin(app.post(&cancel, &nothing, "job"));
+    let seen = async { while app.get(&path, "job").await.body["status"] != "cancelled" {} };
+    tokio::select! {
+        _ = &mut cancelling => panic!("it was answered before it was known who has the job"),
+        () = seen => {}
+    }
+    given.open();
+    assert_eq!(cancelling.await.status, 202);
+    // Every run has left by then.
+    app.reopen().await;
+    assert!(model.asked().is_empty(), "{:?}", model.asked());
+}
+
 /// A stop that begins while jobs are being given to the server, and its successor.
 async fn stops_in_the_middle_of_a_claim(start: impl Fn() -> Start) {
     let (model, given) = (Scripted::plain(), Arc::new(Hold::default()));
     given.close();
-    let door = Arc::clone(&given);
-    let wrap = move |inner| {
-        let wrapped = Wrapped {
-            given: door,
-            ..Wrapped::around(inner)
-        };
-        Arc::new(wrapped) as Arc<dyn Jobs>
-    };
+    let wrap = giving(&given);
     let app = start()
         .provider(Arc::new(Server(model.clone())))
         .build(move |builder| builder.jobs(wrap))
