@@ -112,6 +112,14 @@ fn plain(text: &str) -> String {
         .replace('ß', "ss")
 }
 
+/// The runs of letters and digits, with a space around each.
+fn worded(text: &str) -> String {
+    let runs = plain(text);
+    let runs = runs.split(|c: char| !c.is_alphanumeric());
+    let runs: Vec<&str> = runs.filter(|run| !run.is_empty()).collect();
+    format!(" {} ", runs.join(" "))
+}
+
 fn documents() -> Vec<Planted> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![
@@ -460,8 +468,9 @@ fn altered_value(dice: &mut Dice, planted: &Planted) -> Option<Outcome> {
     let other = other_digit(dice, &digits)?;
     let value: Value = serde_json::from_str(&other).ok()?;
     let same = quote.split_whitespace().any(|word| {
-        amount(word.trim_matches(|c: char| !c.is_ascii_digit()))
-            .is_some_and(|(there, _)| there.as_f64() == value.as_f64())
+        let bare = word.trim_matches(|c: char| !c.is_ascii_digit());
+        let there = amount(bare).and_then(|(there, _)| there.as_f64());
+        there.or(bare.parse().ok()) == value.as_f64()
     });
     (!same).then(|| {
         one(
@@ -520,6 +529,11 @@ fn mid_word(dice: &mut Dice, planted: &Planted) -> Option<Outcome> {
             let after = planted.text[at + found.len()..].chars().next();
             !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
         });
+    // Nor with other signs between them, which are no part of words.
+    let parts: Vec<&str> = quote
+        .split(|c: char| c.is_whitespace() || "[](){};".contains(c))
+        .collect();
+    let parted = parts.len() > 1 && worded(&planted.text).contains(&worded(&quote));
     let value = match amount(&quote) {
         Some((number, _)) if dice.roll(2) == 0 => number,
         _ => json!(quote),
@@ -529,7 +543,7 @@ fn mid_word(dice: &mut Dice, planted: &Planted) -> Option<Outcome> {
     } else {
         text()
     };
-    (inner && cut && !at_word).then(|| {
+    (inner && cut && !at_word && !parted).then(|| {
         one(
             planted,
             "mid-word",
