@@ -138,7 +138,7 @@ impl Client {
                 failure,
                 Failure::Refused(error) if matches!(error.code, Code::TooManyJobs | Code::QueueFull)
             );
-            self.pause(if is_full { 12_000 } else { 2_000 }).await;
+            self.pause(if is_full { 15_000 } else { 2_000 }).await;
         }
         is_passing || is_broken
     }

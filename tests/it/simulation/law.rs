@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rivulet::domain::event::{Envelope, Event, Kind, Reason};
+use rivulet::domain::event::{Aside, Envelope, Event, Kind, Reason, SubtreeResult};
 use rivulet::domain::status::Status;
-use serde_json::Value;
 
 use super::client::client_of;
 use super::memory::Row;
@@ -138,6 +137,9 @@ pub fn is_lawful(row: &Row) -> Result<(), String> {
         );
         last = Some(envelope.at);
         let number = envelope.sequence;
+        if let Event::SubtreeResult(result) = &envelope.event {
+            is_right(row, result, number)?;
+        }
         told.add(envelope.event)
             .map_err(|cause| format!("event {number}: {cause}"))?;
     }
@@ -155,25 +157,26 @@ pub fn is_lawful(row: &Row) -> Result<(), String> {
     );
     same!("requests", told.requests, view.usage.request_count);
     same!("ended", view.ended_at.is_some(), view.status.is_terminal());
-    has_right_values(row)
+    Ok(())
 }
 
-/// Whether every value is what the model says of it, whoever asked it and how often.
-fn has_right_values(row: &Row) -> Result<(), String> {
+/// Whether a value is what the model says of it, whoever asked for it and how often.
+fn is_right(row: &Row, result: &SubtreeResult, sequence: u64) -> Result<(), String> {
     let client = client_of(&row.view.spec.config);
-    for (sequence, aside) in row.outcomes.values() {
-        let stored = &row.events[*sequence as usize - 1];
-        if stored.kind != Kind::SubtreeResult {
-            same!("kind of an outcome", stored.kind, Kind::SubtreeError);
-            continue;
-        }
-        let payload: Value = serde_json::from_slice(&stored.payload).unwrap();
-        let aside: Option<Value> = aside
-            .as_ref()
-            .map(|aside| serde_json::from_slice(aside).unwrap());
-        let found = &aside.as_ref().unwrap_or(&payload)["extracted_result"];
-        let path = payload["path"].as_str().unwrap();
-        same!("value", *found, value(client, path));
-    }
+    let path = result.path.to_string();
+    let mut outcomes = row.outcomes.values();
+    let outcome = outcomes.find(|(settled, _)| *settled == sequence);
+    same!("the result is kept", outcome.is_some(), true);
+    let aside = outcome.and_then(|(_, aside)| aside.as_ref());
+    same!(
+        "what is large is set aside",
+        aside.is_some(),
+        result.oversize
+    );
+    let aside = aside.map(|aside| serde_json::from_slice::<Aside>(aside).unwrap());
+    let found = aside
+        .as_ref()
+        .map_or(&result.extracted_result, |aside| &aside.extracted_result);
+    same!("value", found.get(), value(client, &path).to_string());
     Ok(())
 }

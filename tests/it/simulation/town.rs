@@ -22,7 +22,7 @@ use super::model::{NAME, Simulated};
 use super::shelf::Shelf;
 use super::weather::{Act, CALM, JOBS};
 use super::wire::{BEFORE, Wire, short};
-use super::world::{NodeClock, Running, World};
+use super::world::{LifeClock, Running, World};
 
 const SHA256: &str = "5eed";
 /// How long everything may take once nothing fails any more.
@@ -231,9 +231,9 @@ fn stop(world: &Arc<World>, node: usize, grace: Duration) {
 async fn start(world: &Arc<World>, node: usize) {
     kill(world, node);
     let life = world.life(node);
-    let clock = Arc::new(NodeClock {
+    let clock = Arc::new(LifeClock {
         world: Arc::clone(world),
-        node,
+        life: Arc::clone(&life),
     });
     if world.nodes.len() == 1 {
         world.disk.lock().clear_leases();
@@ -268,6 +268,7 @@ async fn start(world: &Arc<World>, node: usize) {
     for _ in 0..100 {
         yield_now().await;
     }
+    *life.is_serving.lock() = true;
     world.note(|| format!("{life} serves"));
     *world.nodes[node].running.lock() = Some(Running { life, engine });
 }

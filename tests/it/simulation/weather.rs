@@ -5,7 +5,7 @@ use crate::support::dice::Dice;
 /// Jobs of a seed, each with a client of its own.
 pub const JOBS: u64 = 20;
 /// From here on nothing fails any more, milliseconds.
-pub const CALM: u64 = 30_000;
+pub const CALM: u64 = 25_000;
 
 /// What happens to a node or to the store, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +90,7 @@ impl Weather {
             max_running_jobs: pick(dice, &[1, 4, 100]),
             max_streams_per_user: pick(dice, &[4, 100]),
             max_event_bytes: pick(dice, &[400, 64 << 10]),
-            subtrees: pick(dice, &[1, 3, 6]),
+            subtrees: pick(dice, &[1, 2, 5]),
             acts: vec![(CALM, Act::Calm)],
         };
         for node in 0..nodes {
@@ -102,7 +102,7 @@ impl Weather {
     }
 
     fn befall(&mut self, dice: &mut Dice, node: usize) {
-        let often = pick(dice, &[0, 1, 3, 12]);
+        let often = pick(dice, &[0, 1, 3, 10]);
         let rest = pick(dice, &[1_000, 8_000]);
         let mut at = dice.roll(8_000);
         for _ in 0..often {

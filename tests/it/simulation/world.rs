@@ -57,6 +57,7 @@ pub struct Life {
     pub dice: Mutex<Dice>,
     /// When something last went wrong with it.
     troubled: Mutex<Instant>,
+    pub is_serving: Mutex<bool>,
     pub is_stopping: Mutex<bool>,
     listeners: Mutex<Vec<mpsc::UnboundedSender<News>>>,
 }
@@ -231,6 +232,7 @@ impl World {
             turned: Notify::new(),
             dice: Mutex::new(dice(self.seed, 1_000 + u64::from(number))),
             troubled: Mutex::new(Instant::now()),
+            is_serving: Mutex::new(false),
             is_stopping: Mutex::new(false),
             listeners: Mutex::default(),
         })
@@ -366,18 +368,23 @@ impl World {
     }
 }
 
-/// The clock of a node.
-pub struct NodeClock {
+/// The clock of a process.
+pub struct LifeClock {
     pub world: Arc<World>,
-    pub node: usize,
+    pub life: Arc<Life>,
 }
 
-impl Clock for NodeClock {
+impl Clock for LifeClock {
     fn now(&self) -> Time {
-        self.world.now(self.node).wall
+        self.world.now(self.life.node).wall
     }
 
     fn mint(&self) -> Uuid {
-        self.world.mint()
+        if *self.life.is_serving.lock() {
+            self.world.mint()
+        } else {
+            // Nobody knows what else is minted at that moment.
+            Uuid::from_u128(u128::from(self.life.number))
+        }
     }
 }
