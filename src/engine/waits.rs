@@ -60,7 +60,9 @@ impl Waits {
 impl State {
     /// Queues a word when what the log says is no longer so.
     async fn tell(&mut self, journal: &Journal) -> Result<(), Halt> {
-        let stalled = self.reason.filter(|_| self.calls > 0 && self.waiting == self.calls);
+        let stalled = self
+            .reason
+            .filter(|_| self.calls > 0 && self.waiting == self.calls);
         let (status, reason) = match (stalled, self.is_told) {
             (Some(reason), false) => (Status::Retrying, reason),
             (None, true) => (Status::Processing, Reason::Resumed),
