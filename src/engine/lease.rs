@@ -178,9 +178,10 @@ pub(super) async fn watch(engine: Arc<Inner>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let is_hint = tokio::select! {
-            _ = ticks.tick() => false,
-            () = engine.doubt.notified() => true,
+            biased;
             () = engine.stopped() => return,
+            () = engine.doubt.notified() => true,
+            _ = ticks.tick() => false,
         };
         if is_hint {
             sleep(OWN).await;

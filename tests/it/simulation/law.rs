@@ -51,11 +51,10 @@ impl Told {
     }
 
     fn settle(&mut self, path: String, succeeded: bool, fields: u64) -> Result<(), String> {
-        same!(
-            "status of an outcome",
-            self.status,
-            Some(Status::Processing)
-        );
+        // A commit whose answer was lost may land once more, after the one that was made in its
+        // place: what it says of waiting then stands twice.
+        let is_active = matches!(self.status, Some(Status::Processing | Status::Retrying));
+        same!("whether an outcome may come", is_active, true);
         if self.outcomes.contains_key(&path) {
             return Err(format!("`{path}` has two outcomes"));
         }
