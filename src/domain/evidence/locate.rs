@@ -14,6 +14,10 @@ const SHIFT: u32 = 6;
 /// Lines at the foot and at the head of a page that a quote may step over.
 const FOOT: usize = 3;
 const HEAD: usize = 6;
+/// Tokens of a quote that may do so, and of either part: fewer stand at the end of one page and
+/// the head of the next by chance.
+const MIN_BROKEN: usize = 5;
+const MIN_PART: usize = 2;
 /// Tokens of such a foot.
 const FOOT_TOKENS: usize = 60;
 
@@ -172,7 +176,8 @@ impl Index {
     /// Places where the quote breaks off at the foot of a page and goes on at the head of the
     /// next, with the footer and header of the pages between.
     fn over_break(&self, terms: &[Term]) -> Vec<Place> {
-        let Some(id) = terms.first().and_then(|term| term.id) else {
+        let first = terms.first().filter(|_| terms.len() >= MIN_BROKEN);
+        let Some(id) = first.and_then(|term| term.id) else {
             return Vec::new();
         };
         let places = self.places(id);
@@ -184,7 +189,7 @@ impl Index {
             let near = places[low..].iter().take_while(|place| **place < page.end);
             for start in near {
                 let (end, count) = self.advance(terms, *start);
-                if count == 0 || count == terms.len() || end > page.end {
+                if count < MIN_PART || count + MIN_PART > terms.len() || end > page.end {
                     continue;
                 }
                 let below = page.lines.len() - page.lines.partition_point(|line| *line < end);

@@ -139,6 +139,13 @@ fn a_quote_over_the_end_of_a_page_is_a_quote_on_each() {
 }
 
 #[test]
+fn the_last_word_of_a_page_and_the_first_of_the_next_are_no_quote_over_a_footer() {
+    let pages = ["and then he\nPage 1 of 2", "the tenant\nshall pay"];
+    let all = proved(&pages, json!({}), json!("he the"), &[("", "he the")]);
+    assert_eq!(all[""].verdict, Some(Verdict::NotFound));
+}
+
+#[test]
 fn numbers_follow_in_every_habit_with_their_sign() {
     for (page, value) in [
         ("Total 1.234,50 EUR", json!(1234.5)),
