@@ -233,6 +233,10 @@ impl Run {
             if is_shared && !*has_begun {
                 self.engine.assure(&self.lease).await?;
             }
+            // A stop may have begun while the store was asked, or while the call was held.
+            if !*has_begun && self.engine.is_draining() {
+                return Err(Halt::Drained);
+            }
             let right = poll_fn(|context| {
                 let poll = || answers.poll_next_unpin(context);
                 match self.lease.act(is_shared && !*has_begun, poll) {

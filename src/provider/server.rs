@@ -251,25 +251,22 @@ impl Provider for Server {
                     break;
                 }
                 // Too much for one request: less is asked for, what closed stays.
-                match left[..] {
-                    [index] => {
-                        let (usage, settled) = pieces::ask(&inner, &call, index, failed).await;
-                        bill.add(&usage);
-                        match settled {
-                            Ok((value, attributions)) => {
-                                yield Ok(Answer::Subtree { index, value, attributions });
-                            }
-                            Err(error) => {
-                                failure = Some(error);
-                                break;
-                            }
+                if let [index] = left[..] {
+                    let (usage, settled) = pieces::ask(&inner, &call, index, failed).await;
+                    bill.add(&usage);
+                    match settled {
+                        Ok((value, attributions)) => {
+                            yield Ok(Answer::Subtree { index, value, attributions });
+                        }
+                        Err(error) => {
+                            failure = Some(error);
+                            break;
                         }
                     }
-                    _ => {
-                        let half = left.split_off(left.len() / 2);
-                        loads.push_front(half);
-                        loads.push_front(left);
-                    }
+                } else {
+                    let half = left.split_off(left.len() / 2);
+                    loads.push_front(half);
+                    loads.push_front(left);
                 }
             }
             if bill.request_count > 0 {

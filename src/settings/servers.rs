@@ -93,14 +93,13 @@ pub(super) fn read<'a>(
         Some((file, table)) => (file, Some(table)),
         None => (Path::new(""), None),
     };
-    let entries: Option<BTreeMap<String, Entry>> = table
-        .map(|table| table.deserialize())
-        .transpose()
-        .map_err(|cause: figment::Error| Error::Table {
+    let mut entries = BTreeMap::<String, Entry>::new();
+    if let Some(table) = table {
+        entries = table.deserialize().map_err(|cause| Error::Table {
             file: file.to_owned(),
             cause: cause.to_string(),
         })?;
-    let mut entries = entries.unwrap_or_default();
+    }
     let mut servers = Vec::new();
     for (name, dialect, prefix) in VENDORS {
         let entry = entries.remove(name);
@@ -136,13 +135,13 @@ fn server<'a>(
 ) -> Result<ModelServer, Error> {
     let key = match (entry.key, entry.key_variable) {
         (Some(key), _) => Some(key),
-        (None, Some(variable)) => match said(&variable) {
-            Some(key) => Some(key.to_owned()),
-            None => {
+        (None, Some(variable)) => {
+            let Some(key) = said(&variable) else {
                 let name = name.to_owned();
                 return Err(Error::EmptyVariable { name, variable });
-            }
-        },
+            };
+            Some(key.to_owned())
+        }
         (None, None) => None,
     };
     let dialect = entry.dialect.unwrap_or_default();

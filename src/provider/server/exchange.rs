@@ -286,16 +286,16 @@ impl Exchange {
         async_stream::stream! {
             let mut first = inner.client.ask(ask.clone()).boxed();
             let wait = late_after.unwrap_or(Duration::MAX);
-            let (item, mut rest) = match timeout(wait, first.next()).await {
-                Ok(item) => (item, first),
-                Err(_) => {
-                    sent.fetch_add(1, Ordering::Relaxed);
-                    let mut second = inner.client.ask(ask.clone()).boxed();
-                    tokio::select! {
-                        biased;
-                        item = first.next() => (item, first),
-                        item = second.next() => (item, second),
-                    }
+            let begun = timeout(wait, first.next()).await;
+            let (item, mut rest) = if let Ok(item) = begun {
+                (item, first)
+            } else {
+                sent.fetch_add(1, Ordering::Relaxed);
+                let mut second = inner.client.ask(ask.clone()).boxed();
+                tokio::select! {
+                    biased;
+                    item = first.next() => (item, first),
+                    item = second.next() => (item, second),
                 }
             };
             if matches!(item, Some(Ok(_))) {

@@ -38,12 +38,11 @@ impl Names {
     /// The server's own name of the model that clients call `name`; none when it is another's.
     pub(super) fn own<'a>(&self, name: &'a str) -> Option<&'a str> {
         let behind = |name: &'a str| name.strip_prefix(&self.server)?.strip_prefix('/');
-        let model = match behind(name) {
-            Some(model) => model,
-            None => {
-                let vendor = vendor_of(name)?;
-                (self.vendor == Some(vendor)).then_some(name)?
-            }
+        let model = if let Some(model) = behind(name) {
+            model
+        } else {
+            let vendor = vendor_of(name)?;
+            (self.vendor == Some(vendor)).then_some(name)?
         };
         let is_plain = |c: char| c.is_ascii_graphic() && !"?#%\\\"'<>".contains(c);
         (!model.is_empty() && model.chars().all(is_plain) && !model.contains("..")).then_some(model)
