@@ -379,7 +379,7 @@ fn right_number(dice: &mut Dice, planted: &Planted) -> Option<Outcome> {
     let grouped = words
         .windows(2)
         .any(|pair| figure(&pair[0]) && figure(&pair[1]));
-    let edges = words.first().is_some_and(&figure) || words.last().is_some_and(figure);
+    let edges = words.first().is_some_and(&figure) || words.last().is_some_and(&figure);
     let lone = edges
         && value
             .as_f64()
