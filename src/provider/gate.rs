@@ -223,7 +223,7 @@ impl Drop for Pass {
     }
 }
 
-/// The gates of all keys. Beyond [`KEYS`] the one that was used longest ago is forgotten.
+/// The gates of all keys. Beyond 1,024 of them the one that was used longest ago is forgotten.
 pub struct Gates {
     gates: Mutex<LruCache<[u8; 32], Arc<Gate>>>,
 }
