@@ -5,8 +5,8 @@
 //! clients that write the same rows, one transaction a job.
 //!
 //! `cargo bench --bench nodes -- sqlite [CLIENTS] [SECONDS]` prints the rate of one process on a
-//! folder, and of a bare writer of the same rows that commits as many jobs at once as there are
-//! clients.
+//! folder, and of two bare writers of the same rows for as many jobs at a time as there are
+//! clients: one commits each event of them before the next, the other whole jobs.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
 
 use std::io::{BufRead, BufReader, Read};
@@ -169,16 +169,30 @@ async fn measure_sqlite(clients: usize, time: Duration) {
     let rate = rate(&client, &[&node], &body, clients, time).await;
     println!("one process         {rate:8.0} jobs/s");
     drop(node);
-    let bare = bare_file_rate(&folder.path().join("bare.db"), clients, time);
-    println!(
-        "a bare writer       {bare:8.0} jobs/s; one process is {:.2} of it",
-        rate / bare
-    );
+    for (what, name, bare_rate) in [
+        (
+            "a bare writer of events",
+            "rounds.db",
+            round_rate as BareRate,
+        ),
+        ("a bare writer of jobs", "jobs.db", whole_rate),
+    ] {
+        let bare = bare_rate(bare_file(&folder.path().join(name)), clients, time);
+        println!(
+            "{what:24}{bare:8.0} jobs/s; one process is {:.2} of it",
+            rate / bare
+        );
+    }
 }
 
-/// The same bytes by a writer that does nothing else.
-fn bare_file_rate(path: &Path, group: usize, time: Duration) -> f64 {
-    let mut connection = Connection::open(path).unwrap();
+/// Jobs a second of a writer that does nothing else, of so many jobs at a time.
+type BareRate = fn(Connection, usize, Duration) -> f64;
+
+const BARE_JOB: &str = "INSERT INTO jobs VALUES (?1, ?2)";
+const BARE_EVENT: &str = "INSERT INTO events VALUES (?1, ?2, ?3)";
+
+fn bare_file(path: &Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
@@ -186,6 +200,38 @@ fn bare_file_rate(path: &Path, group: usize, time: Duration) -> f64 {
              CREATE TABLE events (job BLOB, sequence INTEGER, payload TEXT, PRIMARY KEY (job, sequence))",
         )
         .unwrap();
+    connection
+}
+
+/// Each event of a job is on disk before the next is written, as a stream needs it: so many jobs
+/// live at once, and one commit a round.
+fn round_rate(mut connection: Connection, group: usize, time: Duration) -> f64 {
+    let (payload, result) = ("x".repeat(SUBTREE_BYTES), "x".repeat(RESULT_BYTES));
+    let (started, mut done) = (Instant::now(), 0_u32);
+    while started.elapsed() < time {
+        let ids: Vec<_> = (0..group).map(|_| uuid::Uuid::now_v7()).collect();
+        for sequence in 0..=SUBTREES as i64 {
+            let is_last = sequence == SUBTREES as i64;
+            let transaction = connection.transaction().unwrap();
+            for id in &ids {
+                let statement = if is_last { BARE_JOB } else { BARE_EVENT };
+                let mut statement = transaction.prepare_cached(statement).unwrap();
+                if is_last {
+                    statement.execute(params![id.as_bytes(), result]).unwrap();
+                } else {
+                    let row = params![id.as_bytes(), sequence, payload];
+                    statement.execute(row).unwrap();
+                }
+            }
+            transaction.commit().unwrap();
+        }
+        done += group as u32;
+    }
+    f64::from(done) / started.elapsed().as_secs_f64()
+}
+
+/// Whole jobs, and one commit for so many of them: the least that their bytes can cost.
+fn whole_rate(mut connection: Connection, group: usize, time: Duration) -> f64 {
     let (payload, result) = ("x".repeat(SUBTREE_BYTES), "x".repeat(RESULT_BYTES));
     let (started, mut done) = (Instant::now(), 0_u32);
     while started.elapsed() < time {
@@ -193,13 +239,13 @@ fn bare_file_rate(path: &Path, group: usize, time: Duration) -> f64 {
         for _ in 0..group {
             let id = uuid::Uuid::now_v7();
             transaction
-                .prepare_cached("INSERT INTO jobs VALUES (?1, ?2)")
+                .prepare_cached(BARE_JOB)
                 .unwrap()
                 .execute(params![id.as_bytes(), result])
                 .unwrap();
             for sequence in 0..SUBTREES as i64 {
                 transaction
-                    .prepare_cached("INSERT INTO events VALUES (?1, ?2, ?3)")
+                    .prepare_cached(BARE_EVENT)
                     .unwrap()
                     .execute(params![id.as_bytes(), sequence, payload])
                     .unwrap();

@@ -271,6 +271,15 @@ impl Event {
             Self::End(_) => Kind::End,
         }
     }
+
+    /// Bytes of what was extracted, which is most of an event that is large.
+    fn size_of_values(&self) -> usize {
+        let Self::SubtreeResult(result) = self else {
+            return 0;
+        };
+        let attributions = result.attributions.as_ref();
+        result.extracted_result.get().len() + attributions.map_or(0, |json| json.get().len())
+    }
 }
 
 /// An event with its place in the log and its moment of commit.
@@ -343,22 +352,27 @@ impl Envelope {
     }
 
     fn payload(&self, event: &Event) -> Result<String, serde_json::Error> {
-        let body = match event {
-            Event::Start(body) => serde_json::to_string(body),
-            Event::JobStatus(body) => serde_json::to_string(body),
-            Event::SubtreeResult(body) => serde_json::to_string(body),
-            Event::SubtreeError(body) => serde_json::to_string(body),
-            Event::SubtreeRetry(body) => serde_json::to_string(body),
-            Event::End(body) => serde_json::to_string(body),
-        }?;
         let mut payload = format!(
-            r#"{{"type":"{}","job_id":"{}","sequence_number":{},"time":"{}","#,
+            r#"{{"type":"{}","job_id":"{}","sequence_number":{},"time":"{}""#,
             event.kind().name(),
             self.job,
             self.sequence,
             self.at
-        );
-        payload.push_str(&body[1..]);
+        )
+        .into_bytes();
+        payload.reserve(event.size_of_values() + 1_024);
+        let seam = payload.len();
+        match event {
+            Event::Start(body) => serde_json::to_writer(&mut payload, body),
+            Event::JobStatus(body) => serde_json::to_writer(&mut payload, body),
+            Event::SubtreeResult(body) => serde_json::to_writer(&mut payload, body),
+            Event::SubtreeError(body) => serde_json::to_writer(&mut payload, body),
+            Event::SubtreeRetry(body) => serde_json::to_writer(&mut payload, body),
+            Event::End(body) => serde_json::to_writer(&mut payload, body),
+        }?;
+        // The brace that opens the body: its members go on after ours.
+        payload[seam] = b',';
+        let payload = String::from_utf8(payload).map_err(serde::ser::Error::custom)?;
         Ok(escape_separators(payload))
     }
 }

@@ -3,6 +3,8 @@
 //! [`JobView`] is the fold of a job's events. A store calls [`JobView::admit`] inside the
 //! transaction that writes the event, so the log and the row can never tell different stories.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -69,7 +71,8 @@ pub struct JobView {
     pub usage: Usage,
     /// Of the job when it failed; until then of the last failed subtree.
     pub error: Option<(Fault, String)>,
-    pub spec: JobSpec,
+    /// Never changed, so all views of the job share it.
+    pub spec: Arc<JobSpec>,
 }
 
 /// What the engine wants to say next. Numbers, times and progress are filled in when it is
@@ -217,7 +220,7 @@ impl JobView {
             fields_processed: 0,
             usage: Usage::default(),
             error: None,
-            spec,
+            spec: Arc::new(spec),
         };
         let envelope = Envelope {
             job: id,

@@ -32,7 +32,7 @@ use crate::domain::usage::Usage;
 /// What all calls of a run share.
 pub(super) struct Run {
     pub(super) engine: Arc<Inner>,
-    pub(super) spec: JobSpec,
+    pub(super) spec: Arc<JobSpec>,
     pub(super) document: Arc<Document>,
     pub(super) planned: Arc<Planned>,
     pub(super) provider: Arc<dyn Provider>,

@@ -46,6 +46,7 @@ impl Inner {
             guard: Guard::Caller {
                 scope: scope.clone(),
             },
+            at_sequence: None,
             drafts: vec![Draft::End(Ending::Cancelled { reason })],
         };
         match stored(self.jobs.commit(commit).await)? {
@@ -75,7 +76,9 @@ impl Inner {
                 ),
             )),
             Committed::Missing => Err(no_job(job)),
-            Committed::Refused { .. } | Committed::Fenced => Err(Error::internal()),
+            Committed::Refused { .. } | Committed::Moved { .. } | Committed::Fenced => {
+                Err(Error::internal())
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! Following a job's log: the one reader behind every stream.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -52,7 +52,8 @@ impl Follower {
     ) -> Result<Follow, Error> {
         // Before the first read: an event committed in between is then announced to us.
         let mut watch = engine.live.watch(job);
-        let page = engine.log_page(&slot.scope, job, cursor, 1, 1).await?;
+        let first = engine.log_page(&slot.scope, job, cursor, PAGE_EVENTS as u32, PAGE_BYTES);
+        let page = first.await?;
         engine
             .refuse_unreadable(&slot.scope, job, cursor, &page)
             .await?;
@@ -61,12 +62,16 @@ impl Follower {
         }
         watch.count()?;
         watch.reach(page.last_sequence);
+        let is_page = !page.events.is_empty();
+        if is_page {
+            engine.metrics.log_reads.inc();
+        }
         let follower = Self {
             engine,
             slot,
             watch,
             cursor,
-            reading: None,
+            reading: is_page.then(|| ready(Ok(page)).boxed()),
             has_ended: false,
         };
         Ok(Follow::Stream(Box::new(follower)))
@@ -107,7 +112,7 @@ impl Follower {
                 return Poll::Ready(Ok(News::Draining));
             }
             if let Some(read) = &mut self.reading {
-                let read = ready!(read.poll_unpin(context));
+                let read = std::task::ready!(read.poll_unpin(context));
                 self.reading = None;
                 let log = read?;
                 if !log.events.is_empty() {

@@ -43,9 +43,11 @@ pub(super) struct Journal {
 impl Journal {
     /// Starts the writer task of a claimed job. It ends when every clone is gone, or when a write
     /// is refused; then every call answers [`Halt::Lost`].
-    pub(super) fn start(engine: Arc<Inner>, lease: Arc<Lease>) -> Self {
+    ///
+    /// `sequence`: where the log ended when the job was claimed.
+    pub(super) fn start(engine: Arc<Inner>, lease: Arc<Lease>, sequence: u64) -> Self {
         let (queue, entries) = mpsc::channel(QUEUE);
-        tokio::spawn(write(engine, lease, entries));
+        tokio::spawn(write(engine, lease, sequence, entries));
         Self { queue }
     }
 
@@ -88,7 +90,12 @@ impl Journal {
     }
 }
 
-async fn write(engine: Arc<Inner>, lease: Arc<Lease>, mut entries: mpsc::Receiver<Entry>) {
+async fn write(
+    engine: Arc<Inner>,
+    lease: Arc<Lease>,
+    mut sequence: u64,
+    mut entries: mpsc::Receiver<Entry>,
+) {
     let mut batch = Vec::new();
     while entries.recv_many(&mut batch, QUEUE).await > 0 {
         let (drafts, waiting): (Vec<_>, Vec<_>) = batch
@@ -96,8 +103,11 @@ async fn write(engine: Arc<Inner>, lease: Arc<Lease>, mut entries: mpsc::Receive
             .map(|entry| (entry.draft, entry.written))
             .unzip();
         let drafts: Vec<_> = drafts.into_iter().flatten().collect();
-        if !drafts.is_empty() && !commit(&engine, &lease, drafts).await {
-            return;
+        if !drafts.is_empty() {
+            match commit(&engine, &lease, sequence, drafts).await {
+                Some(end) => sequence = end,
+                None => return,
+            }
         }
         for written in waiting.into_iter().flatten() {
             // Nobody waits any more when the run was dropped; the event stands all the same.
@@ -106,15 +116,17 @@ async fn write(engine: Arc<Inner>, lease: Arc<Lease>, mut entries: mpsc::Receive
     }
 }
 
-/// Whether the drafts are on disk. Tries for as long as the store does not answer: the outcomes
-/// it holds were paid for.
-async fn commit(engine: &Inner, lease: &Lease, drafts: Vec<Draft>) -> bool {
+/// Where the log ends once the drafts are on disk, or `None` when they cannot be. Tries for as long
+/// as the store does not answer: the outcomes it holds were paid for.
+async fn commit(engine: &Inner, lease: &Lease, sequence: u64, drafts: Vec<Draft>) -> Option<u64> {
     let (job, epoch) = (lease.job, lease.epoch);
     let mut wait = FIRST_WAIT;
+    let mut is_unsure = false;
     loop {
         let commit = Commit {
             job,
             guard: Guard::Lease { epoch },
+            at_sequence: Some(sequence),
             drafts: drafts.clone(),
         };
         let asked = Instant::now();
@@ -123,24 +135,36 @@ async fn commit(engine: &Inner, lease: &Lease, drafts: Vec<Draft>) -> bool {
                 lease.confirm(asked, view.sequence);
                 engine.metrics.events.inc_by(events.len() as u64);
                 engine.live.publish(job, events);
-                return true;
+                return Some(view.sequence);
+            }
+            // The answer to an earlier try was lost, the drafts were not.
+            Ok(Committed::Moved { sequence: end }) if is_unsure && end > sequence => {
+                lease.confirm(asked, end);
+                engine.metrics.events.inc_by(end - sequence);
+                engine.live.announce(job, end);
+                return Some(end);
+            }
+            Ok(Committed::Moved { sequence: end }) => {
+                error!(%job, sequence, end, "journal.moved: somebody else wrote to the log");
+                return None;
             }
             Ok(Committed::Fenced | Committed::Missing) => {
                 lease.end();
-                return false;
+                return None;
             }
             Ok(Committed::Refused { refusal, status }) => {
                 error!(%job, %refusal, ?status, "journal.refused: the log does not take this event");
-                return false;
+                return None;
             }
             Err(cause) if cause.is_passing() => {
                 warn!(%job, %cause, wait_ms = wait.as_millis() as u64, "journal.wait: the store takes nothing");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
+                is_unsure = true;
             }
             Err(cause) => {
                 error!(%job, %cause, "journal.failed: the log cannot be written");
-                return false;
+                return None;
             }
         }
     }

@@ -136,6 +136,9 @@ pub enum Guard {
 pub struct Commit {
     pub job: JobId,
     pub guard: Guard,
+    /// The end of the log that this rests on. An owner says it, so that a commit whose answer was
+    /// lost is not made twice; `None` takes the log as it is.
+    pub at_sequence: Option<u64>,
     /// Admitted in this order. An outcome whose ordinal has one already is left out.
     pub drafts: Vec<Draft>,
 }
@@ -150,6 +153,9 @@ pub enum Committed {
         /// The epoch after it: that of the lease, or one more than that of the last owner.
         epoch: u64,
     },
+    /// Nothing was written: the log ends at `sequence`, not where it was thought to. While the
+    /// lease is held only its owner writes, so an earlier try of the same commit has landed.
+    Moved { sequence: u64 },
     /// Nothing was written: another owner has the job, or a caller ended it.
     Fenced,
     /// Nothing was written: no such job in the scope.

@@ -40,7 +40,7 @@ pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed, lease: Arc<Lease>)
     let span = info_span!("job", %job);
     async {
         let _counted = Counted::new(&engine.metrics.jobs_running);
-        let journal = Journal::start(Arc::clone(&engine), Arc::clone(&lease));
+        let journal = Journal::start(Arc::clone(&engine), Arc::clone(&lease), claimed.view.sequence);
         let release = match drive(&engine, &claimed, &lease, &journal).await {
             Ok(()) => {
                 info!("job.ended");
@@ -121,7 +121,7 @@ async fn drive(
         },
         keys: keys(claimed, &manner, &document, &planned),
         takes_corrections: manner.takes_corrections,
-        spec: spec.clone(),
+        spec: Arc::clone(spec),
         document,
         planned,
         provider,

@@ -120,11 +120,7 @@ impl Postgres {
             clock: options.clock,
         });
         let creators = || Creator::new(pool.clone(), Arc::clone(&terms));
-        let unsure = append::Unsure::default();
-        let appenders = || {
-            let (pool, terms, unsure) = (pool.clone(), Arc::clone(&terms), unsure.clone());
-            Appender::new(pool, terms, Arc::clone(&clock), unsure)
-        };
+        let appenders = || Appender::new(pool.clone(), Arc::clone(&terms), Arc::clone(&clock));
         Ok(Self {
             creates: Line::start(CREATORS, creators),
             commits: Line::start(APPENDERS, appenders),

@@ -39,6 +39,8 @@ const MIGRATIONS: [&str; 5] = [
 const APPLICATION_ID: i64 = 0x5276_6c74;
 /// Our own threads never wait for each other's locks; this is for a backup or a shell beside us.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages that a connection keeps, in KiB: the inner pages of all indexes stay at hand.
+const CACHE_KIB: i64 = 8 << 10;
 /// More than there are statements, so that none is prepared twice.
 const CACHED_STATEMENTS: usize = 64;
 
@@ -61,6 +63,7 @@ struct Terms {
     max_event_bytes: usize,
     retention_ms: u64,
     clock: Arc<dyn Clock>,
+    specs: rows::Specs,
 }
 
 /// Jobs and catalog in one SQLite file. Dropping it writes what was accepted and ends its threads.
@@ -91,6 +94,7 @@ impl Sqlite {
                 max_event_bytes: options.max_event_bytes,
                 retention_ms: options.retention_ms,
                 clock: options.clock,
+                specs: rows::Specs::default(),
             }),
         })
     }
@@ -144,6 +148,10 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Every command has a savepoint, for which SQLite puts aside each page that it changes: by
+    // default, past some pages, in a file.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
 }
 

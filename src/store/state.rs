@@ -1,12 +1,14 @@
 //! The part of a view without a column of its own, the same in every store.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::error::Fault;
 use crate::domain::event::Step;
 use crate::domain::id::JobId;
-use crate::domain::job::JobView;
+use crate::domain::job::{JobSpec, JobView};
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::domain::usage::Usage;
@@ -42,8 +44,7 @@ pub struct Columns<'row> {
     pub expires_ms: Option<i64>,
     /// JSON, as [`write()`] makes it.
     pub state: &'row str,
-    /// JSON of the specification.
-    pub spec: &'row str,
+    pub spec: Arc<JobSpec>,
 }
 
 pub fn read(columns: Columns) -> Result<JobView, StoreError> {
@@ -66,7 +67,7 @@ pub fn read(columns: Columns) -> Result<JobView, StoreError> {
         fields_processed: state.fields_processed,
         usage: state.usage,
         error: state.error,
-        spec: serde_json::from_str(columns.spec)?,
+        spec: columns.spec,
     })
 }
 

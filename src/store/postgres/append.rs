@@ -1,15 +1,12 @@
 //! Appending to logs: the commits of many jobs in one transaction of two round trips.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::try_join;
-use lru::LruCache;
-use parking_lot::Mutex;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -48,48 +45,6 @@ const GIVE_BACK: &str = "WITH ended AS ( \
      UPDATE tenants SET active_jobs = active_jobs - held.jobs FROM held \
      WHERE tenants.scope = held.scope";
 
-/// Where logs stood after commits whose answer was lost. Whoever tries again what has happened
-/// already hears that it has.
-#[derive(Clone)]
-pub struct Unsure {
-    ends: Arc<Mutex<LruCache<JobId, Lost>>>,
-}
-
-/// A commit whose answer was lost.
-struct Lost {
-    epoch: u64,
-    /// Where the log ends if it has happened.
-    sequence: u64,
-    events: Vec<StoredEvent>,
-}
-
-impl Default for Unsure {
-    fn default() -> Self {
-        let most = NonZeroUsize::MIN.saturating_add(4_095);
-        Self {
-            ends: Arc::new(Mutex::new(LruCache::new(most))),
-        }
-    }
-}
-
-impl Unsure {
-    fn note(&self, held: &Held) {
-        let lost = Lost {
-            epoch: held.epoch,
-            sequence: held.view.sequence,
-            events: held.events.clone(),
-        };
-        self.ends.lock().put(held.view.id, lost);
-    }
-
-    /// What the last commit of this epoch wrote, which nobody else can have made, if it is in the
-    /// log.
-    fn landed(&self, job: JobId, epoch: u64, sequence: u64) -> Option<Vec<StoredEvent>> {
-        let lost = self.ends.lock().pop(&job)?;
-        (lost.epoch == epoch && lost.sequence == sequence).then_some(lost.events)
-    }
-}
-
 /// A job that is locked, and what becomes of it.
 struct Held {
     scope: Scope,
@@ -99,10 +54,6 @@ struct Held {
     is_changed: bool,
     /// Its owner loses the lease.
     lets_go: bool,
-    /// The caller of the job wrote to it.
-    by_caller: bool,
-    /// What is written of it.
-    events: Vec<StoredEvent>,
 }
 
 /// The rows that a group adds.
@@ -144,7 +95,6 @@ pub struct Appender {
     pool: Pool,
     terms: Arc<Terms>,
     clock: Arc<DatabaseClock>,
-    unsure: Unsure,
 }
 
 impl Server<Commit, Committed> for Appender {
@@ -157,13 +107,8 @@ impl Server<Commit, Committed> for Appender {
 }
 
 impl Appender {
-    pub fn new(pool: Pool, terms: Arc<Terms>, clock: Arc<DatabaseClock>, unsure: Unsure) -> Self {
-        Self {
-            pool,
-            terms,
-            clock,
-            unsure,
-        }
+    pub fn new(pool: Pool, terms: Arc<Terms>, clock: Arc<DatabaseClock>) -> Self {
+        Self { pool, terms, clock }
     }
 
     async fn append(&self, group: &[Commit]) -> Result<Vec<Committed>, StoreError> {
@@ -178,13 +123,8 @@ impl Appender {
         if changed.is_empty() {
             return Ok(answers);
         }
-        let written = write(&connection, &changed, &new).await;
-        if written.as_ref().is_err_and(StoreError::is_passing) {
-            for held in changed.iter().filter(|held| !held.by_caller) {
-                self.unsure.note(held);
-            }
-        }
-        written.map(|()| answers)
+        write(&connection, &changed, &new).await?;
+        Ok(answers)
     }
 
     /// Locks the jobs of a group and reads what their commits depend on.
@@ -238,17 +178,17 @@ impl Appender {
         let before = held.view.status;
         let (mut epoch, mut lets_go) = (held.epoch, held.lets_go);
         match &commit.guard {
-            Guard::Lease { epoch: mine } => {
+            Guard::Lease { epoch: mine } if *mine != epoch => return Ok(Committed::Fenced),
+            Guard::Lease { .. }
+                if commit
+                    .at_sequence
+                    .is_some_and(|at| at != held.view.sequence) =>
+            {
                 let sequence = held.view.sequence;
-                if *mine == epoch
-                    && let Some(events) = self.unsure.landed(commit.job, epoch, sequence)
-                {
-                    return Ok(stored(held, events));
-                }
-                if *mine != epoch || before.is_terminal() {
-                    return Ok(Committed::Fenced);
-                }
+                return Ok(Committed::Moved { sequence });
             }
+            Guard::Lease { .. } if before.is_terminal() => return Ok(Committed::Fenced),
+            Guard::Lease { .. } => {}
             Guard::Caller { scope } if *scope != held.scope => return Ok(Committed::Missing),
             Guard::Caller { .. } => (epoch, lets_go) = (epoch + 1, true),
         }
@@ -275,11 +215,13 @@ impl Appender {
         }
         settled.extend(outcomes);
         new.take(rows);
-        held.by_caller |= matches!(commit.guard, Guard::Caller { .. });
         held.is_changed |= view.sequence != held.view.sequence || epoch != held.epoch;
         (held.view, held.epoch, held.lets_go) = (view, epoch, lets_go);
-        held.events.extend_from_slice(&events);
-        Ok(stored(held, events))
+        Ok(Committed::Stored {
+            view: Box::new(held.view.clone()),
+            events,
+            epoch,
+        })
     }
 
     fn log(
@@ -310,14 +252,6 @@ impl Appender {
     }
 }
 
-fn stored(held: &Held, events: Vec<StoredEvent>) -> Committed {
-    Committed::Stored {
-        view: Box::new(held.view.clone()),
-        events,
-        epoch: held.epoch,
-    }
-}
-
 fn held(row: &Row) -> Result<Held, StoreError> {
     Ok(Held {
         view: rows::view(row)?,
@@ -326,8 +260,6 @@ fn held(row: &Row) -> Result<Held, StoreError> {
         clock: row.try_get(11)?,
         is_changed: false,
         lets_go: false,
-        by_caller: false,
-        events: Vec::new(),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Rows to values.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
@@ -25,7 +26,7 @@ pub fn view(row: &Row) -> Result<JobView, StoreError> {
         ended_ms: row.try_get(5)?,
         expires_ms: row.try_get(6)?,
         state: row.try_get(7)?,
-        spec: row.try_get(8)?,
+        spec: Arc::new(json(row, 8)?),
     })
 }
 

@@ -29,7 +29,8 @@ impl Jobs for Sqlite {
     fn claim(&self, owner: &str, lease: Duration, limit: u32) -> Answered<'_, Vec<Claimed>> {
         let owner = owner.to_owned();
         self.write(move |connection, terms| {
-            leases::claim(connection, &owner, terms.clock.now(), lease, limit).map(Change::Keep)
+            let from_now = (terms.clock.now(), lease);
+            leases::claim(connection, &terms.specs, &owner, from_now, limit).map(Change::Keep)
         })
         .boxed()
     }
@@ -208,7 +209,7 @@ fn create(
             .prepare_cached("INSERT INTO plans (key, plan) VALUES (?1, ?2)")?
             .execute(params![spec.plan, serde_json::to_string(&*new.plan)?])?;
     }
-    rows::insert(connection, &new.scope, &new.view)?;
+    rows::insert(connection, &terms.specs, &new.scope, &new.view)?;
     if let Some(key) = &new.key {
         connection
             .prepare_cached(
@@ -264,7 +265,8 @@ fn reopen(
     terms: &Terms,
     reopen: &Reopen,
 ) -> Result<Change<Reopened>, StoreError> {
-    let row = JobRow::load(connection, reopen.job)?.filter(|row| row.scope == reopen.scope);
+    let row =
+        JobRow::load(connection, &terms.specs, reopen.job)?.filter(|row| row.scope == reopen.scope);
     let Some(JobRow { mut view, .. }) = row else {
         return Ok(Change::Undo(Reopened::Missing));
     };
@@ -307,13 +309,20 @@ fn append(
         mut view,
         epoch,
         ..
-    }) = JobRow::load(connection, commit.job)?
+    }) = JobRow::load(connection, &terms.specs, commit.job)?
     else {
         return Ok(Change::Undo(Committed::Missing));
     };
     let before = view.status;
     match commit.guard {
-        Guard::Lease { epoch: held } if held != epoch || before.is_terminal() => {
+        Guard::Lease { epoch: held } if held != epoch => {
+            return Ok(Change::Undo(Committed::Fenced));
+        }
+        Guard::Lease { .. } if commit.at_sequence.is_some_and(|at| at != view.sequence) => {
+            let sequence = view.sequence;
+            return Ok(Change::Undo(Committed::Moved { sequence }));
+        }
+        Guard::Lease { .. } if before.is_terminal() => {
             return Ok(Change::Undo(Committed::Fenced));
         }
         Guard::Caller { scope: caller } if caller != scope => {
@@ -342,7 +351,7 @@ fn append(
     }
     rows::update(connection, &view, before)?;
     if view.status.is_terminal() && !before.is_terminal() {
-        leases::release(connection, &scope, commit.job)?;
+        leases::free_slot(connection, &scope)?;
     }
     Ok(Change::Keep(Committed::Stored {
         view: Box::new(view),

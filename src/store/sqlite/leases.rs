@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows::{self, JobRow};
+use super::rows::{self, JobRow, Specs};
 use crate::domain::id::{JobId, Scope};
 use crate::domain::time::Time;
 use crate::engine::ports::{Claimed, Release, StoreError};
@@ -12,18 +12,19 @@ use crate::engine::ports::{Claimed, Release, StoreError};
 /// Gives up to `limit` waiting jobs to `owner`, also those whose lease ran out before `now`.
 pub fn claim(
     connection: &Connection,
+    specs: &Specs,
     owner: &str,
-    now: Time,
-    lease: Duration,
+    until: (Time, Duration),
     limit: u32,
 ) -> Result<Vec<Claimed>, StoreError> {
+    let (now, lease) = until;
     expire(connection, now)?;
     let lease_until = now.plus(lease);
     let mut claimed = Vec::new();
     while claimed.len() < limit as usize
         && let Some(job) = next_waiting(connection)?
     {
-        claimed.push(take(connection, job, owner, lease_until)?);
+        claimed.push(take(connection, specs, job, owner, lease_until)?);
     }
     Ok(claimed)
 }
@@ -56,6 +57,7 @@ fn next_waiting(connection: &Connection) -> Result<Option<JobId>, StoreError> {
 
 fn take(
     connection: &Connection,
+    specs: &Specs,
     job: JobId,
     owner: &str,
     lease_until: Time,
@@ -73,8 +75,8 @@ fn take(
              WHERE scope = (SELECT scope FROM jobs WHERE id = ?1)",
         )?
         .execute([job.0.as_bytes()])?;
-    let row = JobRow::load(connection, job)?
-        .ok_or_else(|| StoreError::Failed(format!("job {job} has no specification")))?;
+    let row = JobRow::load(connection, specs, job)?
+        .ok_or_else(|| StoreError::Failed(format!("job {job} is gone")))?;
     Ok(Claimed {
         scope: row.scope,
         view: row.view,
@@ -156,11 +158,8 @@ pub fn fence(connection: &Connection, job: JobId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Lets go of an ended job: of its lease and of its scope's slot.
-pub fn release(connection: &Connection, scope: &Scope, job: JobId) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("UPDATE jobs SET owner = NULL, lease_ms = NULL WHERE id = ?1")?
-        .execute([job.0.as_bytes()])?;
+/// Gives back the slot of an ended job.
+pub fn free_slot(connection: &Connection, scope: &Scope) -> Result<(), StoreError> {
     connection
         .prepare_cached("UPDATE tenants SET active_jobs = active_jobs - 1 WHERE scope = ?1")?
         .execute([scope.as_str()])?;

@@ -6,8 +6,9 @@ use rusqlite::Connection;
 
 use super::BUSY_TIMEOUT;
 
-/// Pages of the write-ahead log that are worth copying into the file.
-const LONG_LOG: i64 = 1_000;
+/// Pages of the write-ahead log that are worth copying into the file: many, since a page that
+/// was written often is copied once.
+const LONG_LOG: i64 = 4_000;
 /// Pages after which the log has to start over.
 const FULL_LOG: i64 = 16_384;
 /// How often and how long each time it waits for readers to do so.

@@ -325,6 +325,7 @@ async fn a_job_that_was_cancelled_and_still_runs_is_stopped_by_the_next_cancel()
         guard: Guard::Caller {
             scope: Scope::local(),
         },
+        at_sequence: None,
         drafts: vec![Draft::End(Ending::Cancelled { reason: None })],
     };
     store.commit(commit).await.unwrap();

@@ -1,6 +1,6 @@
 //! What must hold of a job on the disk, worked out from its log alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rivulet::domain::event::{Aside, Envelope, Event, Kind, Reason, SubtreeResult};
 use rivulet::domain::status::Status;
@@ -40,6 +40,8 @@ struct Told {
     total: u64,
     /// By path: whether it succeeded.
     outcomes: BTreeMap<String, bool>,
+    /// Retries that were told of, by path and attempt.
+    attempts: BTreeSet<(String, u32)>,
     requests: u64,
     has_ended: bool,
 }
@@ -51,10 +53,11 @@ impl Told {
     }
 
     fn settle(&mut self, path: String, succeeded: bool, fields: u64) -> Result<(), String> {
-        // A commit whose answer was lost may land once more, after the one that was made in its
-        // place: what it says of waiting then stands twice.
-        let is_active = matches!(self.status, Some(Status::Processing | Status::Retrying));
-        same!("whether an outcome may come", is_active, true);
+        same!(
+            "status of an outcome",
+            self.status,
+            Some(Status::Processing)
+        );
         if self.outcomes.contains_key(&path) {
             return Err(format!("`{path}` has two outcomes"));
         }
@@ -81,6 +84,8 @@ impl Told {
             Event::JobStatus(event) => {
                 same!("status before", Some(event.previous_status), self.status);
                 self.status = Some(event.status);
+                // A new owner counts from the beginning.
+                self.attempts.clear();
                 if is_reopening {
                     self.run += 1;
                     self.has_ended = false;
@@ -97,9 +102,15 @@ impl Told {
                 let fields = event.progress.fields_processed;
                 self.settle(event.path.to_string(), false, fields)?;
             }
-            // Where the answer to a write was lost, it is written once more, and may then stand
-            // behind the outcome.
-            Event::SubtreeRetry(_) => {}
+            Event::SubtreeRetry(event) => {
+                let path = event.path.to_string();
+                if self.outcomes.contains_key(&path) {
+                    return Err(format!("`{path}` is tried again after its outcome"));
+                }
+                if !self.attempts.insert((path, event.attempt)) {
+                    return Err(format!("attempt {} is told twice", event.attempt));
+                }
+            }
             Event::End(event) => {
                 let counts = (event.subtrees_succeeded, event.subtrees_failed);
                 same!(

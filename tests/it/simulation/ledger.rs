@@ -88,7 +88,11 @@ impl Ledger {
                 let told = self.told.entry((life, job)).or_default();
                 told.push((view.sequence, Instant::now()));
             }
-            _ => {
+            Committed::Moved { sequence } => {
+                let told = self.told.entry((life, job)).or_default();
+                told.push((*sequence, Instant::now()));
+            }
+            Committed::Fenced | Committed::Missing | Committed::Refused { .. } => {
                 let fenced = self.fenced.entry((life, job)).or_default();
                 *fenced = epoch.max(*fenced);
             }

@@ -227,9 +227,12 @@ impl Memory {
         };
         let before = row.view.status;
         let is_caller = match &commit.guard {
-            Guard::Lease { epoch } if *epoch != row.epoch || before.is_terminal() => {
-                return Committed::Fenced;
+            Guard::Lease { epoch } if *epoch != row.epoch => return Committed::Fenced,
+            Guard::Lease { .. } if commit.at_sequence.is_some_and(|at| at != row.view.sequence) => {
+                let sequence = row.view.sequence;
+                return Committed::Moved { sequence };
             }
+            Guard::Lease { .. } if before.is_terminal() => return Committed::Fenced,
             Guard::Caller { scope } if *scope != row.scope => return Committed::Missing,
             Guard::Caller { .. } => true,
             Guard::Lease { .. } => false,

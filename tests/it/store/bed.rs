@@ -247,7 +247,12 @@ impl Bed {
 
     pub async fn try_commit(&self, job: JobId, guard: &Guard, drafts: Vec<Draft>) -> Committed {
         let guard = guard.clone();
-        let committed = self.store.commit(Commit { job, guard, drafts });
+        let committed = self.store.commit(Commit {
+            job,
+            guard,
+            at_sequence: None,
+            drafts,
+        });
         committed.await.unwrap()
     }
 

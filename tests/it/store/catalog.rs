@@ -1,5 +1,7 @@
 //! Documents, schemas and whose they are.
 
+use std::sync::Arc;
+
 use rivulet::domain::document::Kind;
 use rivulet::domain::id::Scope;
 use rivulet::domain::time::Time;
@@ -168,7 +170,9 @@ pub async fn bytes_are_needed_while_a_document_or_an_active_job_has_them(bed: Be
 
     let other = bed.document(&alice, "other.pdf").await;
     let mut job = bed.job(&alice, &other, 1);
-    job.view.spec.document_sha256.clone_from(&document.sha256);
+    Arc::make_mut(&mut job.view.spec)
+        .document_sha256
+        .clone_from(&document.sha256);
     let job = bed.store_job(job).await;
     assert!(is_needed().await.unwrap(), "an active job has the bytes");
     bed.commit(job, &caller(&alice), vec![cancelled()]).await;

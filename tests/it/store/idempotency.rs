@@ -13,7 +13,7 @@ fn key(text: &str) -> IdempotencyKey {
 
 fn named(bed: &Bed, scope: &Scope, document: &StoredDocument, name: &str, hash: &str) -> NewJob {
     let mut new = bed.job(scope, document, 1);
-    new.view.spec.request_hash = Some(hash.into());
+    Arc::make_mut(&mut new.view.spec).request_hash = Some(hash.into());
     new.key = Some(key(name));
     new
 }
@@ -54,7 +54,7 @@ pub async fn a_taken_key_stores_nothing_whatever_else_has_changed(bed: Bed) {
         ..again.clone()
     };
     let mut gone = again.clone();
-    gone.view.spec.document_id = rivulet::domain::id::DocumentId(bed.id());
+    Arc::make_mut(&mut gone.view.spec).document_id = rivulet::domain::id::DocumentId(bed.id());
     for new in [again, full, gone] {
         assert_eq!(bed.store.create(new).await.unwrap(), Created::KeyTaken);
     }

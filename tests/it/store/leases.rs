@@ -306,7 +306,17 @@ pub async fn a_cancel_that_races_the_end_gives_one_end(bed: Bed) {
         let (job, guard) = bed.begun(&scope, 1).await;
         let race = |guard: Guard, drafts| {
             let store = Arc::clone(&bed.store);
-            tokio::spawn(async move { store.commit(Commit { job, guard, drafts }).await.unwrap() })
+            tokio::spawn(async move {
+                store
+                    .commit(Commit {
+                        job,
+                        guard,
+                        at_sequence: None,
+                        drafts,
+                    })
+                    .await
+                    .unwrap()
+            })
         };
         let end = race(guard, vec![result(0), settled()]);
         let cancel = race(caller(&scope), vec![cancelled()]);

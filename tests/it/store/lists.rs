@@ -1,6 +1,7 @@
 //! Lists: pages, searches, filters.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use rivulet::domain::id::Scope;
 use rivulet::domain::page::{ListPage, ListQuery};
@@ -222,10 +223,10 @@ pub async fn a_job_is_found_by_its_schema_and_by_its_id(bed: Bed) {
     let scope = scope();
     let document = bed.document(&scope, "scan.pdf").await;
     let mut contract = bed.job(&scope, &document, 1);
-    contract.view.spec.schema_name = Some("Contract".into());
+    Arc::make_mut(&mut contract.view.spec).schema_name = Some("Contract".into());
     let contract = bed.store_job(contract).await;
     let mut unnamed = bed.job(&scope, &document, 1);
-    unnamed.view.spec.schema_name = None;
+    Arc::make_mut(&mut unnamed.view.spec).schema_name = None;
     let unnamed = bed.store_job(unnamed).await;
     let id = unnamed.to_string();
     for (text, expected) in [

@@ -30,7 +30,16 @@ pub async fn parallel_commits_to_one_job_leave_no_gap(bed: Bed) {
         .map(|ordinal| {
             let (store, guard) = (Arc::clone(&bed.store), guard.clone());
             let drafts = vec![result(ordinal)];
-            tokio::spawn(async move { store.commit(Commit { job, guard, drafts }).await })
+            tokio::spawn(async move {
+                store
+                    .commit(Commit {
+                        job,
+                        guard,
+                        at_sequence: None,
+                        drafts,
+                    })
+                    .await
+            })
         })
         .collect();
     let mut seen = Vec::new();
@@ -71,7 +80,16 @@ pub async fn an_ordinal_has_one_outcome(bed: Bed) {
         .map(|_| {
             let (store, guard) = (Arc::clone(&bed.store), guard.clone());
             let drafts = vec![result(0), result(1)];
-            tokio::spawn(async move { store.commit(Commit { job, guard, drafts }).await })
+            tokio::spawn(async move {
+                store
+                    .commit(Commit {
+                        job,
+                        guard,
+                        at_sequence: None,
+                        drafts,
+                    })
+                    .await
+            })
         })
         .collect();
     for repeat in repeats {
@@ -270,7 +288,15 @@ pub async fn a_read_sees_one_moment(bed: Bed) {
         tokio::spawn(async move {
             for ordinal in 0..60 {
                 let (guard, drafts) = (guard.clone(), vec![result(ordinal)]);
-                store.commit(Commit { job, guard, drafts }).await.unwrap();
+                store
+                    .commit(Commit {
+                        job,
+                        guard,
+                        at_sequence: None,
+                        drafts,
+                    })
+                    .await
+                    .unwrap();
             }
         })
     };
@@ -294,7 +320,7 @@ pub async fn an_ended_job_is_deleted_whole_and_an_active_one_is_not(bed: Bed) {
     assert_eq!(delete().await.unwrap(), Deleted::InUse);
     assert_eq!(bed.log(&scope, job).await.len(), 2);
     bed.commit(job, &guard, vec![result(0), settled()]).await;
-    let plan = bed.view(&scope, job).await.spec.plan;
+    let plan = bed.view(&scope, job).await.spec.plan.clone();
     assert_eq!(delete().await.unwrap(), Deleted::Gone);
     assert_eq!(delete().await.unwrap(), Deleted::Missing);
     assert!(bed.store.view(&scope, job).await.unwrap().is_none());

@@ -113,7 +113,7 @@ async fn commit_all(bed: &Bed, commits: Vec<Vec<Draft>>) {
                 assert_eq!(status, before.status);
                 before
             }
-            Committed::Missing => panic!("the job is gone"),
+            other @ (Committed::Missing | Committed::Moved { .. }) => panic!("{other:?}"),
         };
         assert_eq!(bed.view(&scope, job).await, after);
         assert_eq!(replay(&bed.log(&scope, job).await), shown(&after));

@@ -186,6 +186,7 @@ async fn an_abandoned_write_still_happens_and_harms_nobody() {
     let abandoned = rivulet::engine::ports::Commit {
         job,
         guard: guard.clone(),
+        at_sequence: None,
         drafts: vec![result(0)],
     };
     let mut write = bed.store.commit(abandoned);

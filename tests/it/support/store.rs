@@ -31,6 +31,8 @@ pub struct Wrapped {
     pub is_deaf: bool,
     /// How many of the next keys that are looked for are not found, as by a read that was overtaken.
     pub blind: Arc<AtomicUsize>,
+    /// The answer to the next commit is lost; the commit is made.
+    pub forgetful: Arc<AtomicBool>,
 }
 
 /// A door in front of an operation. It is open until it is closed.
@@ -74,6 +76,7 @@ impl Wrapped {
             given: Arc::default(),
             is_deaf: false,
             blind: Arc::default(),
+            forgetful: Arc::default(),
         }
     }
 
@@ -155,7 +158,15 @@ impl Jobs for Wrapped {
     }
 
     fn commit(&self, commit: Commit) -> Answered<'_, Committed> {
-        self.write(self.inner.commit(commit))
+        let done = self.write(self.inner.commit(commit));
+        async move {
+            let done = done.await?;
+            if self.forgetful.swap(false, Ordering::SeqCst) {
+                return Err(StoreError::Unavailable("planned".into()));
+            }
+            Ok(done)
+        }
+        .boxed()
     }
 
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>> {
