@@ -265,6 +265,7 @@ async fn seed(data: &Path) {
             guard: Guard::Caller {
                 scope: scope.clone(),
             },
+            at_sequence: None,
             drafts: drafts.to_vec(),
         };
         let committed = store.commit(commit).await.unwrap();
