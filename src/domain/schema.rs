@@ -2,7 +2,9 @@
 //!
 //! Nothing is ever fetched: a `$ref` that leaves the document is refused with its URL.
 
+pub mod advice;
 mod expansion;
+pub mod infer;
 
 use std::collections::HashMap;
 

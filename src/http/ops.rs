@@ -51,8 +51,8 @@ const SCHEMAS: &[(&str, &str)] = embedded! {
     "api": "config" "config_used" "deleted" "document" "document_list" "document_upload"
         "events_page" "health"
         "job" "job_create" "job_created" "job_list" "job_summary" "model_list" "plan" "problem"
-        "results" "schema" "schema_create" "schema_list" "schema_update" "schema_validate"
-        "schema_validation" "stream_ticket";
+        "results" "schema" "schema_create" "schema_infer" "schema_inferred" "schema_list"
+        "schema_update" "schema_validate" "schema_validation" "schema_warning" "stream_ticket";
     "events": "agentic_array_progress" "common" "end" "event" "job_status" "ping" "start"
         "subtree_error" "subtree_result" "subtree_retry";
 };

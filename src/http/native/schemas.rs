@@ -12,6 +12,7 @@ use crate::domain::error::{Code, Detail, Error};
 use crate::domain::event::{BASE, PlannedSubtree};
 use crate::domain::id::SchemaId;
 use crate::domain::plan::Plan;
+use crate::domain::schema::{self, advice::advise};
 use crate::domain::time::Time;
 use crate::engine::ports::StoredSchema;
 use crate::engine::{Engine, SchemaDraft};
@@ -30,6 +31,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             [on(Method::POST, create), on(Method::GET, list)],
         ))
         .service(resource("/schemas/validate", [on(Method::POST, validate)]))
+        .service(resource("/schemas/infer", [on(Method::POST, infer)]))
         .service(resource(
             "/schemas/{id}",
             [
@@ -237,7 +239,16 @@ async fn validate(
         .ok_or_else(|| wrong("/schema_definition", "The JSON Schema is missing."))?;
     refuse_others(&members, &["schema_definition"])?;
     let body = match engine.plan(&definition, SplitterConfigs::default()).await {
-        Ok(plan) => json!({ "valid": true, "errors": [], "plan": PlanBody::from(plan.as_ref()) }),
+        Ok(plan) => {
+            let advised = advise(&definition);
+            json!({
+                "valid": true,
+                "errors": [],
+                "plan": PlanBody::from(plan.as_ref()),
+                "warnings": advised.shown,
+                "total_warnings": advised.total,
+            })
+        }
         Err(error) if matches!(error.code, Code::InvalidSchema | Code::SchemaTooComplex) => {
             let errors = if error.errors.is_empty() {
                 vec![Detail {
@@ -247,11 +258,47 @@ async fn validate(
             } else {
                 error.errors
             };
-            json!({ "valid": false, "errors": errors, "plan": null })
+            json!({
+                "valid": false,
+                "errors": errors,
+                "plan": null,
+                "warnings": [],
+                "total_warnings": 0,
+            })
         }
         Err(error) => return Err(error.into()),
     };
     Ok(HttpResponse::Ok().json(body))
+}
+
+/// The schema of values like those that were sent.
+async fn infer(
+    engine: web::Data<Engine>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let body = body::json(&request, payload, MAX_BODY).await?;
+    let Value::Object(mut members) = body else {
+        return Err(wrong("", "The body must be an object.").into());
+    };
+    let examples = match members.shift_remove("examples") {
+        Some(Value::Array(examples)) if !examples.is_empty() => examples,
+        _ => {
+            let message = "Expected an array of at least one example of what is wanted, any JSON.";
+            return Err(wrong("/examples", message).into());
+        }
+    };
+    refuse_others(&members, &["examples"])?;
+    let definition = schema::infer::infer(&examples);
+    // What nests too deeply, or has too many names, makes a schema that no job would take.
+    let plan = engine.plan(&definition, SplitterConfigs::default()).await?;
+    let advised = advise(&definition);
+    Ok(HttpResponse::Ok().json(json!({
+        "schema_definition": definition,
+        "plan": PlanBody::from(plan.as_ref()),
+        "warnings": advised.shown,
+        "total_warnings": advised.total,
+    })))
 }
 
 fn take_text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Error> {

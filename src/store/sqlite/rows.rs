@@ -34,7 +34,7 @@ pub struct JobRow {
 pub struct Specs(Mutex<LruCache<JobId, Arc<JobSpec>>>);
 
 /// Specifications that are kept.
-const SPECS: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+const SPECS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1_023);
 
 impl Default for Specs {
     fn default() -> Self {

@@ -11,6 +11,7 @@ use crate::support::raw::{ask, request};
 
 const SCHEMAS: &str = "/v1/extract/schemas";
 const VALIDATE: &str = "/v1/extract/schemas/validate";
+const INFER: &str = "/v1/extract/schemas/infer";
 
 async fn create(app: &TestApp, definition: &Value) -> Value {
     let body = json!({"name": "Order", "schema_definition": definition});
@@ -299,4 +300,82 @@ async fn bodies_that_are_no_json_are_refused_by_what_they_are() {
         good.as_bytes(),
     );
     assert_eq!(ask(app.app.address, &request).await.status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_makes_extraction_worse_is_valid_and_says_where() {
+    let app = TestApp::start().run().await;
+    let definition = json!({
+        "type": "object",
+        "required": ["gone"],
+        "properties": {"number": {"type": "string"}, "grid": {"description": "Cells", "items": {"type": "array"}}},
+        "additionalProperties": false,
+    });
+    let body = json!({"schema_definition": definition});
+    let checked = app.post(VALIDATE, &body, "schema_validation").await;
+    assert_eq!(checked.body["valid"], true);
+    let warnings = checked.body["warnings"].as_array().unwrap();
+    let told: Vec<_> = warnings
+        .iter()
+        .map(|one| {
+            (
+                one["pointer"].as_str().unwrap(),
+                one["topic"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("/required/0", "contradictory_required"),
+        ("/properties/number", "missing_description"),
+        ("/properties/grid/items", "array_of_arrays"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(checked.body["total_warnings"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_is_made_from_examples_and_a_job_takes_it() {
+    let app = TestApp::start().run().await;
+    let examples = json!({"examples": [
+        {"invoice_number": "R-17", "issued": "2026-03-01", "lines": [{"text": "Bolts", "total": 12.5}]},
+        {"invoice_number": "R-18", "issued": null, "lines": []},
+    ]});
+    let made = app.post(INFER, &examples, "schema_inferred").await;
+    assert_eq!(made.status.as_u16(), 200);
+    let definition = &made.body["schema_definition"];
+    let issued = &definition["properties"]["issued"];
+    assert_eq!(
+        *issued,
+        json!({"type": ["string", "null"], "format": "date"})
+    );
+    assert!(!definition.to_string().contains("R-17"));
+    let validator = jsonschema::validator_for(definition).unwrap();
+    for example in examples["examples"].as_array().unwrap() {
+        assert!(validator.is_valid(example));
+    }
+    let job = json!({"document": "Invoice number: 7", "schema": definition});
+    let start = app
+        .stream(&job)
+        .await
+        .until("start")
+        .await
+        .remove(0)
+        .payload();
+    assert_eq!(start["total_subtrees"], made.body["plan"]["total_subtrees"]);
+
+    let mut deep = json!(1);
+    for _ in 0..120 {
+        deep = json!({"a": deep});
+    }
+    for (body, refusal) in [
+        (json!({"examples": []}), (400, "invalid_request")),
+        (
+            json!({"examples": [1], "name": "x"}),
+            (400, "invalid_request"),
+        ),
+        (json!({"examples": [deep]}), (422, "schema_too_complex")),
+    ] {
+        let refused = app.post(INFER, &body, "problem").await;
+        assert_eq!(refused.refusal(), refusal);
+    }
 }
