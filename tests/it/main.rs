@@ -26,8 +26,11 @@ mod examples;
 mod fault;
 mod http;
 mod kill;
+mod kit;
 mod layout;
 mod licences;
+#[path = "../kit/long/mod.rs"]
+mod long;
 mod model;
 mod models;
 mod nodes;

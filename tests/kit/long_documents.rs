@@ -1,0 +1,44 @@
+//! Makes a long document of a table with what stands in it.
+//!
+//! `cargo run --example long_documents -- FOLDER ROWS [SEED] [plain|hard]` writes `document.pdf`,
+//! `document.txt`, `schema.json` and `expected.json` there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "long/mod.rs"]
+mod long;
+
+use std::fs;
+use std::path::Path;
+
+use long::{Document, Spec};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, rows, rest @ ..] = arguments.as_slice() else {
+        println!("say where to, and how many rows: long_documents FOLDER ROWS [SEED] [plain|hard]");
+        return;
+    };
+    let seed = rest.first().map_or(1, |seed| seed.parse().expect("a seed"));
+    let rows = rows.parse().expect("a number of rows");
+    let spec = match rest.get(1).map_or("hard", String::as_str) {
+        "plain" => Spec::plain(seed, rows),
+        "hard" => Spec::hard(seed, rows),
+        other => panic!("`{other}` is neither `plain` nor `hard`"),
+    };
+    let document = Document::make(spec);
+    let folder = Path::new(folder);
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("document.pdf"), document.pdf()).unwrap();
+    fs::write(folder.join("document.txt"), document.text()).unwrap();
+    for (name, value) in [
+        ("schema.json", document.schema()),
+        ("expected.json", document.truth()),
+    ] {
+        fs::write(folder.join(name), format!("{value:#}\n")).unwrap();
+    }
+    println!(
+        "{rows} rows on {} pages: {}",
+        document.page_count(),
+        folder.display()
+    );
+}
