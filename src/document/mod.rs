@@ -8,6 +8,7 @@ mod letters;
 mod lines;
 mod markdown;
 mod pdf;
+mod picture;
 mod rulings;
 mod sniff;
 mod text;
@@ -27,7 +28,12 @@ pub struct Readers;
 impl Reader for Readers {
     fn read(&self, bytes: &[u8]) -> Result<Document, Error> {
         let (kind, pages) = match sniff::sniff(bytes)? {
-            Sniffed::Pdf => (Kind::Pdf, pdf::read(bytes)?),
+            Sniffed::Pdf => {
+                let pages = pdf::read(bytes)?;
+                let has_words = pages.iter().any(|page| !page.words.is_empty());
+                (if has_words { Kind::Pdf } else { Kind::Scan }, pages)
+            }
+            Sniffed::Picture(kind) => (kind, picture::read(kind, bytes)?),
             Sniffed::Text(text) => text::read(&text)?,
         };
         Ok(Document {

@@ -334,6 +334,11 @@ impl Inner {
         )
     }
 
+    pub(super) async fn document_bytes(&self, sha256: &str) -> Result<Bytes, Error> {
+        let bytes = stored(self.blobs.get(&document_key(sha256)).await)?;
+        bytes.ok_or_else(|| Error::new(Code::DocumentNotFound, "The file of the document is gone."))
+    }
+
     /// The words of a stored document: from memory, as parsed before, or read again.
     pub(super) async fn parsed_document(&self, sha256: &str) -> Result<Arc<Document>, Error> {
         if let Some(document) = self.parsed.get(sha256) {
@@ -347,10 +352,7 @@ impl Inner {
                 return Ok(document);
             }
         }
-        let bytes = stored(self.blobs.get(&document_key(sha256)).await)?;
-        let bytes = bytes.ok_or_else(|| {
-            Error::new(Code::DocumentNotFound, "The file of the document is gone.")
-        })?;
+        let bytes = self.document_bytes(sha256).await?;
         let document = self.read(bytes).await?;
         self.keep_parsed(&document).await?;
         self.parsed.keep(Arc::clone(&document));

@@ -27,6 +27,7 @@
 
 mod again;
 mod answers;
+mod attach;
 mod call;
 mod cancel;
 mod catalog;
