@@ -2,6 +2,7 @@
 
 mod bold;
 mod content;
+pub mod drawing;
 mod grid;
 mod inline;
 mod letters;
@@ -10,6 +11,7 @@ mod markdown;
 mod pdf;
 mod picture;
 mod rulings;
+pub mod sandbox;
 mod sniff;
 mod text;
 mod words;

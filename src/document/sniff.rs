@@ -67,16 +67,16 @@ pub fn sniff(bytes: &[u8]) -> Result<Sniffed, Error> {
         return Ok(Sniffed::Pdf);
     }
     let text = text::decode(bytes);
-    let head = &bytes[..bytes.len().min(PDF_HEADER_WITHIN)];
-    // A text may speak of PDF headers; a PDF with something before its header is no text.
-    if text.is_none() && holds(head, b"%PDF-") {
-        return Ok(Sniffed::Pdf);
-    }
     if bytes.starts_with(picture::PNG) {
         return Ok(Sniffed::Picture(Kind::Png));
     }
     if text.is_none() && bytes.starts_with(picture::JPEG) {
         return Ok(Sniffed::Picture(Kind::Jpeg));
+    }
+    let head = &bytes[..bytes.len().min(PDF_HEADER_WITHIN)];
+    // A text may speak of PDF headers; a PDF with something before its header is no text.
+    if text.is_none() && holds(head, b"%PDF-") {
+        return Ok(Sniffed::Pdf);
     }
     if let Some(seen) = other(bytes, text.as_deref()) {
         return Err(unsupported(seen));
@@ -102,6 +102,12 @@ fn other(bytes: &[u8], text: Option<&str>) -> Option<&'static str> {
 
 /// Office files are ZIP files; their first entries tell them apart.
 fn zip(bytes: &[u8]) -> &'static str {
+    if bytes.starts_with(picture::PNG) {
+        return Ok(Sniffed::Picture(Kind::Png));
+    }
+    if text.is_none() && bytes.starts_with(picture::JPEG) {
+        return Ok(Sniffed::Picture(Kind::Jpeg));
+    }
     let head = &bytes[..bytes.len().min(8192)];
     let tail = &bytes[bytes.len().saturating_sub(8192)..];
     let names: [(&[u8], &str); 5] = [
@@ -146,14 +152,14 @@ mod tests {
 
     #[test]
     fn other_kinds_are_refused_by_their_name() {
-        assert!(refused(b"GIF89a\xff\xff").contains("a GIF image"));
-        assert!(refused(b"II*\0\xff\xff").contains("a TIFF image"));
+        assert!(refused(b"GIF89a\0\xff").contains("a GIF image"));
+        assert!(refused(b"II*\0\xff").contains("a TIFF image"));
         assert!(refused(b"PK\x03\x04..[Content_Types].xml..word/document.xml").contains("a Word"));
         assert!(refused(b"PK\x03\x04\0\0a.csv").contains("a ZIP archive"));
         assert!(refused(b"{\\rtf1\\ansi Total}").contains("an RTF file"));
         assert!(refused(b"\n<!DOCTYPE HTML><title>x</title>").contains("an HTML page"));
         assert!(refused(b"\0\x01\x02\x03").contains("binary file of an unknown kind"));
-        assert!(refused(b"GIF89a\xff").contains("PDF, plain text, Markdown, PNG and JPEG"));
+        assert!(refused(b"GIF89a\0").contains("PDF, plain text, Markdown, PNG and JPEG"));
     }
 
     #[test]

@@ -75,9 +75,6 @@ fn obstacle(form: DocumentInput, document: Measure, taken: &Taken<'_>) -> Option
             Some("the document is no PDF")
         }
         DocumentInput::Pages if !kind.is_printed() => Some("a text has no pages to be seen"),
-        DocumentInput::Pages if !kind.is_picture() => {
-            Some("the pages of a PDF are not made into pictures here")
-        }
         _ => None,
     };
     if let Some(reason) = unfit {
@@ -100,13 +97,14 @@ fn obstacle(form: DocumentInput, document: Measure, taken: &Taken<'_>) -> Option
             )
         })
     };
-    let of_form = if form == DocumentInput::Native {
-        over("pages", pages.into(), limits.pdf_pages.into())
-    } else {
-        over("pictures", pages.into(), limits.pictures.into())
-            .or_else(|| over("bytes", bytes, limits.picture_bytes))
-    };
-    of_form.or_else(|| over("bytes in a request", encoded, limits.request_bytes))
+    match form {
+        DocumentInput::Native => over("pages", pages.into(), limits.pdf_pages.into())
+            .or_else(|| over("bytes in a request", encoded, limits.request_bytes)),
+        _ if kind.is_picture() => over("bytes", bytes, limits.picture_bytes)
+            .or_else(|| over("bytes in a request", encoded, limits.request_bytes)),
+        // How large its pages are as pictures is known when they are drawn.
+        _ => over("pages", pages.into(), limits.pictures.into()),
+    }
 }
 
 fn impossible(
@@ -144,20 +142,19 @@ fn unreadable(document: Measure, taken: &Taken<'_>) -> Error {
         .filter_map(|form| Some((form, obstacle(form, document, taken)?)))
         .map(|(form, reason)| format!("not as `{}`, since {reason}", form.name()))
         .collect();
-    let form = if document.kind.is_picture() {
-        DocumentInput::Pages
+    let wanted = if document.kind.is_picture() {
+        "`pages`"
     } else {
-        DocumentInput::Native
+        "`native` or `pages`"
     };
     Error::new(
         Code::DocumentWithoutText,
         format!(
-            "The model `{}` cannot be given this document: {}. Name a model that has `{}` among \
+            "The model `{}` cannot be given this document: {}. Name a model that has {wanted} among \
              its `document_inputs` in GET /v1/extract/models, or run OCR on the file first and \
              upload the searchable PDF; OCR is not built in.",
             taken.model,
             reasons.join("; "),
-            form.name()
         ),
     )
 }
@@ -237,6 +234,12 @@ mod tests {
                 &[Text, Native],
                 "the document has no text. With this document and this model: `native`, `auto`.",
             ),
+            (
+                Native,
+                Kind::Scan,
+                &[Text, Pages],
+                "takes `text`, `pages`. With this document and this model: `pages`, `auto`.",
+            ),
             (Native, Kind::Text, &[Text, Native], "is no PDF"),
             (Native, Kind::Png, &[Text, Pages, Native], "as `pages`"),
             (Pages, Kind::Markdown, &[Text, Pages], "a text has no pages"),
@@ -253,7 +256,12 @@ mod tests {
     fn a_document_that_no_form_fits_says_why_and_what_would_read_it() {
         let error = chosen(Auto, Kind::Scan, &[Text]).unwrap_err();
         assert_eq!(error.code, Code::DocumentWithoutText);
-        for says in ["has no text", "takes `text`", "has `native` among", "OCR"] {
+        for says in [
+            "has no text",
+            "takes `text`",
+            "has `native` or `pages` among",
+            "OCR",
+        ] {
             assert!(error.detail.contains(says), "{says}: {error}");
         }
     }
@@ -261,29 +269,40 @@ mod tests {
     #[test]
     fn what_is_larger_than_the_model_takes_is_refused_by_its_size() {
         let all = [Text, Pages, Native];
-        for (kind, bytes, pages, says) in [
+        for (wish, kind, bytes, pages, says) in [
             (
+                Auto,
                 Kind::Scan,
                 300,
                 11,
-                "it is 11 pages, and the model `m` takes 10",
+                "as `native`, since it is 11 pages, and the model `m` takes 10",
             ),
             (
+                Auto,
+                Kind::Scan,
+                300,
+                11,
+                "as `pages`, since it is 11 pages, and the model `m` takes 2",
+            ),
+            (
+                Native,
                 Kind::Scan,
                 901,
                 1,
                 "it is 1204 bytes in a request, and the model `m` takes 1200",
             ),
             (
+                Auto,
                 Kind::Png,
                 601,
                 1,
                 "it is 601 bytes, and the model `m` takes 600",
             ),
         ] {
-            let error = sized(Auto, kind, &all, bytes, pages).unwrap_err();
+            let error = sized(wish, kind, &all, bytes, pages).unwrap_err();
             assert!(error.detail.contains(says), "{error}");
         }
+        assert_eq!(sized(Auto, Kind::Scan, &all, 901, 1).unwrap(), Pages);
         assert_eq!(sized(Auto, Kind::Scan, &all, 900, 10).unwrap(), Native);
         // As text it is not sent as it is.
         assert_eq!(sized(Auto, Kind::Pdf, &all, 9_000, 90).unwrap(), Text);

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tracing::error;
 
 use super::metrics::label;
-use super::ports::{Deleted, StoredDocument, StoredSchema};
+use super::ports::{Deleted, Reader, StoredDocument, StoredSchema};
 use super::{Engine, Inner, stored};
 use crate::domain::config::SplitterConfigs;
 use crate::domain::document::Document;
@@ -288,19 +288,27 @@ impl Engine {
 }
 
 impl Inner {
-    /// Reads a file on a blocking thread; a few at a time, since each may take a core and memory.
-    async fn read(&self, bytes: Bytes) -> Result<Arc<Document>, Error> {
+    /// Has the reader work on a blocking thread; a few at a time, since each may take a core and
+    /// memory.
+    pub(super) async fn on_reader<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Reader) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let _turn = self
             .reading
             .acquire()
             .await
             .map_err(|_| Error::internal())?;
         let reader = Arc::clone(&self.reader);
-        let read = tokio::task::spawn_blocking(move || reader.read(&bytes)).await;
-        let read = read.unwrap_or_else(|panic| {
+        let worked = tokio::task::spawn_blocking(move || work(&*reader)).await;
+        worked.unwrap_or_else(|panic| {
             error!(%panic, "catalog.reader_panicked: a file broke its reader");
             Err(Error::new(Code::DocumentCorrupt, "The file broke its reader, so it cannot be used. Try to save it anew from the program that made it."))
-        });
+        })
+    }
+
+    async fn read(&self, bytes: Bytes) -> Result<Arc<Document>, Error> {
+        let read = self.on_reader(move |reader| reader.read(&bytes)).await;
         let outcome = read
             .as_ref()
             .map_or_else(|error| error.code.name(), |_| "read");

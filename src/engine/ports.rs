@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::domain::attachment;
 use crate::domain::document::{Document, DocumentInput, Kind};
-use crate::domain::error::{Error, Fault};
+use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{self, Envelope, ValidationError};
 use crate::domain::evidence::Attributions;
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
@@ -468,6 +468,16 @@ pub trait Reader: Send + Sync {
     /// Errors carry `unsupported_media_type`, `document_corrupt`, `document_empty`,
     /// `document_too_complex` or `password_required`.
     fn read(&self, bytes: &[u8]) -> Result<Document, Error>;
+
+    /// A PNG of each page of a PDF, the same for the same bytes; all of them within `limits`.
+    ///
+    /// Errors carry `document_corrupt` or `document_too_complex`.
+    fn pictures(&self, _pdf: &[u8], _limits: &attachment::Limits) -> Result<Vec<Bytes>, Error> {
+        Err(Error::new(
+            Code::DocumentTooComplex,
+            "The pages cannot be made into pictures here. Send the document as `text` or `native`.",
+        ))
+    }
 }
 
 /// A model that can be named in `config.model`, and what it can do.

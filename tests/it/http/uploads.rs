@@ -46,7 +46,7 @@ async fn files_that_cannot_be_read_are_refused_by_what_they_are() {
         ("a blank page", blank, 422, "document_empty", "blank"),
         (
             "a GIF",
-            b"GIF89a\xff\xff".to_vec(),
+            b"GIF89a\0\xff".to_vec(),
             415,
             "unsupported_media_type",
             "GIF",

@@ -1,11 +1,15 @@
 //! Documents that a model is given as they are.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rivulet::document::sandbox::Sandbox;
+use rivulet::engine::Outside;
 use serde_json::{Value, json};
 
 use super::{WIRES, model_of, only, provider};
-use crate::support::app::TestApp;
+use crate::support::app::{TestApp, file as file_of};
 use crate::support::model::reply::End;
 use crate::support::model::{Asked, Honest, Reply, Server, Wire};
 use crate::support::pdf;
@@ -128,6 +132,97 @@ async fn the_file_comes_first_and_is_the_same_in_every_call_of_a_job() {
             assert_eq!(server.count(), 2, "{wire:?} {kind}");
         }
     }
+}
+
+/// The server of [`app`], with this program to draw with.
+async fn drawing(server: &Server, wire: Wire, model: &str, program: &str) -> TestApp {
+    let provider = provider(server, wire, true);
+    let sandbox = Sandbox::of(program.into());
+    TestApp::start()
+        .set("default_model", model)
+        .build(move |builder| {
+            builder
+                .providers(only(&provider))
+                .rewire(|outside| Outside {
+                    reader: Arc::new(sandbox),
+                    ..outside
+                })
+        })
+        .run()
+        .await
+}
+
+fn size(png: &[u8]) -> (u32, u32) {
+    assert!(png.starts_with(b"\x89PNG"));
+    let side = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+    (side(16), side(20))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pages_of_a_pdf_go_as_pictures_in_their_order() {
+    let five = file_of("tests/fixtures/documents/tabula-schools-rotated.pdf");
+    for (wire, model, bytes, config, count, shape) in [
+        // Sees pictures and takes no PDF: a scan is drawn unasked.
+        (
+            Wire::OpenAi,
+            "gpt-6-sol",
+            pdf::picture_only(),
+            json!({}),
+            1,
+            (1_271, 1_799),
+        ),
+        (
+            Wire::Anthropic,
+            "claude-haiku-4-5",
+            five,
+            json!({"document_input": "pages"}),
+            5,
+            (1_800, 1_390),
+        ),
+    ] {
+        let server = Server::start();
+        server.next([Reply::honest().ending(End::Cut)]);
+        let app = drawing(&server, wire, model, env!("CARGO_BIN_EXE_rivulet")).await;
+        let body = body(&app, bytes, config).await;
+        let job = app.submit(&body).await;
+        let end = app.end_of(&job).await;
+        assert_eq!(end["partial"], false, "{wire:?} {end}");
+        let asked = server.asked();
+        assert_eq!(asked.len(), 2, "{wire:?}");
+        let all = parts(&asked[0]);
+        assert_eq!(all.len(), count + 1, "{wire:?}: the pages and the task");
+        assert_eq!(all[..count], parts(&asked[1])[..count], "{wire:?}");
+        let mut seen = Vec::new();
+        for part in &all[..count] {
+            let (kind, png) = file(wire, part);
+            let (width, height) = size(&png);
+            let is_near = width.abs_diff(shape.0) <= 2 && height.abs_diff(shape.1) <= 2;
+            assert!(kind == "image/png" && is_near, "{kind} {width} x {height}");
+            seen.push(png);
+        }
+        seen.dedup();
+        assert_eq!(seen.len(), count, "each page is another picture");
+        let results = app.results(&job).await.body;
+        assert_eq!(results["config"]["document_input"], "pages");
+        app.end_of(&app.submit(&body).await).await;
+        assert_eq!(server.count(), 2, "{wire:?}: nothing is asked again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_pages_cannot_be_drawn_fails_with_the_reason_and_asks_nobody() {
+    let server = Server::start();
+    let app = drawing(&server, Wire::OpenAi, "gpt-6-sol", "/bin/false").await;
+    let body = body(&app, pdf::picture_only(), json!({})).await;
+    let end = app.end_of(&app.submit(&body).await).await;
+    assert_eq!(
+        (&end["status"], &end["error_type"]),
+        (&json!("failed"), &json!("document_unreadable")),
+        "{end}"
+    );
+    let said = end["error_message"].as_str().unwrap();
+    assert!(said.contains("cannot be made into a picture"), "{said}");
+    assert_eq!(server.count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
