@@ -102,12 +102,6 @@ fn other(bytes: &[u8], text: Option<&str>) -> Option<&'static str> {
 
 /// Office files are ZIP files; their first entries tell them apart.
 fn zip(bytes: &[u8]) -> &'static str {
-    if bytes.starts_with(picture::PNG) {
-        return Ok(Sniffed::Picture(Kind::Png));
-    }
-    if text.is_none() && bytes.starts_with(picture::JPEG) {
-        return Ok(Sniffed::Picture(Kind::Jpeg));
-    }
     let head = &bytes[..bytes.len().min(8192)];
     let tail = &bytes[bytes.len().saturating_sub(8192)..];
     let names: [(&[u8], &str); 5] = [
