@@ -87,7 +87,7 @@ impl Inner {
 
     async fn drawn(&self, pdf: Bytes, limits: Limits) -> Result<Arc<[Attachment]>, Error> {
         let pictures = self
-            .on_reader(move |reader| reader.pictures(&pdf, &limits))
+            .on_reader(&self.drawing, move |reader| reader.pictures(&pdf, &limits))
             .await?;
         let page = |bytes| Attachment {
             media_type: Kind::Png.media_type(),

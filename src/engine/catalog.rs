@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::metrics::label;
@@ -289,26 +290,32 @@ impl Engine {
 
 impl Inner {
     /// Has the reader work on a blocking thread; a few at a time, since each may take a core and
-    /// memory.
+    /// memory. Nobody may wait for the work any more, and it still has its turn.
     pub(super) async fn on_reader<T: Send + 'static>(
         &self,
+        turns: &Arc<Semaphore>,
         work: impl FnOnce(&dyn Reader) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let _turn = self
-            .reading
-            .acquire()
+        let turn = Arc::clone(turns)
+            .acquire_owned()
             .await
             .map_err(|_| Error::internal())?;
         let reader = Arc::clone(&self.reader);
-        let worked = tokio::task::spawn_blocking(move || work(&*reader)).await;
-        worked.unwrap_or_else(|panic| {
+        let worked = tokio::task::spawn_blocking(move || {
+            let worked = work(&*reader);
+            drop(turn);
+            worked
+        });
+        worked.await.unwrap_or_else(|panic| {
             error!(%panic, "catalog.reader_panicked: a file broke its reader");
             Err(Error::new(Code::DocumentCorrupt, "The file broke its reader, so it cannot be used. Try to save it anew from the program that made it."))
         })
     }
 
     async fn read(&self, bytes: Bytes) -> Result<Arc<Document>, Error> {
-        let read = self.on_reader(move |reader| reader.read(&bytes)).await;
+        let read = self
+            .on_reader(&self.reading, move |reader| reader.read(&bytes))
+            .await;
         let outcome = read
             .as_ref()
             .map_or_else(|error| error.code.name(), |_| "read");
