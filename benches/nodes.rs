@@ -20,6 +20,7 @@ use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use reqwest::Client;
 use rivulet::app::App;
+use rivulet::domain::document::DocumentInput;
 use rivulet::domain::evidence::Attributions;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
@@ -43,6 +44,8 @@ impl Provider for Instantly {
             description: "Answers at once.".into(),
             provider: "bench".into(),
             ignores: Vec::new(),
+            document_inputs: vec![DocumentInput::Text],
+            attachment_limits: None,
             context_tokens: None,
             output_tokens: None,
             price: None,

@@ -19,6 +19,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use reqwest::Client;
 use rivulet::app::App;
+use rivulet::domain::document::DocumentInput;
 use rivulet::domain::evidence::Attributions;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
@@ -45,6 +46,8 @@ impl Provider for Part {
             description: "Gives a part.".into(),
             provider: "bench".into(),
             ignores: Vec::new(),
+            document_inputs: vec![DocumentInput::Text],
+            attachment_limits: None,
             context_tokens: None,
             output_tokens: None,
             price: None,

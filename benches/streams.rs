@@ -21,7 +21,7 @@ use futures_util::{StreamExt, stream};
 use reqwest::Client;
 use rivulet::app::{App, SystemClock};
 use rivulet::domain::config::Config;
-use rivulet::domain::document::Kind;
+use rivulet::domain::document::{DocumentInput, Kind};
 use rivulet::domain::error::Fault;
 use rivulet::domain::event::SubtreeRetry;
 use rivulet::domain::evidence::Attributions;
@@ -59,6 +59,8 @@ impl Provider for Gated {
             description: "Answers when it may.".into(),
             provider: "bench".into(),
             ignores: Vec::new(),
+            document_inputs: vec![DocumentInput::Text],
+            attachment_limits: None,
             context_tokens: None,
             output_tokens: None,
             price: None,
@@ -230,6 +232,7 @@ async fn seed(data: &Path) {
         plan: "none".into(),
         config: Config::parse(None, "100").unwrap(),
         warnings: Vec::new(),
+        prompt_version: None,
         request_hash: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::blob::{Local, bucket};
-use crate::document::Readers;
+use crate::document::sandbox::Sandbox;
 use crate::domain::time::Time;
 use crate::engine::ports::{Catalog, Clock, Jobs, Keys, Provider, StoreError};
 use crate::engine::{self, Engine, Outside};
@@ -243,7 +243,7 @@ fn outside(
         keys: kept.keys,
         clock: kept.clock,
         blobs: Arc::new(blobs),
-        reader: Arc::new(Readers),
+        reader: Arc::new(Sandbox::of_this_program()),
         providers: Vec::new(),
     })
 }

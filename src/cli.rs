@@ -3,6 +3,7 @@
 mod backup;
 mod client;
 mod demo;
+mod draw;
 mod exit;
 mod extract;
 mod keys;
@@ -53,6 +54,8 @@ enum Command {
     Plan(plan::Args),
     Backup(backup::Args),
     Keys(keys::Args),
+    #[command(hide = true)]
+    DrawPages(draw::Args),
 }
 
 impl Cli {
@@ -60,6 +63,7 @@ impl Cli {
     pub fn execute(self) -> ExitCode {
         let outcome = match self.command {
             Command::Plan(args) => plan::run(&args),
+            Command::DrawPages(args) => draw::run(&args),
             Command::Backup(args) => backup::run(args),
             Command::Keys(args) => block_on(keys::run(args)),
             Command::Serve(args) => block_on(serve::run(args)),

@@ -192,6 +192,7 @@ fn whole(result: &JobResult) -> Value {
             "partial": view.is_partial(),
             "document": {"name": view.spec.document_name, "sha256": view.spec.document_sha256},
             "model": view.spec.config.model,
+            "prompt_version": view.spec.prompt_version,
             "duration_ms": view.ended_at.map(|end| end.since(view.created_at)),
             "total_subtrees": view.total_subtrees,
             "subtrees_succeeded": view.subtrees_succeeded,

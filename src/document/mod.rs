@@ -2,13 +2,16 @@
 
 mod bold;
 mod content;
+pub mod drawing;
 mod grid;
 mod inline;
 mod letters;
 mod lines;
 mod markdown;
 mod pdf;
+mod picture;
 mod rulings;
+pub mod sandbox;
 mod sniff;
 mod text;
 mod words;
@@ -27,7 +30,12 @@ pub struct Readers;
 impl Reader for Readers {
     fn read(&self, bytes: &[u8]) -> Result<Document, Error> {
         let (kind, pages) = match sniff::sniff(bytes)? {
-            Sniffed::Pdf => (Kind::Pdf, pdf::read(bytes)?),
+            Sniffed::Pdf => {
+                let pages = pdf::read(bytes)?;
+                let has_words = pages.iter().any(|page| !page.words.is_empty());
+                (if has_words { Kind::Pdf } else { Kind::Scan }, pages)
+            }
+            Sniffed::Picture(kind) => (kind, picture::read(kind, bytes)?),
             Sniffed::Text(text) => text::read(&text)?,
         };
         Ok(Document {

@@ -240,70 +240,19 @@ fn into_pages(read: Vec<PageRead>) -> Result<Vec<Page>, Error> {
     if read.iter().any(|read| !read.page.words.is_empty()) {
         return Ok(read.into_iter().map(|read| read.page).collect());
     }
-    let numbers = |wanted: fn(&PageRead) -> bool| {
-        let found = read.iter().filter(|read| wanted(read));
-        listed(found.map(|read| read.page.number))
-    };
-    let pictures = numbers(|read| read.pictures);
-    let unmapped = numbers(|read| read.unmapped);
-    Err(if !unmapped.is_empty() {
-        Error::new(
-            Code::DocumentWithoutText,
-            format!(
-                "The letters on {unmapped} have no Unicode values in their fonts, so the text \
-                 cannot be read. Save the file again with searchable text, for example with OCR; \
-                 OCR is not built in."
-            ),
-        )
-    } else if !pictures.is_empty() {
-        Error::new(
-            Code::DocumentWithoutText,
-            format!(
-                "The PDF has pictures or drawings on {pictures} but no text on any page. OCR is \
-                 not built in: run OCR on the file first and upload the searchable PDF."
-            ),
-        )
-    } else {
-        Error::new(
-            Code::DocumentEmpty,
-            match read.len() {
-                1 => "The only page of the PDF is blank. Upload a file with content.".to_owned(),
-                count => {
-                    format!("All {count} pages of the PDF are blank. Upload a file with content.")
-                }
-            },
-        )
-    })
-}
-
-/// Page numbers for people: `page 3`, `pages 1-4, 7`; empty for none.
-fn listed(numbers: impl Iterator<Item = u32>) -> String {
-    const MOST: usize = 20;
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == number => *last = number,
-            _ => ranges.push((number, number)),
-        }
+    // Only a model that sees can read letters without Unicode values, pictures and drawings.
+    if read.iter().any(|read| read.pictures || read.unmapped) {
+        return Ok(read.into_iter().map(|read| read.page).collect());
     }
-    if ranges.is_empty() {
-        return String::new();
-    }
-    let one = matches!(ranges.as_slice(), [(from, to)] if from == to);
-    let shown: Vec<_> = ranges
-        .iter()
-        .take(MOST)
-        .map(|(from, to)| {
-            if from == to {
-                from.to_string()
-            } else {
-                format!("{from}-{to}")
+    Err(Error::new(
+        Code::DocumentEmpty,
+        match read.len() {
+            1 => "The only page of the PDF is blank. Upload a file with content.".to_owned(),
+            count => {
+                format!("All {count} pages of the PDF are blank. Upload a file with content.")
             }
-        })
-        .collect();
-    let more = if ranges.len() > MOST { " and more" } else { "" };
-    let noun = if one { "page" } else { "pages" };
-    format!("{noun} {}{more}", shown.join(", "))
+        },
+    ))
 }
 
 /// Runs foreign code; a panic in it means that the file is broken in a way it did not expect.

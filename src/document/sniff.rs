@@ -1,12 +1,14 @@
 //! Tells the kind of a file by its bytes.
 
-use super::text;
+use super::{picture, text};
+use crate::domain::document::Kind;
 use crate::domain::error::{Code, Error};
 
 /// What a file turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Sniffed {
     Pdf,
+    Picture(Kind),
     /// Plain text or Markdown, decoded; line ends are line feeds.
     Text(String),
 }
@@ -24,8 +26,6 @@ const WRITTEN: &[(&str, &str)] = &[
 
 /// Binary kinds that are not read here, by what stands at an offset, named as people call them.
 const BINARY: &[(usize, &[u8], &str)] = &[
-    (0, b"\x89PNG\r\n\x1a\n", "a PNG image"),
-    (0, b"\xff\xd8\xff", "a JPEG image"),
     (0, b"GIF8", "a GIF image"),
     (0, b"II*\0", "a TIFF image"),
     (0, b"MM\0*", "a TIFF image"),
@@ -59,7 +59,7 @@ pub fn sniff(bytes: &[u8]) -> Result<Sniffed, Error> {
     if bytes.is_empty() {
         return Err(Error::new(
             Code::DocumentEmpty,
-            "The file has no bytes. Upload a PDF, plain text or Markdown file with content.",
+            "The file has no bytes. Upload a PDF, plain text, Markdown, PNG or JPEG file with content.",
         ));
     }
     let body = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -67,6 +67,12 @@ pub fn sniff(bytes: &[u8]) -> Result<Sniffed, Error> {
         return Ok(Sniffed::Pdf);
     }
     let text = text::decode(bytes);
+    if bytes.starts_with(picture::PNG) {
+        return Ok(Sniffed::Picture(Kind::Png));
+    }
+    if text.is_none() && bytes.starts_with(picture::JPEG) {
+        return Ok(Sniffed::Picture(Kind::Jpeg));
+    }
     let head = &bytes[..bytes.len().min(PDF_HEADER_WITHIN)];
     // A text may speak of PDF headers; a PDF with something before its header is no text.
     if text.is_none() && holds(head, b"%PDF-") {
@@ -122,8 +128,8 @@ fn unsupported(seen: &str) -> Error {
     Error::new(
         Code::UnsupportedMediaType,
         format!(
-            "The file is {seen}. What is read here: PDF, plain text and Markdown. Convert the \
-             file to one of these and upload it again."
+            "The file is {seen}. What is read here: PDF, plain text, Markdown, PNG and JPEG. \
+             Convert the file to one of these and upload it again."
         ),
     )
 }
@@ -140,14 +146,22 @@ mod tests {
 
     #[test]
     fn other_kinds_are_refused_by_their_name() {
-        assert!(refused(b"\x89PNG\r\n\x1a\n\0\0").contains("a PNG image"));
-        assert!(refused(b"\xff\xd8\xff\xe0\0\x10JFIF").contains("a JPEG image"));
+        assert!(refused(b"GIF89a\0\xff").contains("a GIF image"));
+        assert!(refused(b"II*\0\xff").contains("a TIFF image"));
         assert!(refused(b"PK\x03\x04..[Content_Types].xml..word/document.xml").contains("a Word"));
         assert!(refused(b"PK\x03\x04\0\0a.csv").contains("a ZIP archive"));
         assert!(refused(b"{\\rtf1\\ansi Total}").contains("an RTF file"));
         assert!(refused(b"\n<!DOCTYPE HTML><title>x</title>").contains("an HTML page"));
         assert!(refused(b"\0\x01\x02\x03").contains("binary file of an unknown kind"));
-        assert!(refused(b"\x89PNG\r\n\x1a\n").contains("PDF, plain text and Markdown"));
+        assert!(refused(b"GIF89a\0").contains("PDF, plain text, Markdown, PNG and JPEG"));
+    }
+
+    #[test]
+    fn pictures_are_told_by_their_first_bytes() {
+        let png = sniff(b"\x89PNG\r\n\x1a\n\0\0").unwrap();
+        assert_eq!(png, Sniffed::Picture(Kind::Png));
+        let jpeg = sniff(b"\xff\xd8\xff\xe0\0\x10JFIF").unwrap();
+        assert_eq!(jpeg, Sniffed::Picture(Kind::Jpeg));
     }
 
     #[test]

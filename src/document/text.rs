@@ -85,7 +85,7 @@ pub fn read(text: &str) -> Result<(Kind, Vec<Page>), Error> {
     let pages = parts.into_iter().zip(1..).map(|(text, number)| {
         let grid = match kind {
             Kind::Markdown => markdown::grid(text),
-            Kind::Pdf | Kind::Text => grid::plain(text),
+            _ => grid::plain(text),
         };
         grid.into_page(number, text)
     });

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::document::DocumentInput;
 use super::error::{Code, Detail, Error};
 use super::pointer::Pointer;
 
@@ -24,6 +25,10 @@ pub struct Config {
     pub enable_agentic_array_extraction: bool,
     pub splitter_configs: SplitterConfigs,
     pub use_explicit_context_cache: bool,
+    /// `Auto` only until the job is stored, and in jobs of before there was a choice, whose
+    /// documents went as text.
+    #[serde(default)]
+    pub document_input: DocumentInput,
     /// Whether answers of earlier jobs are used again.
     #[serde(default)]
     pub cache: Cache,
@@ -170,6 +175,7 @@ impl Config {
                 .boolean("enable_agentic_array_extraction", true),
             splitter_configs: splitter(&mut fields),
             use_explicit_context_cache: fields.boolean("use_explicit_context_cache", false),
+            document_input: document_input(&mut fields),
             cache: cache(&mut fields),
             given: object
                 .keys()
@@ -232,6 +238,25 @@ fn cache(fields: &mut Fields) -> Cache {
     }
 }
 
+fn document_input(fields: &mut Fields) -> DocumentInput {
+    let Some(value) = fields.get("document_input") else {
+        return DocumentInput::Auto;
+    };
+    let known = DocumentInput::ALL.into_iter();
+    let named = known
+        .clone()
+        .find(|input| value.as_str() == Some(input.name()));
+    named.unwrap_or_else(|| {
+        let names: Vec<_> = known.map(|input| format!("`{}`", input.name())).collect();
+        fields.refuse(
+            "document_input",
+            value,
+            &format!("one of {}", names.join(", ")),
+        );
+        DocumentInput::Auto
+    })
+}
+
 fn splitter(fields: &mut Fields) -> SplitterConfigs {
     let default = SplitterConfigs::default();
     let Some(value) = fields.get("splitter_configs") else {
@@ -269,7 +294,7 @@ mod tests {
     fn every_fault_is_named_by_its_pointer() {
         let given = json!({
             "max_num_concurrent_requests": 21, "temperature": 2.5, "seed": "x", "model": "",
-            "enable_thinking": 1, "n_max_retries": -1, "colour": true,
+            "enable_thinking": 1, "n_max_retries": -1, "colour": true, "document_input": "fax",
             "splitter_configs": {"max_subtrees": 0, "depth": 1},
         });
         let error = Config::parse(Some(&given), "layout").unwrap_err();
@@ -282,13 +307,14 @@ mod tests {
             "/config/model",
             "/config/enable_thinking",
             "/config/n_max_retries",
+            "/config/document_input",
             "/config/colour",
             "/config/splitter_configs/max_subtrees",
             "/config/splitter_configs/depth",
         ] {
             assert!(pointers.contains(&pointer), "{pointer} in {pointers:?}");
         }
-        assert_eq!(pointers.len(), 9);
+        assert_eq!(pointers.len(), 10);
     }
 
     #[test]

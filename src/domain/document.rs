@@ -12,6 +12,11 @@ pub type Bbox = [f32; 4];
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Pdf,
+    /// A PDF whose pages have pictures or drawings, and no text that can be read.
+    Scan,
+    /// A picture: a document of one page.
+    Png,
+    Jpeg,
     Markdown,
     Text,
 }
@@ -20,7 +25,9 @@ impl Kind {
     /// The media type the bytes are served with.
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::Pdf => "application/pdf",
+            Self::Pdf | Self::Scan => "application/pdf",
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
             Self::Markdown => "text/markdown; charset=utf-8",
             Self::Text => "text/plain; charset=utf-8",
         }
@@ -29,7 +36,45 @@ impl Kind {
     /// Whether boxes are places on a printed page. For text files the boxes only say where a
     /// word stands on the grid of lines and columns, so they are not shown to clients.
     pub fn is_printed(self) -> bool {
-        matches!(self, Self::Pdf)
+        !matches!(self, Self::Markdown | Self::Text)
+    }
+
+    /// Whether there are words. Without, only a model that sees can read it, and nothing that it
+    /// says can be found on the page.
+    pub fn has_text(self) -> bool {
+        matches!(self, Self::Pdf | Self::Markdown | Self::Text)
+    }
+
+    pub fn is_picture(self) -> bool {
+        matches!(self, Self::Png | Self::Jpeg)
+    }
+}
+
+/// How a model is given a document.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentInput {
+    /// What the document and the model have in common; text first.
+    #[default]
+    Auto,
+    /// The words that were read from it.
+    Text,
+    /// A picture of each page.
+    Pages,
+    /// The PDF as it was uploaded.
+    Native,
+}
+
+impl DocumentInput {
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Text, Self::Pages, Self::Native];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Pages => "pages",
+            Self::Native => "native",
+        }
     }
 }
 

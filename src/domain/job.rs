@@ -35,6 +35,10 @@ pub struct JobSpec {
     pub config: Config,
     /// What the chosen model cannot honour of the request.
     pub warnings: Vec<Warning>,
+    /// Names the words that the model is asked with, as they were when the job was accepted. None
+    /// for models that are not asked in words, and in jobs of before it was kept.
+    #[serde(default)]
+    pub prompt_version: Option<String>,
     /// What tells the request from others, lower-case hexadecimal SHA-256. None for jobs that
     /// did not come over the wire, and for those of before it was kept: no request repeats them.
     #[serde(default)]

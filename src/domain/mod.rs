@@ -1,5 +1,6 @@
 //! Values and functions without a runtime, socket, file, environment, clock or randomness.
 
+pub mod attachment;
 pub mod config;
 pub mod document;
 pub mod error;

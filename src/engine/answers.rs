@@ -13,7 +13,7 @@ use super::ports::Kept;
 use super::run::patiently;
 use super::stored;
 use crate::domain::config::{Cache, Config};
-use crate::domain::document::Document;
+use crate::domain::document::{Document, DocumentInput};
 use crate::domain::event::{Aside, Validation};
 use crate::domain::id::Scope;
 use crate::domain::job::{AnswerKey, Draft, ResultDraft};
@@ -57,6 +57,13 @@ pub(super) fn keys(asking: &Asking, plan: &Plan) -> Vec<AnswerKey> {
     let mut shared_hash = Sha256::new();
     shared_hash.update(shared.to_string());
     shared_hash.update(text.finalize());
+    // What was asked as text keeps the keys that it had before there were other forms.
+    if matches!(
+        config.document_input,
+        DocumentInput::Pages | DocumentInput::Native
+    ) {
+        shared_hash.update(config.document_input.name());
+    }
     let key = |subtree: &Subtree| {
         let subtree = json!([
             subtree.path,

@@ -17,7 +17,7 @@ use super::journal::{Halt, Journal};
 use super::lease::{Lease, Right};
 use super::metrics::label;
 use super::plans::Planned;
-use super::ports::{Answer, Call, CallError, Correction, Provider};
+use super::ports::{Answer, Attachment, Call, CallError, Correction, Provider};
 use super::settle::Checked;
 use super::waits::Waits;
 use crate::domain::document::Document;
@@ -45,6 +45,8 @@ pub(super) struct Run {
     /// Whether an answer that does not follow its schema is asked for once more.
     pub(super) takes_corrections: bool,
     pub(super) waits: Waits,
+    /// What is sent in place of the document's words; empty until it is read.
+    pub(super) attachments: OnceCell<Arc<[Attachment]>>,
     /// The document's words, made once when attributions are asked for.
     pub(super) index: OnceCell<Arc<Index>>,
 }
@@ -261,6 +263,7 @@ impl Run {
         Call {
             model: config.model.clone(),
             document: Arc::clone(&self.document),
+            attachments: self.attachments(),
             plan: Arc::clone(&self.planned.plan),
             plan_key: self.planned.key.clone(),
             subtrees: progress.missing.clone(),

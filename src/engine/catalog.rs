@@ -7,10 +7,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::metrics::label;
-use super::ports::{Deleted, StoredDocument, StoredSchema};
+use super::ports::{Deleted, Reader, StoredDocument, StoredSchema};
 use super::{Engine, Inner, stored};
 use crate::domain::config::SplitterConfigs;
 use crate::domain::document::Document;
@@ -288,19 +289,33 @@ impl Engine {
 }
 
 impl Inner {
-    /// Reads a file on a blocking thread; a few at a time, since each may take a core and memory.
-    async fn read(&self, bytes: Bytes) -> Result<Arc<Document>, Error> {
-        let _turn = self
-            .reading
-            .acquire()
+    /// Has the reader work on a blocking thread; a few at a time, since each may take a core and
+    /// memory. Nobody may wait for the work any more, and it still has its turn.
+    pub(super) async fn on_reader<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        work: impl FnOnce(&dyn Reader) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = Arc::clone(turns)
+            .acquire_owned()
             .await
             .map_err(|_| Error::internal())?;
         let reader = Arc::clone(&self.reader);
-        let read = tokio::task::spawn_blocking(move || reader.read(&bytes)).await;
-        let read = read.unwrap_or_else(|panic| {
+        let worked = tokio::task::spawn_blocking(move || {
+            let worked = work(&*reader);
+            drop(turn);
+            worked
+        });
+        worked.await.unwrap_or_else(|panic| {
             error!(%panic, "catalog.reader_panicked: a file broke its reader");
             Err(Error::new(Code::DocumentCorrupt, "The file broke its reader, so it cannot be used. Try to save it anew from the program that made it."))
-        });
+        })
+    }
+
+    async fn read(&self, bytes: Bytes) -> Result<Arc<Document>, Error> {
+        let read = self
+            .on_reader(&self.reading, move |reader| reader.read(&bytes))
+            .await;
         let outcome = read
             .as_ref()
             .map_or_else(|error| error.code.name(), |_| "read");
@@ -334,6 +349,11 @@ impl Inner {
         )
     }
 
+    pub(super) async fn document_bytes(&self, sha256: &str) -> Result<Bytes, Error> {
+        let bytes = stored(self.blobs.get(&document_key(sha256)).await)?;
+        bytes.ok_or_else(|| Error::new(Code::DocumentNotFound, "The file of the document is gone."))
+    }
+
     /// The words of a stored document: from memory, as parsed before, or read again.
     pub(super) async fn parsed_document(&self, sha256: &str) -> Result<Arc<Document>, Error> {
         if let Some(document) = self.parsed.get(sha256) {
@@ -347,10 +367,7 @@ impl Inner {
                 return Ok(document);
             }
         }
-        let bytes = stored(self.blobs.get(&document_key(sha256)).await)?;
-        let bytes = bytes.ok_or_else(|| {
-            Error::new(Code::DocumentNotFound, "The file of the document is gone.")
-        })?;
+        let bytes = self.document_bytes(sha256).await?;
         let document = self.read(bytes).await?;
         self.keep_parsed(&document).await?;
         self.parsed.keep(Arc::clone(&document));

@@ -27,6 +27,7 @@
 
 mod again;
 mod answers;
+mod attach;
 mod call;
 mod cancel;
 mod catalog;
@@ -153,7 +154,9 @@ struct Inner {
     doubt: Notify,
     /// A hint that the queue may have grown.
     work: Notify,
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
+    /// Apart from `reading`: what takes minutes to draw must not hold up uploads.
+    drawing: Arc<Semaphore>,
     blob_gate: RwLock<()>,
     /// Keys whose jobs are being made.
     creating: Arc<Creating>,
@@ -203,7 +206,8 @@ impl Engine {
     /// Starts the engine's workers on the current tokio runtime. They stop after [`Engine::stop`].
     pub fn start(settings: Settings, outside: Outside) -> Self {
         let inner = Arc::new(Inner {
-            reading: Semaphore::new(settings.max_reads.max(1)),
+            reading: Arc::new(Semaphore::new(settings.max_reads.max(1))),
+            drawing: Arc::new(Semaphore::new(settings.max_reads.max(1))),
             live: Arc::new(Live::new(Limits {
                 per_job: settings.max_streams_per_job,
                 per_user: settings.max_streams_per_user,

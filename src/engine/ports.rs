@@ -1,5 +1,6 @@
 //! What the engine needs from outside. Small object-safe traits, owned by their user.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::document::{Document, Kind};
-use crate::domain::error::{Error, Fault};
+use crate::domain::attachment;
+use crate::domain::document::{Document, DocumentInput, Kind};
+use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{self, Envelope, ValidationError};
 use crate::domain::evidence::Attributions;
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
@@ -470,8 +472,18 @@ pub trait Reader: Send + Sync {
     /// The document in `bytes`, its kind told by the bytes and not by the name.
     ///
     /// Errors carry `unsupported_media_type`, `document_corrupt`, `document_empty`,
-    /// `document_without_text`, `document_too_complex` or `password_required`.
+    /// `document_too_complex` or `password_required`.
     fn read(&self, bytes: &[u8]) -> Result<Document, Error>;
+
+    /// A PNG of each page of a PDF, the same for the same bytes; all of them within `limits`.
+    ///
+    /// Errors carry `document_corrupt` or `document_too_complex`.
+    fn pictures(&self, _pdf: &[u8], _limits: &attachment::Limits) -> Result<Vec<Bytes>, Error> {
+        Err(Error::new(
+            Code::DocumentTooComplex,
+            "The pages cannot be made into pictures here. Send the document as `text` or `native`.",
+        ))
+    }
 }
 
 /// A model that can be named in `config.model`, and what it can do.
@@ -483,6 +495,10 @@ pub struct Model {
     pub provider: String,
     /// Names of the `config` fields that change nothing with this model.
     pub ignores: Vec<String>,
+    /// The forms in which it takes a document, without [`DocumentInput::Auto`].
+    pub document_inputs: Vec<DocumentInput>,
+    /// How much of files and pictures it takes; none where it takes neither.
+    pub attachment_limits: Option<attachment::Limits>,
     /// Tokens that document, task and answer may have together; none where there are no tokens.
     pub context_tokens: Option<u32>,
     /// Tokens of one answer.
@@ -501,11 +517,35 @@ pub struct Price {
     pub answer: f64,
 }
 
+/// A part of a document that a model is given as it is.
+#[derive(Clone)]
+pub struct Attachment {
+    pub media_type: &'static str,
+    pub bytes: Bytes,
+    /// Pages that are in it.
+    pub pages: u32,
+}
+
+/// Sizes only: what a document says does not belong into a log.
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Attachment({}, {} bytes)",
+            self.media_type,
+            self.bytes.len()
+        )
+    }
+}
+
 /// One request to a model: one or more subtrees of one document.
 #[derive(Debug, Clone)]
 pub struct Call {
     pub model: String,
     pub document: Arc<Document>,
+    /// What the model is given in place of the document's words, in the order of its pages;
+    /// empty: it is given the words. The same in all calls of a job.
+    pub attachments: Arc<[Attachment]>,
     pub plan: Arc<Plan>,
     /// Names the plan by its content: what a provider works out for a plan is kept under it.
     pub plan_key: String,

@@ -128,9 +128,15 @@ async fn drive(
         lease: Arc::clone(lease),
         journal: journal.clone(),
         waits: Waits::default(),
+        attachments: OnceCell::new(),
         index: OnceCell::new(),
     });
     let pending = run.reuse(&claimed.scope, pending).await?;
+    if !pending.is_empty()
+        && let Err((fault, message)) = run.attach().await?
+    {
+        return end(engine, journal, failed(fault, message)).await;
+    }
     if spec.config.per_key_attribution && !pending.is_empty() {
         // While the first answer is awaited.
         let run = Arc::clone(&run);

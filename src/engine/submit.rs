@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::keys::Principal;
 use super::plans::Planned;
-use super::ports::{Created, Model, NewJob, StoredDocument};
-use super::{Engine, stored};
+use super::ports::{Created, Model, NewJob, Provider, StoredDocument};
+use super::{Engine, attach, stored};
 use crate::domain::config::Config;
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
@@ -66,8 +66,8 @@ impl Engine {
     ) -> Result<Option<JobView>, Error> {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
-        let config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
-        let model = self.model(&config.model)?;
+        let mut config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
+        let (model, provider) = self.model(&config.model)?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
         let is_inline = matches!(request.document, DocumentSource::Inline { .. });
@@ -75,6 +75,13 @@ impl Engine {
             DocumentSource::Stored(id) => self.document(scope, id).await?,
             DocumentSource::Inline { name, bytes } => self.upload(scope, &name, bytes).await?,
         };
+        match attach::form(config.document_input, &document, &model) {
+            Ok(form) => config.document_input = form,
+            Err(refused) => {
+                self.forget(scope, document.id, is_inline).await;
+                return Err(refused);
+            }
+        }
         let spec = JobSpec {
             document_id: document.id,
             document_name: document.name.clone(),
@@ -83,17 +90,25 @@ impl Engine {
             schema_name,
             plan: planned.key.clone(),
             warnings: warnings(&config, &model),
+            prompt_version: provider.manner(&config.model).version,
             config,
             request_hash: name.request_hash,
         };
         let created = self
             .create(caller, spec, name.key, &planned, &document)
             .await;
-        if is_inline && !matches!(created, Ok(Some(_))) {
-            // Nobody knows of it. Where it cannot be deleted it only takes up room.
-            let _ = self.delete_document(scope, document.id).await;
+        if !matches!(created, Ok(Some(_))) {
+            self.forget(scope, document.id, is_inline).await;
         }
         created
+    }
+
+    /// Deletes a document that came with a request of which no job was made: nobody knows of it.
+    /// Where it cannot be deleted it only takes up room.
+    async fn forget(&self, scope: &Scope, document: DocumentId, is_inline: bool) {
+        if is_inline {
+            let _ = self.delete_document(scope, document).await;
+        }
     }
 
     async fn create(
@@ -138,9 +153,8 @@ impl Engine {
         }
     }
 
-    fn model(&self, name: &str) -> Result<Model, Error> {
-        let served = self.inner.served(name).map(|(model, _)| model);
-        served.ok_or_else(|| {
+    fn model(&self, name: &str) -> Result<(Model, Arc<dyn Provider>), Error> {
+        self.inner.served(name).ok_or_else(|| {
             let models = self.inner.models();
             let known: Vec<_> = models.iter().map(|model| model.id.as_str()).collect();
             let message = format!(

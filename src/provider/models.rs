@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::wire::{Tokens, Vendor};
+use crate::domain::attachment::Limits;
+use crate::domain::document::DocumentInput;
 
 const TABLE: &str = include_str!("models.json");
 
@@ -111,6 +113,13 @@ pub struct Profile {
     pub output_tokens: u32,
     pub images: bool,
     pub pdf: bool,
+    /// Of a request with files or pictures in it.
+    pub request_bytes: u64,
+    /// In one request.
+    pub pictures: u32,
+    /// Of one picture.
+    pub picture_bytes: u64,
+    pub pdf_pages: u32,
     pub output: Output,
     pub temperature: Temperature,
     pub seed: bool,
@@ -138,6 +147,27 @@ impl Profile {
         Some((input * more + output * most) / 1e6)
     }
 
+    /// The forms in which it takes a document.
+    pub fn document_inputs(&self) -> Vec<DocumentInput> {
+        let forms = [
+            (DocumentInput::Text, true),
+            (DocumentInput::Pages, self.images),
+            (DocumentInput::Native, self.pdf),
+        ];
+        let taken = forms.into_iter().filter(|(_, is_taken)| *is_taken);
+        taken.map(|(form, _)| form).collect()
+    }
+
+    /// How much of files and pictures it takes; none where it takes neither.
+    pub fn attachment_limits(&self) -> Option<Limits> {
+        (self.images || self.pdf).then_some(Limits {
+            request_bytes: self.request_bytes,
+            pictures: self.pictures,
+            picture_bytes: self.picture_bytes,
+            pdf_pages: self.pdf_pages,
+        })
+    }
+
     /// Names of the fields of a job's config that change nothing with this model.
     pub fn ignores(&self) -> Vec<&'static str> {
         let fields = [
@@ -158,7 +188,7 @@ pub enum TableError {
     )]
     NotAnObject(String),
     #[error(
-        "model `{model}` in the table of models: {reason}; what can be set is vendor, context_tokens, output_tokens, images, pdf, output, temperature, seed, thinking, completion_limit and price (US dollars per million tokens: prompt, cached, cache_written, answer, long)"
+        "model `{model}` in the table of models: {reason}; what can be set is vendor, context_tokens, output_tokens, images, pdf, request_bytes, pictures, picture_bytes, pdf_pages, output, temperature, seed, thinking, completion_limit and price (US dollars per million tokens: prompt, cached, cache_written, answer, long)"
     )]
     Model { model: String, reason: String },
 }

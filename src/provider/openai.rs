@@ -143,6 +143,7 @@ fn part(part: &Part) -> Value {
             media_type,
             bytes,
             name,
+            ..
         } => {
             let data = format!("data:{media_type};base64,{}", STANDARD.encode(bytes));
             if media_type.starts_with("image/") {

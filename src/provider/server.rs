@@ -27,11 +27,11 @@ use super::answer;
 use super::client::{Bounds, Client, ClientError};
 use super::gate::Gate;
 use super::models::{Models, Profile};
-use super::wire::{Key, Vendor};
+use super::wire::{Key, Part, Vendor};
 use crate::domain::document::Document;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
-use crate::engine::ports::{Answer, Call, CallError, Manner, Model, Price, Provider};
+use crate::engine::ports::{Answer, Attachment, Call, CallError, Manner, Model, Price, Provider};
 
 use exchange::{Exchange, Form, Piece};
 use names::Names;
@@ -152,6 +152,8 @@ impl Inner {
             description: format!("Served by {server}."),
             provider: server.to_owned(),
             ignores,
+            document_inputs: profile.document_inputs(),
+            attachment_limits: profile.attachment_limits(),
             context_tokens: Some(profile.context_tokens),
             output_tokens: Some(profile.output_tokens),
             price: profile.price.map(|price| Price {
@@ -163,8 +165,26 @@ impl Inner {
         })
     }
 
-    /// The prompt text of a document, the same bytes in all calls.
-    fn document(&self, document: &Document) -> Arc<str> {
+    /// What the model reads of the document, the same bytes in all calls of a job.
+    fn document(&self, call: &Call) -> Vec<Part> {
+        if call.attachments.is_empty() {
+            return vec![Part::Text(self.document_text(&call.document))];
+        }
+        let numbered = call.attachments.iter().zip(1..);
+        let file = |(attachment, number): (&Attachment, u32)| Part::File {
+            media_type: attachment.media_type,
+            bytes: attachment.bytes.clone(),
+            // A name of ours: the one that it was uploaded under is a stranger's text.
+            name: match attachment.media_type {
+                "application/pdf" => "document.pdf".to_owned(),
+                _ => format!("page-{number}"),
+            },
+            pages: attachment.pages,
+        };
+        numbered.map(file).collect()
+    }
+
+    fn document_text(&self, document: &Document) -> Arc<str> {
         let mut kept = self.documents.lock();
         if let Some(text) = kept.get(&document.sha256) {
             return Arc::clone(text);

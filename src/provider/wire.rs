@@ -99,6 +99,8 @@ pub enum Part {
         media_type: &'static str,
         bytes: Bytes,
         name: String,
+        /// Pages that are in it.
+        pages: u32,
     },
 }
 

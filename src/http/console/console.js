@@ -90,7 +90,7 @@ function more(page, names, place) {
 }
 
 function starter() {
-  const file = el("input", { type: "file", id: "file", required: true, accept: ".pdf,.txt,.md,application/pdf,text/plain,text/markdown" });
+  const file = el("input", { type: "file", id: "file", required: true, accept: ".pdf,.txt,.md,.png,.jpg,.jpeg,application/pdf,text/plain,text/markdown,image/png,image/jpeg" });
   const stored = el("select", { id: "stored" }, el("option", { value: "" }, "Write one here"));
   const text = el("textarea", { id: "schema", rows: 20, spellcheck: "false", autocomplete: "off" });
   text.value = FIRST_SCHEMA;

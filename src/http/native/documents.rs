@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::{DeletedBody, list_body};
+use crate::domain::document::Kind;
 use crate::domain::event::BASE;
 use crate::domain::id::DocumentId;
 use crate::domain::time::Time;
@@ -42,6 +43,8 @@ struct DocumentBody {
     file_size: u64,
     media_type: &'static str,
     page_count: u32,
+    has_text: bool,
+    warnings: Vec<&'static str>,
     sha256: String,
     status: &'static str,
     uploaded_at: Time,
@@ -55,10 +58,30 @@ impl From<&StoredDocument> for DocumentBody {
             file_size: document.size,
             media_type: document.kind.media_type(),
             page_count: document.page_count,
+            has_text: document.kind.has_text(),
+            warnings: warnings(document.kind).into_iter().collect(),
             sha256: document.sha256.clone(),
             status: "uploaded",
             uploaded_at: document.uploaded_at,
         }
+    }
+}
+
+/// What a document is not good for.
+fn warnings(kind: Kind) -> Option<&'static str> {
+    if kind.has_text() {
+        None
+    } else if kind.is_picture() {
+        Some(
+            "A picture has no text: only models with `pages` among their `document_inputs` (GET \
+             /v1/extract/models) can read it, and nothing they say can be found on the page.",
+        )
+    } else {
+        Some(
+            "No text can be read from the pages of this PDF: only models with `native` or `pages` \
+             among their `document_inputs` (GET /v1/extract/models) can read it, and nothing they \
+             say can be found on the page. Run OCR on it first to change that.",
+        )
     }
 }
 

@@ -222,6 +222,7 @@ fn results_body(result: &JobResult) -> Value {
             "warnings": view.spec.warnings,
             "has_attributions": result.attributions.is_some(),
             "model": view.spec.config.model,
+            "prompt_version": view.spec.prompt_version,
             "duration_ms": view.ended_at.map(|end| end.since(view.created_at)),
             "total_subtrees": view.total_subtrees,
             "subtrees_succeeded": view.subtrees_succeeded,

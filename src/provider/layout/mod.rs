@@ -37,7 +37,7 @@ use std::time::Instant;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 
-use crate::domain::document::Document;
+use crate::domain::document::{Document, DocumentInput};
 use crate::domain::error::Fault;
 use crate::domain::evidence::Attributions;
 use crate::domain::plan::Plan;
@@ -78,6 +78,8 @@ impl Provider for Layout {
             ]
             .map(str::to_owned)
             .to_vec(),
+            document_inputs: vec![DocumentInput::Text],
+            attachment_limits: None,
             context_tokens: None,
             output_tokens: None,
             price: Some(Price {

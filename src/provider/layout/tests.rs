@@ -126,6 +126,7 @@ async fn a_call_answers_each_of_its_subtrees_and_then_says_what_it_cost() {
     let call = Call {
         model: super::NAME.into(),
         document: Arc::new(document("Total: 5.00", Kind::Text)),
+        attachments: Arc::default(),
         plan: Arc::new(plan),
         plan_key: "a".into(),
         subtrees: vec![1, 0, 7],

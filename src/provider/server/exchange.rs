@@ -32,6 +32,11 @@ const LONGEST_HELD: Duration = Duration::from_mins(1);
 /// How long a provider keeps the document for the calls that follow.
 const CACHED_FOR: Duration = Duration::from_mins(10);
 
+/// Of text; few languages have less.
+const BYTES_PER_TOKEN: usize = 3;
+/// What a page takes as a picture, with its text where a provider reads that too.
+const PAGE_TOKENS: usize = 2_000;
+
 /// What comes of a request, in order; [`Piece::Failed`] last, if at all.
 pub(super) enum Piece {
     Held {
@@ -136,11 +141,14 @@ impl Exchange {
             lowered.answers(),
         );
         let is_kept = call.use_explicit_context_cache;
-        let cached_as = is_kept.then(|| format!("{own}\0{}", call.document.sha256));
+        let document = inner.document(call);
+        // The same document is another one where it is sent in another form.
+        let sent_as = call.attachments.first().map_or("", |file| file.media_type);
+        let cached_as = is_kept.then(|| format!("{own}\0{sent_as}\0{}", call.document.sha256));
         let ask = Ask {
             model: own.to_owned(),
             system: prompt::SYSTEM.to_owned(),
-            document: vec![Part::Text(inner.document(&call.document))],
+            document,
             task: task(call, load, &lowered),
             schema: lowered.schema().cloned(),
             output,
@@ -427,7 +435,7 @@ fn task(call: &Call, load: &[usize], lowered: &Lowered) -> String {
         quotes: call.per_key_attribution,
         additional_instructions: call.additional_instructions.as_deref(),
         schema_in_text: lowered.schema_in_text(),
-        is_attached: false,
+        is_attached: !call.attachments.is_empty(),
     };
     let task = prompt::task(&call.plan, load, &options);
     let corrections = call
@@ -503,14 +511,14 @@ fn ended(finish: Finish) -> Option<Failure> {
 fn estimate(ask: &Ask) -> u64 {
     let document = ask.document.iter().map(|part| match part {
         Part::Text(text) => text.len(),
-        Part::File { bytes, .. } => bytes.len() / 20,
+        Part::File { pages, .. } => *pages as usize * PAGE_TOKENS * BYTES_PER_TOKEN,
     });
     let schema = ask
         .schema
         .as_ref()
         .map_or(0, |schema| schema.to_string().len());
     let bytes = document.sum::<usize>() + ask.system.len() + ask.task.len() + schema;
-    (bytes / 3) as u64
+    (bytes / BYTES_PER_TOKEN) as u64
 }
 
 /// Tokens that the answer may have: what the model writes at most, in what its context leaves.

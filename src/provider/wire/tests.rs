@@ -38,6 +38,7 @@ pub fn page(media_type: &'static str) -> Part {
         media_type,
         bytes: Bytes::from_static(b"%PDF"),
         name: "in.pdf".into(),
+        pages: 1,
     }
 }
 

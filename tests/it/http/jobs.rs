@@ -309,9 +309,9 @@ async fn a_document_may_come_with_the_job_as_text_or_as_a_data_url() {
         ),
         ("", (422, "document_empty"), "no bytes"),
         (
-            "data:image/png;base64,iVBORw0KGgo=",
+            "data:image/gif;base64,R0lGODlhAP8=",
             (415, "unsupported_media_type"),
-            "PNG",
+            "GIF",
         ),
     ] {
         let body = json!({"document": document, "schema": schema});

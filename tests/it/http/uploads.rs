@@ -45,11 +45,11 @@ async fn files_that_cannot_be_read_are_refused_by_what_they_are() {
         ),
         ("a blank page", blank, 422, "document_empty", "blank"),
         (
-            "a PNG",
-            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(),
+            "a GIF",
+            b"GIF89a\0\xff".to_vec(),
             415,
             "unsupported_media_type",
-            "PNG",
+            "GIF",
         ),
         (
             "a ZIP",
@@ -87,11 +87,11 @@ async fn files_that_cannot_be_read_are_refused_by_what_they_are() {
             "",
         ),
         (
-            "a picture",
-            pdf::picture_only(),
+            "a PNG cut off",
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec(),
             422,
-            "document_without_text",
-            "page 1",
+            "document_corrupt",
+            "begins as a picture",
         ),
     ] {
         let refused = app.upload("file", bytes).await;

@@ -41,6 +41,7 @@ fn call(wire: Wire) -> Call {
         model: model_of(wire).into(),
         document: document(),
         subtrees: (0..plan.subtrees.len()).collect(),
+        attachments: Arc::default(),
         plan: Arc::new(plan),
         plan_key: "a".into(),
         additional_instructions: None,

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
+use rivulet::domain::document::DocumentInput;
 use rivulet::domain::evidence::Attributions;
 use rivulet::domain::id::{JobId, Scope};
 use rivulet::domain::job::{Draft, Ending};
@@ -110,6 +111,8 @@ impl Provider for Counting {
             description: "Counts.".into(),
             provider: "tests".into(),
             ignores: Vec::new(),
+            document_inputs: vec![DocumentInput::Text],
+            attachment_limits: None,
             context_tokens: None,
             output_tokens: None,
             price: None,

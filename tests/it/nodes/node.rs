@@ -10,6 +10,7 @@ use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use reqwest::Client;
 use rivulet::app::App;
+use rivulet::domain::document::DocumentInput;
 use rivulet::domain::evidence::Attributions;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
@@ -37,6 +38,8 @@ impl Provider for Slow {
             description: "Takes its time.".into(),
             provider: "tests".into(),
             ignores: Vec::new(),
+            document_inputs: vec![DocumentInput::Text],
+            attachment_limits: None,
             context_tokens: None,
             output_tokens: None,
             price: None,

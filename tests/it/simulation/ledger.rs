@@ -18,6 +18,7 @@ pub struct Ledger {
     released: BTreeSet<JobId>,
     /// The epochs that a process has heard of, and those it was told are over.
     claimed: BTreeMap<(LifeNumber, JobId), u64>,
+    given_up: BTreeSet<(LifeNumber, JobId)>,
     fenced: BTreeMap<(LifeNumber, JobId), u64>,
     /// Processes that have told a client that the job is cancelled.
     cancelled: BTreeSet<(LifeNumber, JobId)>,
@@ -42,6 +43,7 @@ impl Ledger {
     pub fn learn(&mut self, life: LifeNumber, claimed: &[Claimed]) {
         for job in claimed {
             self.claimed.insert((life, job.view.id), job.epoch);
+            self.given_up.remove(&(life, job.view.id));
         }
     }
 
@@ -64,6 +66,16 @@ impl Ledger {
     pub fn owner(&self, job: JobId) -> Option<(LifeNumber, u64)> {
         let is_released = self.released.contains(&job);
         self.owners.get(&job).copied().filter(|_| !is_released)
+    }
+
+    /// The process was told that a write of its own can never be made: it leaves the job, and its
+    /// word that it does may be lost.
+    pub fn give_up(&mut self, life: LifeNumber, job: JobId) {
+        self.given_up.insert((life, job));
+    }
+
+    pub fn has_given_up(&self, life: LifeNumber, job: JobId) -> bool {
+        self.given_up.contains(&(life, job))
     }
 
     /// Whether the answer to that claim has come.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use rivulet::domain::document::DocumentInput;
 use rivulet::domain::error::Fault;
 use rivulet::domain::evidence::Attributions;
 use rivulet::domain::usage::Usage;
@@ -138,6 +139,8 @@ impl Provider for Simulated {
             description: String::new(),
             provider: NAME.into(),
             ignores: Vec::new(),
+            document_inputs: vec![DocumentInput::Text],
+            attachment_limits: None,
             context_tokens: None,
             output_tokens: None,
             price: None,

@@ -315,7 +315,11 @@ impl Jobs for Wire {
             Ok(wire.committed(disk, commit, now))
         });
         async move {
-            let done = done.await?;
+            let done = done.await;
+            if matches!(done, Err(StoreError::Failed(_))) {
+                self.world.ledger.lock().give_up(self.life.number, job);
+            }
+            let done = done?;
             if let Guard::Lease { epoch } = guard {
                 let mut ledger = self.world.ledger.lock();
                 ledger.hear(self.life.number, job, epoch, &done);

@@ -353,7 +353,7 @@ impl World {
         let Some((owner, epoch)) = ledger.owner(job) else {
             return;
         };
-        let has_learned = ledger.has_learned(owner, job, epoch);
+        let has_learned = ledger.has_learned(owner, job, epoch) && !ledger.has_given_up(owner, job);
         drop(ledger);
         let running = (0..self.nodes.len()).filter_map(|node| self.running(node));
         let mut owners = running.filter(|running| running.life.number == owner);

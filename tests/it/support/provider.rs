@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{BoxStream, StreamExt};
 use parking_lot::Mutex;
+use rivulet::domain::document::DocumentInput;
 use rivulet::domain::error::Fault;
 use rivulet::domain::evidence::Attributions;
 use rivulet::domain::plan::Subtree;
@@ -131,6 +132,8 @@ impl Provider for Server {
             description: "Answers by a script.".into(),
             provider: "tests".into(),
             ignores: vec!["seed".into(), "enable_thinking".into()],
+            document_inputs: vec![DocumentInput::Text],
+            attachment_limits: None,
             context_tokens: None,
             output_tokens: None,
             price: None,
