@@ -3,6 +3,9 @@
 //! Nothing is ever fetched: a `$ref` that leaves the document is refused with its URL.
 
 mod expansion;
+mod flatten;
+mod local;
+mod remote;
 
 use std::collections::HashMap;
 
@@ -12,6 +15,9 @@ use serde_json::Value;
 use super::error::{Code, Detail, Error};
 use super::pointer::Pointer;
 use expansion::Expansion;
+
+pub use flatten::{flatten, is_composed};
+pub use local::localize;
 
 /// Bytes of the schema as compact JSON.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -76,16 +82,13 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
         "",
         format!("The schema has {ids} schemas with an `$id`; the limit is {MAX_IDS}."),
     )?;
-    let outside = survey.outside();
-    if !outside.is_empty() {
-        return Err(invalid(outside));
-    }
     let size = serde_json::to_vec(schema).map_or(usize::MAX, |bytes| bytes.len());
     over(
         size > MAX_BYTES,
         "",
         format!("The schema has {size} bytes; the limit is {MAX_BYTES}."),
     )?;
+    remote::refuse(schema, draft, &survey)?;
     check_against_meta_schema(schema, draft)?;
     let nodes = Expansion::count(schema, &survey.names)?;
     over(
@@ -334,23 +337,6 @@ impl<'a> Survey<'a> {
 
     fn anchor(&mut self, name: &'a str, node: &'a Value) {
         self.names.anchors.entry(name).or_default().push(node);
-    }
-
-    /// References whose document is neither this one, nor embedded in it, nor a meta-schema.
-    fn outside(&self) -> Vec<Detail> {
-        let leaves = |reference: &str| {
-            let base = reference.split('#').next().unwrap_or_default();
-            let is_here = base.is_empty() || self.names.embedded(base).next().is_some();
-            !is_here && !DRAFTS.iter().any(|(known, _)| *known == base)
-        };
-        let outside = self.references.iter().filter(|(_, to)| leaves(to));
-        outside
-            .take(MAX_ERRORS)
-            .map(|(at, reference)| Detail {
-                pointer: at.to_string(),
-                message: format!("`{}` lies outside the schema and is not fetched. Put it under `$defs` and refer to it there.", shorten(reference, 200)),
-            })
-            .collect()
     }
 
     fn pattern(&mut self, pattern: &str, at: &Pointer) -> Result<(), Error> {

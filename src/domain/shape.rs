@@ -1,11 +1,17 @@
 //! What kind of value a schema node describes, and how to take a node out of its document.
 
+mod bond;
+mod lift;
+
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::schema::{follow, is_data, is_schema_map};
+use super::schema::{flatten, follow, is_composed, is_data, is_schema_map, localize};
+
+pub use bond::{Bonds, names};
 
 /// What a node describes, as far as the splitter cares.
 #[derive(Debug, Clone, Copy)]
@@ -15,28 +21,6 @@ pub enum Shape<'a> {
     ArrayOfObjects,
     Other,
 }
-
-/// Keywords that bind an object's properties together, so that it stays in one piece.
-const BINDING: [&str; 18] = [
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "not",
-    "if",
-    "then",
-    "else",
-    "const",
-    "enum",
-    "dependentRequired",
-    "dependentSchemas",
-    "dependencies",
-    "minProperties",
-    "maxProperties",
-    "propertyNames",
-    "patternProperties",
-    "unevaluatedProperties",
-    "$ref",
-];
 
 /// Keywords that give a node a name other than its place, or lead to such names.
 const NAMING: [&str; 5] = [
@@ -48,7 +32,7 @@ const NAMING: [&str; 5] = [
 ];
 
 /// Keywords that only describe: a node of these and a `$ref` is what the `$ref` leads to.
-const DESCRIBING: [&str; 9] = [
+pub const DESCRIBING: [&str; 9] = [
     "$comment",
     "title",
     "description",
@@ -70,15 +54,31 @@ pub struct Shapes<'a> {
     budget: Cell<u32>,
 }
 
+/// A schema as it can be looked at part by part: its references are places in the document, and
+/// what it says in several parts is said in one. Takes exactly what `schema` takes.
+///
+/// `None` when it means something only in one piece.
+pub fn divisible(schema: &Value) -> Option<Cow<'_, Value>> {
+    let style = Style::of(schema, schema, true);
+    if style.is_plain && !style.is_composed {
+        return Some(Cow::Borrowed(schema));
+    }
+    let local = localize(schema)?;
+    Some(Cow::Owned(if style.is_composed {
+        flatten(&local)
+    } else {
+        local
+    }))
+}
+
 impl<'a> Shapes<'a> {
-    /// `None` when nodes refer to each other by more than places in this document; such a schema
-    /// means something only in one piece.
-    pub fn of(root: &'a Value) -> Option<Self> {
-        is_plain(root, root, true).then(|| Self {
+    /// References in `root` must be places in it.
+    pub fn of(root: &'a Value) -> Self {
+        Self {
             root,
             counted: RefCell::default(),
             budget: Cell::new(LEAF_BUDGET),
-        })
+        }
     }
 
     /// Follows references that say nothing more themselves. Accepted schemas have no empty loops.
@@ -146,13 +146,6 @@ impl<'a> Shapes<'a> {
             })
     }
 
-    /// Whether the object's properties can be asked for apart.
-    pub fn is_divisible(&self, object: &Value) -> bool {
-        object
-            .as_object()
-            .is_some_and(|members| !BINDING.iter().any(|keyword| members.contains_key(*keyword)))
-    }
-
     pub fn properties(
         &self,
         object: &'a Value,
@@ -188,12 +181,7 @@ impl<'a> Shapes<'a> {
 
     /// Leaf fields of a schema that is kept in one piece, references not followed.
     pub fn leaves_as_written(schema: &'a Value) -> u32 {
-        let shapes = Self {
-            root: &Value::Null,
-            counted: RefCell::default(),
-            budget: Cell::new(LEAF_BUDGET),
-        };
-        shapes.count(schema, &mut Vec::new())
+        Self::of(&Value::Null).count(schema, &mut Vec::new())
     }
 
     fn count(&self, node: &'a Value, open: &mut Vec<*const Value>) -> u32 {
@@ -221,154 +209,6 @@ impl<'a> Shapes<'a> {
         self.counted.borrow_mut().insert(key, count);
         count
     }
-
-    /// The node as a schema document of its own, without the properties in `without`.
-    pub fn lift(&self, node: &'a Value, without: &[&str]) -> Value {
-        let (object, nullable) = self.without_null(node);
-        if without.is_empty() {
-            return self.with_definitions(self.resolve(node), |_| true);
-        }
-        let mut lifted = self.with_definitions(object, |key| !without.contains(&key));
-        // The null alternative may have stood in an `anyOf` around the object.
-        if nullable && object.get("type") == Some(&json!("object")) {
-            lifted["type"] = json!(["object", "null"]);
-        }
-        for name in ["title", "description"] {
-            if let (Some(text), Value::Object(members)) = (node.get(name), &mut lifted) {
-                members.insert(name.to_owned(), text.clone());
-            }
-        }
-        lifted
-    }
-
-    /// The owner as a schema document of its own, with this one property.
-    pub fn lift_only(&self, owner: &'a Value, key: &str) -> Value {
-        self.with_definitions(owner, |name| name == key)
-    }
-
-    fn with_definitions(&self, node: &'a Value, keeps: impl Fn(&str) -> bool) -> Value {
-        let mut lifter = Lifter {
-            root: self.root,
-            names: HashMap::new(),
-            queue: Vec::new(),
-        };
-        let mut lifted = lifter.top(node, keeps);
-        let mut definitions = Map::new();
-        while let Some((name, target)) = lifter.queue.pop() {
-            let definition = lifter.top(target, |_| true);
-            definitions.insert(name, definition);
-        }
-        if let Value::Object(members) = &mut lifted {
-            if let Some(dialect) = self.root.get("$schema") {
-                members.insert("$schema".into(), dialect.clone());
-            }
-            if !definitions.is_empty() {
-                members.insert("$defs".into(), Value::Object(definitions));
-            }
-        }
-        lifted
-    }
-}
-
-/// Copies nodes and points their references into the copy's own `$defs`.
-struct Lifter<'a> {
-    root: &'a Value,
-    names: HashMap<String, String>,
-    queue: Vec<(String, &'a Value)>,
-}
-
-impl<'a> Lifter<'a> {
-    /// A node that becomes the top of a document or a definition: it leaves its own definitions
-    /// and name behind, since every reference is pointed elsewhere.
-    fn top(&mut self, node: &'a Value, keeps: impl Fn(&str) -> bool) -> Value {
-        let Value::Object(members) = node else {
-            return node.clone();
-        };
-        let mut copy = Map::new();
-        for (key, value) in members {
-            match (key.as_str(), value) {
-                ("$defs" | "definitions" | "$schema", _) | ("$id" | "id", Value::String(_)) => {}
-                ("properties", Value::Object(properties)) => {
-                    let kept = properties.iter().filter(|(name, _)| keeps(name));
-                    let kept: Map<_, _> = kept
-                        .map(|(name, value)| (name.clone(), self.copy(value)))
-                        .collect();
-                    copy.insert(key.clone(), Value::Object(kept));
-                }
-                ("required", Value::Array(names)) => {
-                    let kept = names.iter().filter(|name| name.as_str().is_none_or(&keeps));
-                    copy.insert(key.clone(), kept.cloned().collect());
-                }
-                _ => {
-                    copy.insert(key.clone(), self.member(key, value));
-                }
-            }
-        }
-        if copy
-            .get("required")
-            .and_then(Value::as_array)
-            .is_some_and(Vec::is_empty)
-        {
-            copy.shift_remove("required");
-        }
-        Value::Object(copy)
-    }
-
-    fn member(&mut self, key: &str, value: &'a Value) -> Value {
-        match value {
-            Value::String(reference) if key == "$ref" => Value::String(self.name(reference)),
-            Value::Object(members) if is_schema_map(key) => {
-                let copied = members
-                    .iter()
-                    .map(|(name, node)| (name.clone(), self.copy(node)));
-                Value::Object(copied.collect())
-            }
-            _ if is_data(key) => value.clone(),
-            _ => self.copy(value),
-        }
-    }
-
-    fn copy(&mut self, node: &'a Value) -> Value {
-        match node {
-            Value::Object(members) => {
-                let copied = members
-                    .iter()
-                    .map(|(key, value)| (key.clone(), self.member(key, value)));
-                Value::Object(copied.collect())
-            }
-            Value::Array(items) => items.iter().map(|item| self.copy(item)).collect(),
-            other => other.clone(),
-        }
-    }
-
-    /// The reference inside the copy; queues the target when it is new.
-    fn name(&mut self, reference: &str) -> String {
-        if let Some(name) = self.names.get(reference) {
-            return format!("#/$defs/{name}");
-        }
-        let Some(target) = follow(self.root, reference) else {
-            return reference.to_owned();
-        };
-        let last = reference.rsplit('/').next().unwrap_or_default();
-        let base: String = last
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
-            .collect();
-        let base = if base.is_empty() {
-            "root".to_owned()
-        } else {
-            base
-        };
-        let mut name = base.clone();
-        let mut count = 1;
-        while self.names.values().any(|taken| *taken == name) {
-            count += 1;
-            name = format!("{base}{count}");
-        }
-        self.names.insert(reference.to_owned(), name.clone());
-        self.queue.push((name.clone(), target));
-        format!("#/$defs/{name}")
-    }
 }
 
 fn types(node: &Value) -> impl Iterator<Item = &str> {
@@ -394,24 +234,62 @@ fn is_object(node: &Value) -> bool {
     }) && saw_object
 }
 
-fn is_plain(node: &Value, root: &Value, is_top: bool) -> bool {
-    match node {
-        Value::Object(members) => members
-            .iter()
-            .all(|(key, value)| match (key.as_str(), value) {
-                ("$ref", Value::String(reference)) => {
-                    (reference == "#" || reference.starts_with("#/"))
-                        && follow(root, reference).is_some()
+/// How a schema is written.
+#[derive(Clone, Copy)]
+struct Style {
+    /// Nodes refer to each other by places in the document alone.
+    is_plain: bool,
+    /// Something is said in several parts.
+    is_composed: bool,
+}
+
+impl Style {
+    const SIMPLE: Self = Self {
+        is_plain: true,
+        is_composed: false,
+    };
+
+    fn of(node: &Value, root: &Value, is_top: bool) -> Self {
+        match node {
+            Value::Object(members) => {
+                let mut style = Self::SIMPLE;
+                for (key, value) in members {
+                    style = style.and(match (key.as_str(), value) {
+                        ("$ref", Value::String(reference)) => Self {
+                            is_plain: (reference == "#" || reference.starts_with("#/"))
+                                && follow(root, reference).is_some(),
+                            is_composed: false,
+                        },
+                        ("$id" | "id", Value::String(_)) => Self {
+                            is_plain: is_top,
+                            is_composed: false,
+                        },
+                        (key, Value::String(_) | Value::Bool(_)) if NAMING.contains(&key) => Self {
+                            is_plain: false,
+                            is_composed: false,
+                        },
+                        (_, Value::String(_) | Value::Bool(_) | Value::Number(_)) => continue,
+                        (key, Value::Object(nodes)) if is_schema_map(key) => nodes
+                            .values()
+                            .fold(Self::SIMPLE, |all, node| all.and(Self::of(node, root, false))),
+                        (key, _) if is_data(key) => continue,
+                        _ => Self::of(value, root, false),
+                    });
                 }
-                ("$id" | "id", Value::String(_)) => is_top,
-                (key, Value::String(_) | Value::Bool(_)) if NAMING.contains(&key) => false,
-                (key, Value::Object(nodes)) if is_schema_map(key) => {
-                    nodes.values().all(|node| is_plain(node, root, false))
-                }
-                (key, _) if is_data(key) => true,
-                _ => is_plain(value, root, false),
-            }),
-        Value::Array(items) => items.iter().all(|item| is_plain(item, root, false)),
-        _ => true,
+                style.is_composed |= is_composed(members);
+                style
+            }
+            Value::Array(items) => items
+                .iter()
+                .fold(Self::SIMPLE, |all, item| all.and(Self::of(item, root, false))),
+            _ => Self::SIMPLE,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            is_plain: self.is_plain && other.is_plain,
+            is_composed: self.is_composed || other.is_composed,
+        }
     }
 }
