@@ -1,11 +1,15 @@
 //! Subtree results to one document, and back: the inverse of the plan.
 
+mod breaches;
+
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
 use super::plan::{Plan, Subtree, Take};
 use super::pointer::Pointer;
+
+pub use breaches::{Breach, breaches};
 
 /// Puts a subtree's value where it belongs, as a client of the stream does: objects merge, all
 /// else replaces, missing objects on the way are made.

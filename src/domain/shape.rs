@@ -4,7 +4,7 @@ mod bond;
 mod lift;
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
@@ -52,6 +52,7 @@ pub struct Shapes<'a> {
     root: &'a Value,
     counted: RefCell<HashMap<*const Value, u32>>,
     budget: Cell<u32>,
+    is_closed: OnceCell<bool>,
 }
 
 /// A schema as it can be looked at part by part: its references are places in the document, and
@@ -59,7 +60,7 @@ pub struct Shapes<'a> {
 ///
 /// `None` when it means something only in one piece.
 pub fn divisible(schema: &Value) -> Option<Cow<'_, Value>> {
-    let style = Style::of(schema, schema, true);
+    let style = Style::of(schema);
     if style.is_plain && !style.is_composed {
         return Some(Cow::Borrowed(schema));
     }
@@ -78,17 +79,23 @@ impl<'a> Shapes<'a> {
             root,
             counted: RefCell::default(),
             budget: Cell::new(LEAF_BUDGET),
+            is_closed: OnceCell::new(),
         }
+    }
+
+    /// Whether no node refers to another.
+    fn is_closed(&self) -> bool {
+        *self.is_closed.get_or_init(|| lift::is_closed(self.root))
     }
 
     /// Follows references that say nothing more themselves. Accepted schemas have no empty loops.
     pub fn resolve(&self, node: &'a Value) -> &'a Value {
         let mut at = node;
         for _ in 0..64 {
-            let Some(members) = at.as_object() else { break };
-            let Some(reference) = members.get("$ref").and_then(Value::as_str) else {
+            let Some(reference) = member(at, "$ref").and_then(Value::as_str) else {
                 break;
             };
+            let Some(members) = at.as_object() else { break };
             if !members.keys().all(|key| DESCRIBING.contains(&key.as_str())) {
                 break;
             }
@@ -118,7 +125,7 @@ impl<'a> Shapes<'a> {
             return (node, false);
         };
         for keyword in ["anyOf", "oneOf"] {
-            let Some(Value::Array(options)) = members.get(keyword) else {
+            let Some(Value::Array(options)) = member(node, keyword) else {
                 continue;
             };
             let others = members
@@ -139,10 +146,10 @@ impl<'a> Shapes<'a> {
         let is_array = types(node).all(|name| name == "array" || name == "null")
             && types(node).any(|name| name == "array");
         is_array
-            && node.get("prefixItems").is_none()
-            && node.get("items").is_some_and(|items| {
+            && member(node, "prefixItems").is_none()
+            && member(node, "items").is_some_and(|items| {
                 let (item, _) = self.without_null(items);
-                is_object(item) && item.get("properties").is_some()
+                is_object(item) && member(item, "properties").is_some()
             })
     }
 
@@ -150,8 +157,7 @@ impl<'a> Shapes<'a> {
         &self,
         object: &'a Value,
     ) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
-        object
-            .get("properties")
+        member(object, "properties")
             .and_then(Value::as_object)
             .into_iter()
             .flatten()
@@ -162,7 +168,7 @@ impl<'a> Shapes<'a> {
     pub fn can_say_nothing(&self, node: &'a Value) -> bool {
         let (inner, nullable) = self.without_null(node);
         let demands = |keyword: &str| {
-            inner.get(keyword).is_some_and(|value| match value {
+            member(inner, keyword).is_some_and(|value| match value {
                 Value::Array(items) => !items.is_empty(),
                 Value::Number(number) => number.as_f64().is_some_and(|count| count > 0.0),
                 _ => true,
@@ -186,6 +192,11 @@ impl<'a> Shapes<'a> {
 
     fn count(&self, node: &'a Value, open: &mut Vec<*const Value>) -> u32 {
         let (node, _) = self.without_null(node);
+        let properties = member(node, "properties").filter(|_| is_object(node));
+        let items = member(node, "items").filter(|items| items.is_object());
+        if properties.is_none() && items.is_none() {
+            return 1;
+        }
         let key = std::ptr::from_ref(node);
         if let Some(count) = self.counted.borrow().get(&key) {
             return *count;
@@ -195,15 +206,14 @@ impl<'a> Shapes<'a> {
         }
         self.budget.set(self.budget.get() - 1);
         open.push(key);
-        let count = if is_object(node) && node.get("properties").is_some() {
-            let sum = self
-                .properties(node)
-                .map(|(_, property)| self.count(property, open));
-            sum.fold(0_u32, u32::saturating_add)
-        } else if let Some(items) = node.get("items").filter(|items| items.is_object()) {
-            self.count(items, open)
-        } else {
-            1
+        let count = match (properties, items) {
+            (Some(_), _) => {
+                let all = self.properties(node);
+                let sum = all.map(|(_, property)| self.count(property, open));
+                sum.fold(0_u32, u32::saturating_add)
+            }
+            (None, Some(items)) => self.count(items, open),
+            (None, None) => 1,
         };
         open.pop();
         self.counted.borrow_mut().insert(key, count);
@@ -212,20 +222,27 @@ impl<'a> Shapes<'a> {
 }
 
 fn types(node: &Value) -> impl Iterator<Item = &str> {
-    let one = node.get("type").and_then(Value::as_str);
-    let many = node
-        .get("type")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let named = member(node, "type");
+    let one = named.and_then(Value::as_str);
+    let many = named.and_then(Value::as_array).into_iter().flatten();
     one.into_iter().chain(many.filter_map(Value::as_str))
+}
+
+/// A member of an object. Schemas have few: to compare their names is faster than to hash one.
+fn member<'a>(node: &'a Value, key: &str) -> Option<&'a Value> {
+    let members = node.as_object()?;
+    if members.len() > 8 {
+        return members.get(key);
+    }
+    let found = members.iter().find(|(name, _)| *name == key);
+    found.map(|(_, value)| value)
 }
 
 /// An object by its `type`, or by its `properties` where it has no type.
 fn is_object(node: &Value) -> bool {
     let mut named = types(node).peekable();
     if named.peek().is_none() {
-        return node.get("properties").is_some_and(Value::is_object);
+        return member(node, "properties").is_some_and(Value::is_object);
     }
     let mut saw_object = false;
     named.all(|name| {
@@ -244,52 +261,54 @@ struct Style {
 }
 
 impl Style {
-    const SIMPLE: Self = Self {
-        is_plain: true,
-        is_composed: false,
-    };
+    fn of(schema: &Value) -> Self {
+        let mut style = Self {
+            is_plain: true,
+            is_composed: false,
+        };
+        style.look(schema, schema, true);
+        style
+    }
 
-    fn of(node: &Value, root: &Value, is_top: bool) -> Self {
+    fn look(&mut self, node: &Value, root: &Value, is_top: bool) {
         match node {
             Value::Object(members) => {
-                let mut style = Self::SIMPLE;
                 for (key, value) in members {
-                    style = style.and(match (key.as_str(), value) {
-                        ("$ref", Value::String(reference)) => Self {
-                            is_plain: (reference == "#" || reference.starts_with("#/"))
-                                && follow(root, reference).is_some(),
-                            is_composed: false,
-                        },
-                        ("$id" | "id", Value::String(_)) => Self {
-                            is_plain: is_top,
-                            is_composed: false,
-                        },
-                        (key, Value::String(_) | Value::Bool(_)) if NAMING.contains(&key) => Self {
-                            is_plain: false,
-                            is_composed: false,
-                        },
-                        (_, Value::String(_) | Value::Bool(_) | Value::Number(_)) => continue,
-                        (key, Value::Object(nodes)) if is_schema_map(key) => nodes
-                            .values()
-                            .fold(Self::SIMPLE, |all, node| all.and(Self::of(node, root, false))),
-                        (key, _) if is_data(key) => continue,
-                        _ => Self::of(value, root, false),
-                    });
+                    match value {
+                        Value::Null | Value::Number(_) => {}
+                        Value::String(_) | Value::Bool(_) => self.name(key, value, root, is_top),
+                        Value::Object(nodes) if is_schema_map(key) => {
+                            for node in nodes.values() {
+                                self.look(node, root, false);
+                            }
+                        }
+                        _ if key == "type" || key == "required" || is_data(key) => {}
+                        _ => self.look(value, root, false),
+                    }
                 }
-                style.is_composed |= is_composed(members);
-                style
+                self.is_composed |= is_composed(members);
             }
-            Value::Array(items) => items
-                .iter()
-                .fold(Self::SIMPLE, |all, item| all.and(Self::of(item, root, false))),
-            _ => Self::SIMPLE,
+            Value::Array(items) => {
+                for item in items {
+                    self.look(item, root, false);
+                }
+            }
+            _ => {}
         }
     }
 
-    fn and(self, other: Self) -> Self {
-        Self {
-            is_plain: self.is_plain && other.is_plain,
-            is_composed: self.is_composed || other.is_composed,
+    fn name(&mut self, key: &str, value: &Value, root: &Value, is_top: bool) {
+        if !(key.starts_with('$') || key == "id") {
+            return;
+        }
+        match (key, value) {
+            ("$ref", Value::String(reference)) => {
+                let is_place = reference == "#" || reference.starts_with("#/");
+                self.is_plain &= is_place && follow(root, reference).is_some();
+            }
+            ("$id" | "id", Value::String(_)) => self.is_plain &= is_top,
+            (key, _) if NAMING.contains(&key) => self.is_plain = false,
+            _ => {}
         }
     }
 }

@@ -122,7 +122,10 @@ fn check(name: &str, plan: &Plan, instance: &Value) {
     // Members of a divided object come in the order of its subtrees.
     let divided = |place: &Pointer| {
         let parts = plan.subtrees.iter().filter(|s| s.take != Take::Whole);
-        parts.map(|s| &s.path).chain(&plan.shells).any(|p| p == place)
+        parts
+            .map(|s| &s.path)
+            .chain(&plan.shells)
+            .any(|p| p == place)
     };
     lost.retain(|(place, what)| *what == Difference::Value || !divided(place));
     assert!(lost.is_empty(), "{name}: lost or changed: {lost:?}");

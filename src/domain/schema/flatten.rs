@@ -20,16 +20,15 @@ const MAX_NODES: usize = 300_000;
 
 /// Whether there is something to join.
 pub fn is_composed(members: &Map<String, Value>) -> bool {
-    let is_lone = |key: &str| {
-        members
-            .get(key)
-            .and_then(Value::as_array)
-            .is_some_and(|parts| parts.len() == 1)
-    };
-    members.get("allOf").is_some_and(Value::is_array)
-        || is_lone("anyOf")
-        || is_lone("oneOf")
-        || has_more_than_reference(members)
+    members.iter().any(|(key, value)| match value {
+        Value::Array(parts) => match key.as_str() {
+            "allOf" => true,
+            "anyOf" | "oneOf" => parts.len() == 1,
+            _ => false,
+        },
+        Value::String(_) => key == "$ref" && has_more_than_reference(members),
+        _ => false,
+    })
 }
 
 fn has_more_than_reference(members: &Map<String, Value>) -> bool {
@@ -114,7 +113,9 @@ impl<'a> Flattener<'a> {
         }
         if !apart.is_empty() {
             // A part that was joined may have brought some that were not.
-            let all = whole.entry("allOf").or_insert_with(|| Value::Array(Vec::new()));
+            let all = whole
+                .entry("allOf")
+                .or_insert_with(|| Value::Array(Vec::new()));
             if let Value::Array(all) = all {
                 all.append(&mut apart);
             }

@@ -14,7 +14,10 @@ use crate::domain::error::{Detail, Error};
 struct Wanted(Arc<Mutex<Vec<String>>>);
 
 impl Retrieve for Wanted {
-    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+    fn retrieve(
+        &self,
+        uri: &Uri<String>,
+    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
         let mut wanted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         wanted.push(uri.as_str().to_owned());
         Ok(json!({}))
@@ -85,9 +88,16 @@ fn comes_to(reference: &str, address: &str) -> bool {
 
 fn detail(at: &str, reference: &str, address: &str) -> Detail {
     let reference = shorten(reference, 200);
-    let address = shorten(address.strip_prefix("json-schema:///").unwrap_or(address), 200);
+    let address = shorten(
+        address.strip_prefix("json-schema:///").unwrap_or(address),
+        200,
+    );
     let is_same = reference.starts_with(&address);
-    let means = if is_same { String::new() } else { format!(" (`{address}`)") };
+    let means = if is_same {
+        String::new()
+    } else {
+        format!(" (`{address}`)")
+    };
     Detail {
         pointer: at.to_owned(),
         message: format!(

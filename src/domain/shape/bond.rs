@@ -96,8 +96,15 @@ impl<'a> Touch<'a> {
             },
             ("additionalProperties", Value::Bool(true)) => {}
             (
-                "const" | "enum" | "$dynamicRef" | "$recursiveRef" | "minProperties"
-                | "maxProperties" | "propertyNames" | "patternProperties" | "additionalProperties"
+                "const"
+                | "enum"
+                | "$dynamicRef"
+                | "$recursiveRef"
+                | "minProperties"
+                | "maxProperties"
+                | "propertyNames"
+                | "patternProperties"
+                | "additionalProperties"
                 | "unevaluatedProperties",
                 _,
             ) => self.is_of_all = true,
@@ -182,7 +189,8 @@ impl<'a> Shapes<'a> {
     /// Takes out of `own` what an expression matches.
     fn keep_matching(&self, patterns: &'a Value, own: &mut Vec<&'a str>) -> Option<()> {
         let refuse = patterns.as_object()?.keys();
-        let refuse: Value = refuse.map(|p| (p.clone(), Value::Bool(false))).collect();
+        // Draft 4 has no `false`.
+        let refuse: Value = refuse.map(|p| (p.clone(), json!({"not": {}}))).collect();
         let dialect = self.root.get("$schema").cloned();
         let mut schema = json!({"patternProperties": refuse});
         if let Some(dialect) = dialect {

@@ -59,6 +59,7 @@ impl<'a> Shapes<'a> {
     fn document(&self, node: &'a Value, selection: &Selection) -> Value {
         let mut lifter = Lifter {
             root: self.root,
+            is_closed: self.is_closed(),
             names: HashMap::new(),
             queue: Vec::new(),
         };
@@ -76,6 +77,17 @@ impl<'a> Shapes<'a> {
             }
         }
         lifted
+    }
+}
+
+/// Whether a schema has no reference.
+pub(super) fn is_closed(node: &Value) -> bool {
+    match node {
+        Value::Object(members) => members
+            .iter()
+            .all(|(key, value)| key != "$ref" && is_closed(value)),
+        Value::Array(items) => items.iter().all(is_closed),
+        _ => true,
     }
 }
 
@@ -107,6 +119,8 @@ fn or_null(mut schema: Value) -> Value {
 /// Copies nodes and points their references into the copy's own `$defs`.
 struct Lifter<'a> {
     root: &'a Value,
+    /// Whether no node refers to another.
+    is_closed: bool,
     names: HashMap<String, String>,
     queue: Vec<(String, &'a Value)>,
 }
@@ -124,7 +138,9 @@ impl<'a> Lifter<'a> {
                 ("$defs" | "definitions" | "$schema", _) | ("$id" | "id", Value::String(_)) => {}
                 (key, _) if !(selection.keyword)(key) => {}
                 ("properties", Value::Object(properties)) => {
-                    let kept = properties.iter().filter(|(name, _)| (selection.property)(name));
+                    let kept = properties
+                        .iter()
+                        .filter(|(name, _)| (selection.property)(name));
                     let kept: Map<_, _> = kept
                         .map(|(name, value)| (name.clone(), self.copy(value)))
                         .collect();
@@ -152,7 +168,7 @@ impl<'a> Lifter<'a> {
     fn member(&mut self, key: &str, value: &'a Value) -> Value {
         match value {
             Value::String(reference) if key == "$ref" => Value::String(self.name(reference)),
-            Value::Object(members) if is_schema_map(key) => {
+            Value::Object(members) if is_schema_map(key) && !self.is_closed => {
                 let copied = members
                     .iter()
                     .map(|(name, node)| (name.clone(), self.copy(node)));
@@ -165,6 +181,8 @@ impl<'a> Lifter<'a> {
 
     fn copy(&mut self, node: &'a Value) -> Value {
         match node {
+            // A copy made at once is several times as fast.
+            node if self.is_closed => node.clone(),
             Value::Object(members) => {
                 let copied = members
                     .iter()

@@ -15,12 +15,7 @@ const ITEMS: [&str; 7] = [
     "maxContains",
 ];
 const CONDITION: [&str; 3] = ["if", "then", "else"];
-const BOUNDS: [&str; 4] = [
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-];
+const BOUNDS: [&str; 4] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
 /// Keywords whose meaning depends on the schema they stand in, or on what led to it.
 const ROOTED: [&str; 6] = [
     "$ref",
@@ -39,7 +34,10 @@ type Members = Map<String, Value>;
 /// only describes is taken from `one` first.
 pub(super) fn join(one: &Members, other: &Members, level: usize) -> Option<Members> {
     let has = |schema: &Members, keys: &[&str]| keys.iter().any(|key| schema.contains_key(*key));
+    // What a property's schema leaves over is not what the other leaves over.
+    let sees_other = level == 0;
     if level > MAX_LEVELS
+        || (!sees_other && has(one, &ROOTED))
         || has(other, &ROOTED)
         || has(one, &["$ref"])
         || (has(one, &ITEMS) && has(other, &ITEMS))
@@ -78,7 +76,11 @@ fn stays_open(closed: &Members, more: &Members) -> bool {
         Some(_) => {
             let names = |schema: &Members| -> Vec<String> {
                 let properties = schema.get("properties").and_then(Value::as_object);
-                properties.into_iter().flat_map(Map::keys).cloned().collect()
+                properties
+                    .into_iter()
+                    .flat_map(Map::keys)
+                    .cloned()
+                    .collect()
             };
             let known = names(closed);
             !more.contains_key("patternProperties")
