@@ -10,7 +10,9 @@
 //! all are there.
 
 mod cut;
+mod harvest;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,8 +20,8 @@ use serde_json::Value;
 
 use super::config::SplitterConfigs;
 use super::pointer::Pointer;
-use super::shape::{Shapes, divisible};
-use cut::Cutter;
+use super::shape::{Shapes, Style, divisible};
+use harvest::harvest;
 
 /// What a subtree is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,26 +79,36 @@ pub struct Plan {
 impl Plan {
     /// Cuts an accepted schema.
     pub fn of(schema: &Value, splitter: SplitterConfigs) -> Self {
-        let Some(divisible) = divisible(schema) else {
-            return Self::in_one_piece(schema);
+        let style = Style::of(schema);
+        let Some(divisible) = divisible(schema, &style) else {
+            return Self::in_one_piece(schema.clone());
         };
-        let shapes = Shapes::of(&divisible);
-        let mut join = splitter.max_fields_to_join;
-        loop {
-            let most = splitter.max_subtrees as usize;
-            if let Some(plan) = Cutter::new(&shapes, join, most).cut(&divisible) {
-                return plan;
-            }
-            // Too many: let larger objects stay with their owners. Past every object's size only
-            // arrays are left, and then the schema stays whole.
-            if join > 1 << 20 {
-                return Self::in_one_piece(schema);
-            }
-            join = join.max(1) * 2;
+        let style = match divisible {
+            Cow::Borrowed(_) => style,
+            Cow::Owned(_) => Style::of(&divisible),
+        };
+        let shapes = Shapes::of(&divisible, style);
+        match cut::cut(&shapes, &divisible, splitter) {
+            Some(cuts) => cuts.copied(&shapes),
+            None => Self::in_one_piece(schema.clone()),
         }
     }
 
-    fn in_one_piece(schema: &Value) -> Self {
+    /// Cuts an accepted schema that nobody else needs: as [`Plan::of`], and several times as fast
+    /// where the schema is large, since most of it is not copied.
+    pub fn from_schema(mut schema: Value, splitter: SplitterConfigs) -> Self {
+        let style = Style::of(&schema);
+        if !(style.is_plain && style.is_closed) || style.is_composed {
+            return Self::of(&schema, splitter);
+        }
+        let shapes = Shapes::of(&schema, style);
+        match cut::cut(&shapes, &schema, splitter).map(|cuts| cuts.marked(&shapes)) {
+            Some((draft, crops)) => draft.finish(harvest(&mut schema, crops)),
+            None => Self::in_one_piece(schema),
+        }
+    }
+
+    fn in_one_piece(schema: Value) -> Self {
         let kind = match schema.get("type").and_then(Value::as_str) {
             Some("object") => Kind::Object,
             _ if schema.get("properties").is_some() => Kind::Object,
@@ -107,8 +119,8 @@ impl Plan {
             path: Pointer::root(),
             kind,
             take: Take::Whole,
-            schema: schema.clone(),
-            total_fields: Shapes::leaves_as_written(schema).max(1),
+            total_fields: Shapes::leaves_as_written(&schema).max(1),
+            schema,
             context: Vec::new(),
         };
         Self {

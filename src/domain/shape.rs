@@ -2,16 +2,18 @@
 
 mod bond;
 mod lift;
+mod style;
 
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::schema::{flatten, follow, is_composed, is_data, is_schema_map, localize};
+use super::schema::{flatten, follow, localize};
 
 pub use bond::{Bonds, names};
+pub use style::Style;
 
 /// What a node describes, as far as the splitter cares.
 #[derive(Debug, Clone, Copy)]
@@ -21,15 +23,6 @@ pub enum Shape<'a> {
     ArrayOfObjects,
     Other,
 }
-
-/// Keywords that give a node a name other than its place, or lead to such names.
-const NAMING: [&str; 5] = [
-    "$anchor",
-    "$dynamicRef",
-    "$dynamicAnchor",
-    "$recursiveRef",
-    "$recursiveAnchor",
-];
 
 /// Keywords that only describe: a node of these and a `$ref` is what the `$ref` leads to.
 pub const DESCRIBING: [&str; 9] = [
@@ -52,15 +45,15 @@ pub struct Shapes<'a> {
     root: &'a Value,
     counted: RefCell<HashMap<*const Value, u32>>,
     budget: Cell<u32>,
-    is_closed: OnceCell<bool>,
+    /// Whether no node refers to another.
+    is_closed: bool,
 }
 
 /// A schema as it can be looked at part by part: its references are places in the document, and
 /// what it says in several parts is said in one. Takes exactly what `schema` takes.
 ///
 /// `None` when it means something only in one piece.
-pub fn divisible(schema: &Value) -> Option<Cow<'_, Value>> {
-    let style = Style::of(schema);
+pub fn divisible<'s>(schema: &'s Value, style: &Style) -> Option<Cow<'s, Value>> {
     if style.is_plain && !style.is_composed {
         return Some(Cow::Borrowed(schema));
     }
@@ -73,19 +66,18 @@ pub fn divisible(schema: &Value) -> Option<Cow<'_, Value>> {
 }
 
 impl<'a> Shapes<'a> {
-    /// References in `root` must be places in it.
-    pub fn of(root: &'a Value) -> Self {
+    /// References in `root` must be places in it; `style` is its own.
+    pub fn of(root: &'a Value, style: Style) -> Self {
         Self {
             root,
-            counted: RefCell::default(),
+            is_closed: style.is_closed,
+            counted: RefCell::new(if style.is_closed {
+                style.leaves
+            } else {
+                HashMap::new()
+            }),
             budget: Cell::new(LEAF_BUDGET),
-            is_closed: OnceCell::new(),
         }
-    }
-
-    /// Whether no node refers to another.
-    fn is_closed(&self) -> bool {
-        *self.is_closed.get_or_init(|| lift::is_closed(self.root))
     }
 
     /// Follows references that say nothing more themselves. Accepted schemas have no empty loops.
@@ -105,6 +97,21 @@ impl<'a> Shapes<'a> {
             at = target;
         }
         at
+    }
+
+    /// Whether a node is certainly no object and no array: told at a glance, for most are not.
+    pub fn is_leaf(&self, node: &Value) -> bool {
+        let is_scalar = |name: &Value| name != "object" && name != "array";
+        node.as_object().is_some_and(|members| {
+            members.iter().all(|(key, value)| match key.as_str() {
+                "type" => match value {
+                    Value::Array(names) => names.iter().all(is_scalar),
+                    name => is_scalar(name),
+                },
+                "$ref" | "anyOf" | "oneOf" | "properties" => false,
+                _ => true,
+            })
+        })
     }
 
     pub fn shape(&self, node: &'a Value) -> Shape<'a> {
@@ -131,9 +138,8 @@ impl<'a> Shapes<'a> {
             let others = members
                 .keys()
                 .all(|key| key == keyword || DESCRIBING.contains(&key.as_str()));
-            let (nulls, rest): (Vec<_>, Vec<_>) = options
-                .iter()
-                .partition(|option| option.get("type") == Some(&json!("null")));
+            let (nulls, rest): (Vec<_>, Vec<_>) =
+                options.iter().partition(|option| is_null(option));
             if let ([_], [only], true) = (nulls.as_slice(), rest.as_slice(), others) {
                 return (self.resolve(only), true);
             }
@@ -187,7 +193,11 @@ impl<'a> Shapes<'a> {
 
     /// Leaf fields of a schema that is kept in one piece, references not followed.
     pub fn leaves_as_written(schema: &'a Value) -> u32 {
-        Self::of(&Value::Null).count(schema, &mut Vec::new())
+        let style = Style {
+            is_closed: true,
+            ..Style::of(schema)
+        };
+        Self::of(schema, style).leaves(schema)
     }
 
     fn count(&self, node: &'a Value, open: &mut Vec<*const Value>) -> u32 {
@@ -238,6 +248,11 @@ fn member<'a>(node: &'a Value, key: &str) -> Option<&'a Value> {
     found.map(|(_, value)| value)
 }
 
+/// Nothing but null.
+fn is_null(node: &Value) -> bool {
+    member(node, "type").is_some_and(|name| name == "null")
+}
+
 /// An object by its `type`, or by its `properties` where it has no type.
 fn is_object(node: &Value) -> bool {
     let mut named = types(node).peekable();
@@ -249,66 +264,4 @@ fn is_object(node: &Value) -> bool {
         saw_object |= name == "object";
         name == "object" || name == "null"
     }) && saw_object
-}
-
-/// How a schema is written.
-#[derive(Clone, Copy)]
-struct Style {
-    /// Nodes refer to each other by places in the document alone.
-    is_plain: bool,
-    /// Something is said in several parts.
-    is_composed: bool,
-}
-
-impl Style {
-    fn of(schema: &Value) -> Self {
-        let mut style = Self {
-            is_plain: true,
-            is_composed: false,
-        };
-        style.look(schema, schema, true);
-        style
-    }
-
-    fn look(&mut self, node: &Value, root: &Value, is_top: bool) {
-        match node {
-            Value::Object(members) => {
-                for (key, value) in members {
-                    match value {
-                        Value::Null | Value::Number(_) => {}
-                        Value::String(_) | Value::Bool(_) => self.name(key, value, root, is_top),
-                        Value::Object(nodes) if is_schema_map(key) => {
-                            for node in nodes.values() {
-                                self.look(node, root, false);
-                            }
-                        }
-                        _ if key == "type" || key == "required" || is_data(key) => {}
-                        _ => self.look(value, root, false),
-                    }
-                }
-                self.is_composed |= is_composed(members);
-            }
-            Value::Array(items) => {
-                for item in items {
-                    self.look(item, root, false);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn name(&mut self, key: &str, value: &Value, root: &Value, is_top: bool) {
-        if !(key.starts_with('$') || key == "id") {
-            return;
-        }
-        match (key, value) {
-            ("$ref", Value::String(reference)) => {
-                let is_place = reference == "#" || reference.starts_with("#/");
-                self.is_plain &= is_place && follow(root, reference).is_some();
-            }
-            ("$id" | "id", Value::String(_)) => self.is_plain &= is_top,
-            (key, _) if NAMING.contains(&key) => self.is_plain = false,
-            _ => {}
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The splitter's law over real schemas: what is cut apart comes together again.
 
+mod generated;
 mod suite;
 
 use std::collections::BTreeSet;
@@ -81,6 +82,8 @@ fn every_valid_instance_is_cut_apart_and_put_together_again() {
         }
         for splitter in splitters() {
             let plan = Plan::of(&case.schema, splitter);
+            let taken = Plan::from_schema(case.schema.clone(), splitter);
+            assert_eq!(plan, taken, "{}", case.name);
             assert!(
                 plan.subtrees.len() <= splitter.max_subtrees as usize,
                 "{}",

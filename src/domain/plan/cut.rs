@@ -5,12 +5,33 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::harvest::Crop;
 use super::{Kind, Plan, Subtree, Take};
+use crate::domain::config::SplitterConfigs;
 use crate::domain::pointer::Pointer;
 use crate::domain::shape::{Bonds, Shape, Shapes};
 
 /// Objects inside each other that are divided; what is further in stays in one piece.
 const MAX_LEVELS: usize = 32;
+
+/// The cuts of a schema; `None` where it is to stay in one piece.
+pub(super) fn cut<'a>(
+    shapes: &Shapes<'a>,
+    schema: &'a Value,
+    splitter: SplitterConfigs,
+) -> Option<Cuts<'a>> {
+    let mut join = splitter.max_fields_to_join;
+    // Too many: let larger objects stay with their owners. Past every object's size only arrays
+    // are left, and then the schema stays whole.
+    while join <= 1 << 20 {
+        let cutter = Cutter::new(shapes, join, splitter.max_subtrees as usize);
+        if let Some(cuts) = cutter.cut(schema) {
+            return Some(cuts);
+        }
+        join = join.max(1) * 2;
+    }
+    None
+}
 
 /// A cut, before its schema is taken out and its id given.
 struct Cut<'a> {
@@ -34,7 +55,7 @@ enum Source<'a> {
 }
 
 /// One way through the schema, with objects of up to `join` fields left where they are.
-pub(super) struct Cutter<'c, 'a> {
+struct Cutter<'c, 'a> {
     shapes: &'c Shapes<'a>,
     join: u32,
     /// Subtrees past which the way is given up.
@@ -58,7 +79,7 @@ impl Level<'_> {
 }
 
 impl<'c, 'a> Cutter<'c, 'a> {
-    pub(super) fn new(shapes: &'c Shapes<'a>, join: u32, most: usize) -> Self {
+    fn new(shapes: &'c Shapes<'a>, join: u32, most: usize) -> Self {
         Self {
             shapes,
             join,
@@ -69,7 +90,7 @@ impl<'c, 'a> Cutter<'c, 'a> {
     }
 
     /// `None` when it takes too many subtrees.
-    pub(super) fn cut(mut self, schema: &'a Value) -> Option<Plan> {
+    fn cut(mut self, schema: &'a Value) -> Option<Cuts<'a>> {
         let level = Level {
             path: Pointer::root(),
             context: Vec::new(),
@@ -80,7 +101,10 @@ impl<'c, 'a> Cutter<'c, 'a> {
             Some((object, bonds)) => self.divide(schema, object, bonds, level),
             None => self.keep_whole(schema, &shape, &level),
         }
-        (self.cuts.len() <= self.most).then(|| self.finish())
+        (self.cuts.len() <= self.most).then_some(Cuts {
+            cuts: self.cuts,
+            shells: self.shells,
+        })
     }
 
     fn keep_whole(&mut self, schema: &'a Value, shape: &Shape<'a>, level: &Level<'a>) {
@@ -118,6 +142,9 @@ impl<'c, 'a> Cutter<'c, 'a> {
 
     /// Whether a property becomes a subtree: an array of objects, or an object that is not tiny.
     fn is_own(&self, property: &'a Value) -> bool {
+        if self.shapes.is_leaf(property) {
+            return false;
+        }
         match self.shapes.shape(property) {
             Shape::ArrayOfObjects => true,
             Shape::Object(_) => self.shapes.leaves(property) > self.join,
@@ -206,30 +233,88 @@ impl<'c, 'a> Cutter<'c, 'a> {
             self.keep_whole(property, &shape, &inner);
         }
     }
+}
 
-    fn finish(self) -> Plan {
+/// All cuts of a schema.
+pub(super) struct Cuts<'a> {
+    cuts: Vec<Cut<'a>>,
+    shells: Vec<Pointer>,
+}
+
+impl<'a> Cuts<'a> {
+    /// The plan, each subtree with a copy of its schema.
+    pub(super) fn copied(self, shapes: &Shapes<'a>) -> Plan {
+        let schemas = self
+            .cuts
+            .iter()
+            .map(|cut| cut.source.lift(shapes))
+            .collect();
+        self.draft().finish(schemas)
+    }
+
+    /// The plan without its schemas, and where those are to be taken from.
+    pub(super) fn marked(self, shapes: &Shapes<'a>) -> (Draft, Vec<Crop>) {
+        let crops = self
+            .cuts
+            .iter()
+            .map(|cut| cut.source.crop(shapes))
+            .collect();
+        (self.draft(), crops)
+    }
+
+    fn draft(self) -> Draft {
         let mut taken = HashSet::new();
-        let subtrees = self.cuts.into_iter().map(|cut| {
-            let id = subtree_id(&cut.name, &mut taken);
-            let schema = match cut.source {
-                Source::Node(node) => self.shapes.lift(node),
-                Source::Rest(node, bonds) => {
-                    self.shapes.lift_rest(node, &bonds.own, &bonds.dropped)
-                }
-                Source::Only(owner, key) => self.shapes.lift_only(owner, key),
-            };
-            Arc::new(Subtree {
-                id,
-                path: cut.path,
-                kind: cut.kind,
-                take: cut.take,
-                schema,
-                total_fields: cut.total_fields,
-                context: cut.context,
-            })
+        let subtrees = self.cuts.into_iter().map(|cut| Subtree {
+            id: subtree_id(&cut.name, &mut taken),
+            path: cut.path,
+            kind: cut.kind,
+            take: cut.take,
+            schema: Value::Null,
+            total_fields: cut.total_fields,
+            context: cut.context,
         });
-        Plan {
+        Draft {
             subtrees: subtrees.collect(),
+            shells: self.shells,
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    fn lift(&self, shapes: &Shapes<'a>) -> Value {
+        match self {
+            Self::Node(node) => shapes.lift(node),
+            Self::Rest(node, bonds) => shapes.lift_rest(node, &bonds.own, &bonds.dropped),
+            Self::Only(owner, key) => shapes.lift_only(owner, key),
+        }
+    }
+
+    /// Where nothing needs to be written otherwise, the node itself.
+    fn crop(&self, shapes: &Shapes<'a>) -> Crop {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        match self {
+            Self::Node(node) => Crop::Whole(*node),
+            Self::Rest(node, bonds) if shapes.is_bare(node) => {
+                Crop::Rest(*node, owned(&bonds.own), owned(&bonds.dropped))
+            }
+            _ => Crop::Copied(self.lift(shapes)),
+        }
+    }
+}
+
+/// A plan whose subtrees have no schemas yet.
+pub(super) struct Draft {
+    subtrees: Vec<Subtree>,
+    shells: Vec<Pointer>,
+}
+
+impl Draft {
+    pub(super) fn finish(self, schemas: Vec<Value>) -> Plan {
+        let subtrees = self.subtrees.into_iter().zip(schemas);
+        Plan {
+            subtrees: subtrees
+                .map(|(subtree, schema)| Arc::new(Subtree { schema, ..subtree }))
+                .collect(),
             shells: self.shells,
         }
     }

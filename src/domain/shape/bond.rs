@@ -151,12 +151,12 @@ impl<'a> Shapes<'a> {
         for (key, value) in members {
             match key.as_str() {
                 "minProperties" | "maxProperties" => bonds.dropped.push(key),
-                "propertyNames" | "unevaluatedProperties" => {}
                 "patternProperties" => {
                     bonds.binds_more = true;
                     self.keep_matching(value, &mut bonds.own)?;
                 }
-                "then" | "else" => {}
+                // Of what stays, what they say is the same of fewer members.
+                "propertyNames" | "unevaluatedProperties" | "then" | "else" => {}
                 "if" => units.push(self.condition(object)),
                 key if BINDING.contains(&key) => {
                     let mut touch = Touch::default();

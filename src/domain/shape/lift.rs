@@ -46,6 +46,11 @@ impl<'a> Shapes<'a> {
         lifted
     }
 
+    /// Whether the rest of a node is the node itself with less in it.
+    pub fn is_bare(&self, node: &'a Value) -> bool {
+        std::ptr::eq(self.without_null(node).0, node)
+    }
+
     /// The owner as a schema document of its own, with this one property and nothing said of
     /// several.
     pub fn lift_only(&self, owner: &'a Value, key: &str) -> Value {
@@ -59,7 +64,7 @@ impl<'a> Shapes<'a> {
     fn document(&self, node: &'a Value, selection: &Selection) -> Value {
         let mut lifter = Lifter {
             root: self.root,
-            is_closed: self.is_closed(),
+            is_closed: self.is_closed,
             names: HashMap::new(),
             queue: Vec::new(),
         };
@@ -77,17 +82,6 @@ impl<'a> Shapes<'a> {
             }
         }
         lifted
-    }
-}
-
-/// Whether a schema has no reference.
-pub(super) fn is_closed(node: &Value) -> bool {
-    match node {
-        Value::Object(members) => members
-            .iter()
-            .all(|(key, value)| key != "$ref" && is_closed(value)),
-        Value::Array(items) => items.iter().all(is_closed),
-        _ => true,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use rivulet::domain::error::{Code, Error};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::schema;
-use rivulet::domain::shape::divisible;
+use rivulet::domain::shape::{Style, divisible};
 use serde_json::{Map, Value, json};
 
 use super::{check, splitters};
@@ -112,6 +112,12 @@ impl Tally {
         );
         for splitter in splitters() {
             let plan = Plan::of(&case.schema, splitter);
+            assert_eq!(
+                plan,
+                Plan::from_schema(case.schema.clone(), splitter),
+                "{}",
+                case.name
+            );
             self.divided += usize::from(plan.subtrees.len() > 1);
             for instance in &valid {
                 self.instances += 1;
@@ -232,7 +238,7 @@ fn a_schema_made_divisible_takes_what_it_took_before() {
         let Ok(before) = schema::accept(&case.schema) else {
             continue;
         };
-        let Some(divisible) = divisible(&case.schema) else {
+        let Some(divisible) = divisible(&case.schema, &Style::of(&case.schema)) else {
             continue;
         };
         let after = schema::compile(&divisible)

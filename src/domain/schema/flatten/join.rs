@@ -168,11 +168,9 @@ fn greater(one: &Value, other: &Value) -> Option<bool> {
     let (Value::Number(one), Value::Number(other)) = (one, other) else {
         return None;
     };
-    match (one.as_i64(), other.as_i64()) {
-        (Some(one), Some(other)) => Some(one > other),
-        _ => {
-            let exact = |number: &Number| number.as_f64().filter(|number| number.abs() < 1e15);
-            Some(exact(one)? > exact(other)?)
-        }
+    if let (Some(one), Some(other)) = (one.as_i64(), other.as_i64()) {
+        return Some(one > other);
     }
+    let exact = |number: &Number| number.as_f64().filter(|number| number.abs() < 1e15);
+    Some(exact(one)? > exact(other)?)
 }
