@@ -9,15 +9,15 @@ mod remote;
 
 use std::collections::HashMap;
 
-use jsonschema::{Draft, PatternOptions, Validator};
-use serde_json::Value;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use serde_json::{Value, json};
 
 use super::error::{Code, Detail, Error};
 use super::pointer::Pointer;
 use expansion::Expansion;
 
 pub use flatten::{flatten, is_composed};
-pub use local::localize;
+pub use local::{FreeNames, localize};
 
 /// Bytes of the schema as compact JSON.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -103,21 +103,32 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
 
 /// The validator of a schema that was accepted, or of a part of one.
 pub fn compile(schema: &Value) -> Result<Validator, Error> {
+    build(schema, PATTERN_SIZE_LIMIT).map_err(|error| {
+        let pointer = error.instance_path().to_string();
+        let pattern = error.instance();
+        let is_pattern = error.kind().keyword() == "format" && pattern.is_string();
+        if is_pattern && build(&json!({"pattern": pattern}), 16 * PATTERN_SIZE_LIMIT).is_ok() {
+            let message = format!(
+                "The pattern takes more than {PATTERN_SIZE_LIMIT} bytes when it is compiled, the limit. Repeat less in it."
+            );
+            return Error::new(Code::SchemaTooComplex, message.clone()).at(&pointer, message);
+        }
+        invalid(vec![Detail {
+            pointer,
+            message: shorten(&error.to_string(), 500),
+        }])
+    })
+}
+
+fn build(schema: &Value, pattern_size: usize) -> Result<Validator, ValidationError<'static>> {
     jsonschema::options()
         .offline()
         .with_pattern_options(
             PatternOptions::fancy_regex()
-                .size_limit(PATTERN_SIZE_LIMIT)
+                .size_limit(pattern_size)
                 .backtrack_limit(PATTERN_BACKTRACK_LIMIT),
         )
         .build(schema)
-        .map_err(|error| {
-            let pointer = error.instance_path().to_string();
-            invalid(vec![Detail {
-                pointer,
-                message: shorten(&error.to_string(), 500),
-            }])
-        })
 }
 
 /// The schema node that a `$ref` of this document leads to; `None` when it leaves the document.
@@ -358,7 +369,6 @@ impl<'a> Survey<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn refused(schema: &Value) -> (Code, String) {
         let error = accept(schema).err().unwrap();

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+use jsonschema::Validator;
 use serde_json::Value;
 
 use super::schema::{flatten, follow, localize};
@@ -37,6 +38,9 @@ pub const DESCRIBING: [&str; 9] = [
     "$ref",
 ];
 
+/// What a document has around its schema.
+const AROUND: [&str; 5] = ["$schema", "$id", "id", "$defs", "definitions"];
+
 /// Nodes looked at when leaves are counted; past it everything counts as one leaf.
 const LEAF_BUDGET: u32 = 200_000;
 
@@ -47,6 +51,8 @@ pub struct Shapes<'a> {
     budget: Cell<u32>,
     /// Whether no node refers to another.
     is_closed: bool,
+    /// What tells the members that `patternProperties` match, by its place.
+    patterns: RefCell<HashMap<*const Value, Option<Validator>>>,
 }
 
 /// A schema as it can be looked at part by part: its references are places in the document, and
@@ -77,6 +83,7 @@ impl<'a> Shapes<'a> {
                 HashMap::new()
             }),
             budget: Cell::new(LEAF_BUDGET),
+            patterns: RefCell::default(),
         }
     }
 
@@ -88,7 +95,8 @@ impl<'a> Shapes<'a> {
                 break;
             };
             let Some(members) = at.as_object() else { break };
-            if !members.keys().all(|key| DESCRIBING.contains(&key.as_str())) {
+            let says_nothing = |key: &str| DESCRIBING.contains(&key) || AROUND.contains(&key);
+            if !members.keys().all(|key| says_nothing(key)) {
                 break;
             }
             let Some(target) = follow(self.root, reference) else {

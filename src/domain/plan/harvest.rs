@@ -77,7 +77,9 @@ impl Field {
                     }
                 }
                 Value::Array(options) if key == "anyOf" || key == "oneOf" => {
-                    options.iter_mut().for_each(|option| self.node(option));
+                    for option in options {
+                        self.node(option);
+                    }
                 }
                 _ => {}
             }

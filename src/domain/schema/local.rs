@@ -39,6 +39,7 @@ pub fn localize(schema: &Value) -> Option<Value> {
         names,
         places: HashMap::from([(std::ptr::from_ref(schema), "#".to_owned())]),
         queue: Vec::new(),
+        free: FreeNames::default(),
         left: MAX_NODES,
     };
     let mut document = localizer.copy(schema, &registry.resolver(base))?;
@@ -91,6 +92,7 @@ struct Localizer<'a> {
     /// Where each target stands in the new document.
     places: HashMap<*const Value, String>,
     queue: Vec<(String, &'a Value, Resolver<'a>)>,
+    free: FreeNames,
     left: usize,
 }
 
@@ -190,31 +192,42 @@ impl<'a> Localizer<'a> {
         if let Some(place) = self.places.get(&key) {
             return Some(place.clone());
         }
-        let name = self.free_name(reference);
+        let name = self.free.after(reference);
         let place = format!("#/$defs/{name}");
         self.places.insert(key, place.clone());
         self.queue.push((name, target, inner));
         Some(place)
     }
+}
 
-    fn free_name(&self, reference: &str) -> String {
+/// Names of definitions, each given once.
+#[derive(Default)]
+pub struct FreeNames {
+    /// How often each was asked for.
+    given: HashMap<String, usize>,
+}
+
+impl FreeNames {
+    /// A name after the last part of a reference.
+    pub fn after(&mut self, reference: &str) -> String {
         let last = reference.rsplit(['/', '#']).next().unwrap_or_default();
         let is_plain = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
         let mut base: String = last.chars().filter(is_plain).take(60).collect();
         if base.is_empty() {
             base.push_str("node");
         }
-        let is_taken = |name: &str| {
-            let place = format!("#/$defs/{name}");
-            self.places.values().any(|taken| *taken == place)
-        };
-        let mut name = base.clone();
-        let mut count = 1;
-        while is_taken(&name) {
-            count += 1;
-            name = format!("{base}{count}");
+        loop {
+            let count = self.given.entry(base.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                return base;
+            }
+            let name = format!("{base}{count}");
+            if !self.given.contains_key(&name) {
+                self.given.insert(name.clone(), 1);
+                return name;
+            }
         }
-        name
     }
 }
 

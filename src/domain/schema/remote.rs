@@ -46,7 +46,7 @@ pub(super) fn refuse(schema: &Value, draft: Draft, survey: &Survey) -> Result<()
         .and_then(referencing::RegistryBuilder::prepare);
     let found = std::mem::take(&mut *wanted.0.lock().unwrap_or_else(PoisonError::into_inner));
     let mut errors = Vec::new();
-    for address in &found {
+    for address in found.iter().take(MAX_ERRORS) {
         let told = leading
             .iter()
             .filter(|(_, reference)| comes_to(reference, address))

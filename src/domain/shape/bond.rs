@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::Shapes;
@@ -188,17 +189,26 @@ impl<'a> Shapes<'a> {
 
     /// Takes out of `own` what an expression matches.
     fn keep_matching(&self, patterns: &'a Value, own: &mut Vec<&'a str>) -> Option<()> {
-        let refuse = patterns.as_object()?.keys();
-        // Draft 4 has no `false`.
-        let refuse: Value = refuse.map(|p| (p.clone(), json!({"not": {}}))).collect();
-        let dialect = self.root.get("$schema").cloned();
-        let mut schema = json!({"patternProperties": refuse});
-        if let Some(dialect) = dialect {
-            schema["$schema"] = dialect;
-        }
-        let validator = compile(&schema).ok()?;
+        // An object is looked at several times, and expressions take long to compile.
+        let mut compiled = self.patterns.borrow_mut();
+        let validator = compiled
+            .entry(std::ptr::from_ref(patterns))
+            .or_insert_with(|| self.refusing(patterns))
+            .as_ref()?;
         own.retain(|name| validator.is_valid(&json!({*name: null})));
         Some(())
+    }
+
+    /// Refuses an object with a member that one of the expressions matches.
+    fn refusing(&self, patterns: &Value) -> Option<Validator> {
+        let patterns = patterns.as_object()?.keys();
+        // Draft 4 has no `false`.
+        let refuse: Value = patterns.map(|p| (p.clone(), json!({"not": {}}))).collect();
+        let mut schema = json!({"patternProperties": refuse});
+        if let Some(dialect) = self.root.get("$schema") {
+            schema["$schema"] = dialect.clone();
+        }
+        compile(&schema).ok()
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::bond::BINDING;
 use super::{Shapes, types};
-use crate::domain::schema::{follow, is_data, is_schema_map};
+use crate::domain::schema::{FreeNames, follow, is_data, is_schema_map};
 
 /// What of a node goes along.
 struct Selection<'s> {
@@ -66,6 +66,7 @@ impl<'a> Shapes<'a> {
             root: self.root,
             is_closed: self.is_closed,
             names: HashMap::new(),
+            free: FreeNames::default(),
             queue: Vec::new(),
         };
         let mut lifted = lifter.top(node, selection);
@@ -116,6 +117,7 @@ struct Lifter<'a> {
     /// Whether no node refers to another.
     is_closed: bool,
     names: HashMap<String, String>,
+    free: FreeNames,
     queue: Vec<(String, &'a Value)>,
 }
 
@@ -197,22 +199,7 @@ impl<'a> Lifter<'a> {
             // A meta-schema, which the validator knows.
             return reference.to_owned();
         };
-        let last = reference.rsplit('/').next().unwrap_or_default();
-        let base: String = last
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
-            .collect();
-        let base = if base.is_empty() {
-            "root".to_owned()
-        } else {
-            base
-        };
-        let mut name = base.clone();
-        let mut count = 1;
-        while self.names.values().any(|taken| *taken == name) {
-            count += 1;
-            name = format!("{base}{count}");
-        }
+        let name = self.free.after(reference);
         self.names.insert(reference.to_owned(), name.clone());
         self.queue.push((name.clone(), target));
         format!("#/$defs/{name}")
