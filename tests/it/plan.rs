@@ -145,6 +145,11 @@ enum Difference {
     Order,
 }
 
+/// As it is sent, with its order and its numbers as they are written.
+fn written(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap()
+}
+
 /// Places where the second value is not the first.
 fn differences(
     whole: &Value,
@@ -164,7 +169,7 @@ fn differences(
                 }
             }
         }
-        (a, b) if a.to_string() == b.to_string() => {}
+        (a, b) if written(a) == written(b) => {}
         _ => found.push((at.clone(), Difference::Value)),
     }
 }
