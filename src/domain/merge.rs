@@ -1,9 +1,15 @@
 //! Subtree results to one document, and back: the inverse of the plan.
 
+mod breaches;
+
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::plan::{Plan, Subtree, Take};
 use super::pointer::Pointer;
+
+pub use breaches::{Breach, breaches};
 
 /// Puts a subtree's value where it belongs, as a client of the stream does: objects merge, all
 /// else replaces, missing objects on the way are made.
@@ -53,9 +59,46 @@ pub fn split(plan: &Plan, instance: &Value) -> Vec<Option<Value>> {
         .collect()
 }
 
+/// What no subtree carries, by its place: of an object that is divided whole, the members that its
+/// schema does not name, or what stands in its place. It is not asked for.
+pub fn unasked(plan: &Plan, instance: &Value) -> Vec<(Pointer, Value)> {
+    let of_shell = |shell: &Pointer| {
+        let mut value = member(instance, shell)?.clone();
+        if let Value::Object(members) = &mut value {
+            let own = own_members(plan, shell);
+            members.retain(|key, _| !own.contains(key));
+        }
+        Some((shell.clone(), value))
+    };
+    plan.shells.iter().filter_map(of_shell).collect()
+}
+
+/// Members of a divided object without loose fields that subtrees carry.
+fn own_members(plan: &Plan, shell: &Pointer) -> HashSet<String> {
+    let mut own = HashSet::new();
+    let subtrees = plan.subtrees.iter().map(|subtree| &subtree.path);
+    for below in subtrees.chain(&plan.shells) {
+        if below.parent().as_ref() == Some(shell) {
+            own.extend(below.last());
+        }
+    }
+    for subtree in &plan.subtrees {
+        if let (Take::Keys(keys), true) = (&subtree.take, subtree.path == *shell) {
+            own.extend(keys.iter().cloned());
+        }
+    }
+    own
+}
+
+/// The value at a path that leads through objects alone, as all paths of a plan do.
+fn member<'a>(root: &'a Value, path: &Pointer) -> Option<&'a Value> {
+    path.tokens()
+        .try_fold(root, |at, token| at.as_object()?.get(&token))
+}
+
 /// The part of an instance that one subtree carries.
 pub fn project(subtree: &Subtree, instance: &Value) -> Option<Value> {
-    let value = subtree.path.get(instance)?;
+    let value = member(instance, &subtree.path)?;
     match &subtree.take {
         Take::Whole => Some(value.clone()),
         Take::Keys(keys) => {

@@ -4,16 +4,22 @@
 
 pub mod advice;
 mod expansion;
+mod flatten;
 pub mod infer;
+mod local;
+mod remote;
 
 use std::collections::HashMap;
 
-use jsonschema::{Draft, PatternOptions, Validator};
-use serde_json::Value;
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use serde_json::{Value, json};
 
 use super::error::{Code, Detail, Error};
 use super::pointer::Pointer;
 use expansion::Expansion;
+
+pub use flatten::{flatten, is_composed};
+pub use local::{FreeNames, localize};
 
 /// Bytes of the schema as compact JSON.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -78,16 +84,13 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
         "",
         format!("The schema has {ids} schemas with an `$id`; the limit is {MAX_IDS}."),
     )?;
-    let outside = survey.outside();
-    if !outside.is_empty() {
-        return Err(invalid(outside));
-    }
     let size = serde_json::to_vec(schema).map_or(usize::MAX, |bytes| bytes.len());
     over(
         size > MAX_BYTES,
         "",
         format!("The schema has {size} bytes; the limit is {MAX_BYTES}."),
     )?;
+    remote::refuse(schema, draft, &survey)?;
     check_against_meta_schema(schema, draft)?;
     let nodes = Expansion::count(schema, &survey.names)?;
     over(
@@ -102,21 +105,32 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
 
 /// The validator of a schema that was accepted, or of a part of one.
 pub fn compile(schema: &Value) -> Result<Validator, Error> {
+    build(schema, PATTERN_SIZE_LIMIT).map_err(|error| {
+        let pointer = error.instance_path().to_string();
+        let pattern = error.instance();
+        let is_pattern = error.kind().keyword() == "format" && pattern.is_string();
+        if is_pattern && build(&json!({"pattern": pattern}), 16 * PATTERN_SIZE_LIMIT).is_ok() {
+            let message = format!(
+                "The pattern takes more than {PATTERN_SIZE_LIMIT} bytes when it is compiled, the limit. Repeat less in it."
+            );
+            return Error::new(Code::SchemaTooComplex, message.clone()).at(&pointer, message);
+        }
+        invalid(vec![Detail {
+            pointer,
+            message: shorten(&error.to_string(), 500),
+        }])
+    })
+}
+
+fn build(schema: &Value, pattern_size: usize) -> Result<Validator, ValidationError<'static>> {
     jsonschema::options()
         .offline()
         .with_pattern_options(
             PatternOptions::fancy_regex()
-                .size_limit(PATTERN_SIZE_LIMIT)
+                .size_limit(pattern_size)
                 .backtrack_limit(PATTERN_BACKTRACK_LIMIT),
         )
         .build(schema)
-        .map_err(|error| {
-            let pointer = error.instance_path().to_string();
-            invalid(vec![Detail {
-                pointer,
-                message: shorten(&error.to_string(), 500),
-            }])
-        })
 }
 
 /// The schema node that a `$ref` of this document leads to; `None` when it leaves the document.
@@ -338,23 +352,6 @@ impl<'a> Survey<'a> {
         self.names.anchors.entry(name).or_default().push(node);
     }
 
-    /// References whose document is neither this one, nor embedded in it, nor a meta-schema.
-    fn outside(&self) -> Vec<Detail> {
-        let leaves = |reference: &str| {
-            let base = reference.split('#').next().unwrap_or_default();
-            let is_here = base.is_empty() || self.names.embedded(base).next().is_some();
-            !is_here && !DRAFTS.iter().any(|(known, _)| *known == base)
-        };
-        let outside = self.references.iter().filter(|(_, to)| leaves(to));
-        outside
-            .take(MAX_ERRORS)
-            .map(|(at, reference)| Detail {
-                pointer: at.to_string(),
-                message: format!("`{}` lies outside the schema and is not fetched. Put it under `$defs` and refer to it there.", shorten(reference, 200)),
-            })
-            .collect()
-    }
-
     fn pattern(&mut self, pattern: &str, at: &Pointer) -> Result<(), Error> {
         self.patterns += 1;
         over(
@@ -374,7 +371,6 @@ impl<'a> Survey<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn refused(schema: &Value) -> (Code, String) {
         let error = accept(schema).err().unwrap();

@@ -16,7 +16,7 @@ use crate::domain::plan::Plan;
 use crate::domain::schema;
 
 /// Changes whenever the same schema would be cut in another way.
-const PLANNER: &str = "1";
+const PLANNER: &str = "2";
 /// Plans kept in memory.
 const KEPT: usize = 64;
 /// How long a schema may take to be accepted and cut.
@@ -78,7 +78,7 @@ impl Plans {
         }
         let definition = definition.clone();
         let work = tokio::task::spawn_blocking(move || {
-            schema::accept(&definition).map(|_| Plan::of(&definition, splitter))
+            schema::accept(&definition).map(|_| Plan::from_schema(definition, splitter))
         });
         let plan = match tokio::time::timeout(BUDGET, work).await {
             Ok(Ok(plan)) => plan?,

@@ -10,12 +10,13 @@ use crate::domain::pointer::Pointer;
 
 impl<'a> Names<'a> {
     /// The embedded schemas that a reference without its fragment may mean: the ends of their
-    /// names are compared, since a reference may be relative.
-    pub(super) fn embedded(&self, base: &str) -> impl Iterator<Item = &'a Value> {
+    /// names are compared, since either may be relative.
+    fn embedded(&self, base: &str) -> impl Iterator<Item = &'a Value> {
+        let last = |address: &str| address.rsplit(['/', ':']).next().map(str::to_owned);
         let found = self
             .schemas
             .iter()
-            .filter(move |(id, _)| id.ends_with(base));
+            .filter(move |(id, _)| id.ends_with(base) || last(id) == last(base));
         found.map(|(_, node)| *node)
     }
 

@@ -1,0 +1,236 @@
+//! Keywords that bind the properties of an object together, and which properties they bind.
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::Shapes;
+use crate::domain::schema::{compile, follow};
+
+/// Keywords of an object that say something of more than one of its properties.
+pub(super) const BINDING: [&str; 18] = [
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "const",
+    "enum",
+    "dependentRequired",
+    "dependentSchemas",
+    "dependencies",
+    "minProperties",
+    "maxProperties",
+    "propertyNames",
+    "patternProperties",
+    "unevaluatedProperties",
+    "$ref",
+];
+
+/// Levels of schemas about the same object.
+const MAX_LEVELS: usize = 64;
+
+/// How an object comes apart.
+pub struct Bonds<'a> {
+    /// Properties that can be asked for apart from the object.
+    pub own: Vec<&'a str>,
+    /// Keywords that bind such properties to others, and so say something only of the whole.
+    pub dropped: Vec<&'a str>,
+    /// Whether what stays binds members that `properties` may not name.
+    pub binds_more: bool,
+}
+
+/// What a schema says of the members of the object that it is applied to.
+#[derive(Default)]
+struct Touch<'a> {
+    /// Members that it describes.
+    shaped: BTreeSet<&'a str>,
+    /// Members of which it only says whether they are there.
+    counted: BTreeSet<&'a str>,
+    /// Something of all members.
+    is_of_all: bool,
+}
+
+impl<'a> Touch<'a> {
+    fn names(&self) -> impl Iterator<Item = &'a str> + '_ {
+        self.shaped.union(&self.counted).copied()
+    }
+
+    fn list(names: &'a Value) -> impl Iterator<Item = &'a str> {
+        let names = names.as_array().into_iter().flatten();
+        names.filter_map(Value::as_str)
+    }
+
+    fn keyword(&mut self, root: &'a Value, key: &str, value: &'a Value, level: usize) {
+        match (key, value) {
+            ("properties", Value::Object(properties)) => {
+                for (name, schema) in properties {
+                    let says_nothing = *schema == json!(true) || *schema == json!({});
+                    let names = if says_nothing {
+                        &mut self.counted
+                    } else {
+                        &mut self.shaped
+                    };
+                    names.insert(name);
+                }
+            }
+            ("required", names) => self.counted.extend(Self::list(names)),
+            ("dependentRequired" | "dependentSchemas" | "dependencies", Value::Object(members)) => {
+                for (name, then) in members {
+                    self.counted.insert(name);
+                    self.counted.extend(Self::list(then));
+                    self.schema(root, then, level);
+                }
+            }
+            ("allOf" | "anyOf" | "oneOf", Value::Array(parts)) => {
+                for part in parts {
+                    self.schema(root, part, level);
+                }
+            }
+            ("not" | "if" | "then" | "else", part) => self.schema(root, part, level),
+            ("$ref", Value::String(reference)) => match follow(root, reference) {
+                Some(target) => self.schema(root, target, level),
+                None => self.is_of_all = true,
+            },
+            ("additionalProperties", Value::Bool(true)) => {}
+            (
+                "const"
+                | "enum"
+                | "$dynamicRef"
+                | "$recursiveRef"
+                | "minProperties"
+                | "maxProperties"
+                | "propertyNames"
+                | "patternProperties"
+                | "additionalProperties"
+                | "unevaluatedProperties",
+                _,
+            ) => self.is_of_all = true,
+            _ => {}
+        }
+    }
+
+    fn schema(&mut self, root: &'a Value, node: &'a Value, level: usize) {
+        if level > MAX_LEVELS {
+            self.is_of_all = true;
+            return;
+        }
+        for (key, value) in node.as_object().into_iter().flatten() {
+            self.keyword(root, key, value, level + 1);
+        }
+    }
+}
+
+/// The members of an object that one of its keywords binds; `None` where it binds them all.
+pub fn names(root: &Value, key: &str, value: &Value) -> Option<BTreeSet<String>> {
+    let mut touch = Touch::default();
+    touch.keyword(root, key, value, 0);
+    (!touch.is_of_all).then(|| touch.names().map(str::to_owned).collect())
+}
+
+impl<'a> Shapes<'a> {
+    /// Which of the properties in `own` can be asked for apart; `None` where the object means
+    /// something only as a whole.
+    ///
+    /// A keyword stays with the object where it says nothing of those properties. Where it
+    /// describes one, that one stays too. Where it only says which may stand beside each other, it
+    /// is left to be checked when all are there.
+    pub fn bonds(&self, object: &'a Value, own: Vec<&'a str>) -> Option<Bonds<'a>> {
+        let mut bonds = Bonds {
+            own,
+            dropped: Vec::new(),
+            binds_more: false,
+        };
+        let members = object.as_object()?;
+        if !members.keys().any(|key| BINDING.contains(&key.as_str())) {
+            return Some(bonds);
+        }
+        let mut units: Vec<(Vec<&'a str>, Touch<'a>)> = Vec::new();
+        for (key, value) in members {
+            match key.as_str() {
+                "minProperties" | "maxProperties" => bonds.dropped.push(key),
+                "patternProperties" => {
+                    bonds.binds_more = true;
+                    self.keep_matching(value, &mut bonds.own)?;
+                }
+                // Of what stays, what they say is the same of fewer members.
+                "propertyNames" | "unevaluatedProperties" | "then" | "else" => {}
+                "if" => units.push(self.condition(object)),
+                key if BINDING.contains(&key) => {
+                    let mut touch = Touch::default();
+                    touch.keyword(self.root, key, value, 0);
+                    units.push((vec![key], touch));
+                }
+                _ => {}
+            }
+        }
+        if units.iter().any(|(_, touch)| touch.is_of_all) {
+            return None;
+        }
+        settle(&units, &mut bonds);
+        if !bonds.dropped.is_empty() && members.contains_key("unevaluatedProperties") {
+            bonds.dropped.push("unevaluatedProperties");
+        }
+        Some(bonds)
+    }
+
+    fn condition(&self, object: &'a Value) -> (Vec<&'a str>, Touch<'a>) {
+        let mut touch = Touch::default();
+        for key in ["if", "then", "else"] {
+            if let Some(part) = object.get(key) {
+                touch.keyword(self.root, key, part, 0);
+            }
+        }
+        (vec!["if", "then", "else"], touch)
+    }
+
+    /// Takes out of `own` what an expression matches.
+    fn keep_matching(&self, patterns: &'a Value, own: &mut Vec<&'a str>) -> Option<()> {
+        // An object is looked at several times, and expressions take long to compile.
+        let mut compiled = self.patterns.borrow_mut();
+        let validator = compiled
+            .entry(std::ptr::from_ref(patterns))
+            .or_insert_with(|| self.refusing(patterns))
+            .as_ref()?;
+        own.retain(|name| validator.is_valid(&json!({*name: null})));
+        Some(())
+    }
+
+    /// Refuses an object with a member that one of the expressions matches.
+    fn refusing(&self, patterns: &Value) -> Option<Validator> {
+        let patterns = patterns.as_object()?.keys();
+        // Draft 4 has no `false`.
+        let refuse: Value = patterns.map(|p| (p.clone(), json!({"not": {}}))).collect();
+        let mut schema = json!({"patternProperties": refuse});
+        if let Some(dialect) = self.root.get("$schema") {
+            schema["$schema"] = dialect.clone();
+        }
+        compile(&schema).ok()
+    }
+}
+
+/// Takes properties out of `own` until no keyword that stays binds one.
+fn settle<'a>(units: &[(Vec<&'a str>, Touch<'a>)], bonds: &mut Bonds<'a>) {
+    loop {
+        let before = bonds.own.len();
+        for (_, touch) in units {
+            let binds = touch.names().any(|name| bonds.own.contains(&name));
+            if binds && !touch.shaped.is_empty() {
+                bonds.own.retain(|name| !touch.names().any(|n| n == *name));
+            }
+        }
+        if bonds.own.len() == before {
+            break;
+        }
+    }
+    for (keys, touch) in units {
+        if touch.names().any(|name| bonds.own.contains(&name)) {
+            bonds.dropped.extend(keys);
+        } else {
+            bonds.binds_more |= !touch.shaped.is_empty();
+        }
+    }
+}
