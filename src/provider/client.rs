@@ -283,7 +283,7 @@ impl Client {
         }
         let headers = response.headers();
         let limits = self.limits(headers);
-        let sorted = self.vendor.wire().sort(status, Some(headers), &body);
+        let sorted = self.vendor.wire().sort(status, &body);
         let mut failure = Failure::from(sorted).with_status(status);
         let said = headers::retry_after(headers, Timestamp::now()).max(failure.retry_after);
         let used_up = || limits.filter(|_| failure.kind == FailureKind::Rate)?.wait();

@@ -283,6 +283,8 @@ fn four_at_once_and_five_a_second_cost_no_more_than_the_bar_whatever_the_hints()
                 ..setting(4.0, 5.0, style)
             });
             firsts = firsts.max(seen.first.0);
+            // Twenty calls do not each find it out.
+            assert!(seen.first.1 <= 4, "{style:?}: {}", seen.first.1);
             means = means.max(seen.mean);
             refused = refused.max(seen.refused_later);
             assert_eq!(seen.early, 0, "{style:?} {seed}");
@@ -307,6 +309,7 @@ fn buckets_of_all_sizes_are_learned_and_tried_about_once_a_minute() {
                 let seen = run(&Setting {
                     calls,
                     slots: 60,
+                    seed: 8,
                     ..setting(size, rate, style)
                 });
                 println!(
@@ -477,7 +480,7 @@ async fn twenty_callers_of_one_key_learn_its_limit_together() {
     }
     for pass in first.drain(4..) {
         pass.refused(
-            Some(Wait::Exact(Duration::from_millis(200))),
+            Some(Wait::Exact(Duration::from_millis(175))),
             &Rates::default(),
         );
     }
@@ -490,7 +493,7 @@ async fn twenty_callers_of_one_key_learn_its_limit_together() {
         }
     });
     let went = futures_util::future::join_all(callers).await;
-    assert!(went[0] >= Duration::from_millis(200), "{went:?}");
+    assert!(went[0] >= Duration::from_millis(175), "{went:?}");
     let close = |pair: &[Duration]| pair[1] >= pair[0] + Duration::from_millis(185);
     assert!(
         went.windows(2).all(close) && went[19] < Duration::from_millis(4400),
