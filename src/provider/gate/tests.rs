@@ -568,3 +568,38 @@ fn keys_that_were_used_longest_ago_are_forgotten() {
     assert!(!Arc::ptr_eq(&gates.of("a", "bc"), &gates.of("ab", "c")));
     assert_eq!(gates.gates.lock().len(), KEYS.get());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_of_which_nothing_is_known_is_met_with_few_calls_until_it_has_answered_many() {
+    let gate = Arc::new(Gate::new(|| 0.0));
+    let patience = Duration::from_mins(1);
+    let start = tokio::time::Instant::now();
+    let mut passes = Vec::new();
+    let mut went = Vec::new();
+    for _ in 0..12 {
+        passes.push(gate.acquire(10, patience).await.unwrap());
+        went.push(start.elapsed().as_millis());
+    }
+    // Four, four at a distance, and the rest when a refusal would have come back.
+    assert_eq!(went, [0, 0, 0, 0, 25, 50, 75, 100, 100, 100, 100, 100]);
+    passes.into_iter().for_each(Pass::succeeded);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let start = tokio::time::Instant::now();
+    let mut passes = Vec::new();
+    for _ in 0..20 {
+        passes.push(gate.acquire(10, patience).await.unwrap());
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_rate_headers_ends_a_row_of_refusals_without_a_wait() {
+    let gate = Arc::new(Gate::new(|| 0.0));
+    let patience = Duration::from_mins(1);
+    for _ in 0..3 {
+        let pass = gate.acquire(10, patience).await.unwrap();
+        pass.refused(None, &Rates::default());
+        assert_eq!(gate.view().closed_for, Duration::from_millis(500));
+        gate.acquire(10, patience).await.unwrap().succeeded();
+    }
+}
