@@ -7,8 +7,6 @@ use serde_json::json;
 use crate::model::{Reply, Scenario, Server, Wire};
 use crate::process::{Process, load, model_of, wide};
 
-/// Jobs at once.
-const JOBS: usize = 2;
 /// Longer than anything but a hang, of which no more is to be seen then.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -45,7 +43,7 @@ pub async fn measure(names: &[String]) {
     }
     worst.sort_by_key(|(growth, _)| std::cmp::Reverse(*growth));
     println!(
-        "{JOBS} jobs at once, {} cases; the ten that grow most, MiB; load {}",
+        "a job at a time, {} cases; the ten that grow most, MiB; load {}",
         worst.len(),
         load()
     );
@@ -62,6 +60,5 @@ async fn play(server: &Server, process: &Process, wire: Wire, scenario: Scenario
         "document_id": document, "schema": wide(4), "stream": true,
         "config": {"model": model_of(wire), "n_max_retries": 1, "cache": "off"},
     });
-    let jobs = (0..JOBS).map(|_| tokio::time::timeout(PATIENCE, process.run(&body)));
-    futures_util::future::join_all(jobs).await;
+    let _ = tokio::time::timeout(PATIENCE, process.run(&body)).await;
 }

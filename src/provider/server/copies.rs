@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Inner;
-use super::exchange::Exchange;
-use crate::provider::wire::{Ask, Cache, Vendor};
+use super::exchange::{Exchange, LONGEST_HELD, estimate, settle};
+use crate::provider::wire::{Ask, Cache, FailureKind, Vendor};
 
 /// How long a provider is asked to keep a copy.
 const KEPT_FOR: Duration = Duration::from_mins(10);
@@ -61,7 +61,7 @@ impl Copies {
 }
 
 impl Inner {
-    /// The name of the copy, which is made when there is none.
+    /// The name of the copy, which is made when there is none, in its turn among the calls.
     async fn copy(&self, key: &str, ask: &Ask) -> Option<Arc<str>> {
         let place = self.copies.place(key);
         let mut copy = place.lock().await;
@@ -69,8 +69,15 @@ impl Inner {
         if let Some(copy) = copy.as_ref().filter(|copy| copy.until > now) {
             return copy.name.clone();
         }
+        let pass = self.gate.acquire(estimate(ask), LONGEST_HELD).await.ok()?;
         let created = self.client.create_cache(ask, KEPT_FOR).await;
-        let name: Option<Arc<str>> = created.ok().map(Into::into);
+        settle(pass, created.as_ref().err());
+        let name: Option<Arc<str>> = match created {
+            Ok(name) => Some(name.into()),
+            // The next call may find it willing.
+            Err(failure) if failure.kind == FailureKind::Rate => return None,
+            Err(_) => None,
+        };
         *copy = Some(Kept {
             name: name.clone(),
             // Before the provider drops it, with time for a call.

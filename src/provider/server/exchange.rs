@@ -174,6 +174,7 @@ impl Exchange {
                 yield Piece::Failed(failed);
                 return;
             }
+            self.keep_document().await;
             let tokens = estimate(&self.ask);
             let pass = match self.inner.gate.acquire(tokens, WORTH_TELLING).await {
                 Ok(pass) => pass,
@@ -193,7 +194,6 @@ impl Exchange {
                     }
                 }
             };
-            self.keep_document().await;
             let began = Instant::now();
             let mut members = Members::new(reading());
             let (mut tokens, mut failure) = (None, None);
@@ -266,24 +266,10 @@ impl Exchange {
 
     /// Tells the gate how a request ended, and remembers what was too much.
     pub(super) fn report(&self, pass: Pass, failure: Option<&Failure>) {
+        settle(pass, failure);
         let Some(failure) = failure else {
-            pass.succeeded();
             return;
         };
-        match failure.kind {
-            FailureKind::Rate => {
-                pass.refused(
-                    failure.retry_after.map(wait),
-                    &rates(failure.limits.as_deref()),
-                );
-            }
-            FailureKind::Overload
-            | FailureKind::Server
-            | FailureKind::Timeout
-            | FailureKind::Broken
-            | FailureKind::Malformed => pass.failed(),
-            _ => pass.succeeded(),
-        }
         let is_too_much = match failure.kind {
             FailureKind::Schema => true,
             // With fewer subtrees the same part may well be whole.
@@ -383,8 +369,30 @@ fn turned_away(blocked: Blocked) -> Failed {
     }
 }
 
+/// Tells the gate how a request ended.
+pub(super) fn settle(pass: Pass, failure: Option<&Failure>) {
+    let Some(failure) = failure else {
+        pass.succeeded();
+        return;
+    };
+    match failure.kind {
+        FailureKind::Rate => {
+            pass.refused(
+                failure.retry_after.map(wait),
+                &rates(failure.limits.as_deref()),
+            );
+        }
+        FailureKind::Overload
+        | FailureKind::Server
+        | FailureKind::Timeout
+        | FailureKind::Broken
+        | FailureKind::Malformed => pass.failed(),
+        _ => pass.succeeded(),
+    }
+}
+
 /// A wait as the gate takes it: without a fraction it may have been rounded up.
-pub(super) fn wait(wait: Duration) -> Wait {
+fn wait(wait: Duration) -> Wait {
     if wait.subsec_nanos() == 0 {
         Wait::Whole(wait)
     } else {

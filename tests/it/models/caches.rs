@@ -1,10 +1,12 @@
 //! Documents that the provider is asked to keep between the calls of a job.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{model_of, narrow, only};
 use crate::support::app::{TestApp, wide_schema};
-use crate::support::model::{Asked, Server, Wire};
+use crate::support::model::{Asked, Failure, Hint, Server, Wire};
 
 const MARK: &str = "Weather station on the northern pier";
 const SUBTREES: usize = 6;
@@ -121,6 +123,27 @@ async fn a_document_that_is_too_small_to_be_kept_is_offered_once_and_sent() {
     end(&app, &body).await;
     assert_eq!(named(&server.asked()), vec![(None, true); SUBTREES]);
     assert_eq!((made(&server), server.cached().len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_keeps_nothing_for_now_is_not_asked_for_an_answer_either() {
+    let server = Server::start();
+    let wait = Duration::from_millis(700);
+    server.refuse_content(Failure::RateLimit(Hint::Body(wait)));
+    let app = app(&server, Wire::Gemini).await;
+    let body = body(&app, true).await;
+    let job = app.submit(&body).await;
+    let end = app.end_of(&job).await;
+    assert_eq!(end["status"], "completed", "{end}");
+    let aside = server.aside();
+    let made: Vec<_> = aside
+        .iter()
+        .filter(|asked| asked.method == "POST")
+        .collect();
+    assert_eq!((made.len(), server.cached().len()), (2, 1));
+    let early = |asked: &&Asked| asked.at < made[0].at + wait;
+    assert_eq!(server.asked().iter().filter(early).count(), 0);
+    assert!(made[1].at >= made[0].at + wait);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

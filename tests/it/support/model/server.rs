@@ -63,6 +63,7 @@ struct Shared {
     aside: Mutex<Vec<Asked>>,
     contents: Mutex<HashMap<String, Value>>,
     contents_made: AtomicUsize,
+    contents_refused: Mutex<VecDeque<Failure>>,
     /// Tokens below which a content is not kept.
     least_content: AtomicU64,
     changed: Notify,
@@ -104,6 +105,7 @@ impl Server {
             aside: Mutex::default(),
             contents: Mutex::default(),
             contents_made: AtomicUsize::new(0),
+            contents_refused: Mutex::default(),
             least_content: AtomicU64::new(0),
             changed: Notify::new(),
             number: AtomicUsize::new(0),
@@ -255,6 +257,12 @@ impl Server {
     /// Contents of fewer tokens are too small to be kept.
     pub fn least_content(&self, tokens: u64) -> &Self {
         self.shared.least_content.store(tokens, Ordering::Relaxed);
+        self
+    }
+
+    /// The next content is refused so.
+    pub fn refuse_content(&self, failure: Failure) -> &Self {
+        self.shared.contents_refused.lock().push_back(failure);
         self
     }
 
@@ -464,6 +472,9 @@ fn beside(shared: &Shared, asked: &Asked) -> HttpResponse {
         }
         ("GET", "/v1/models") => HttpResponse::Ok().json(openai::models()),
         ("POST", "/v1beta/cachedContents") => {
+            if let Some(failure) = shared.contents_refused.lock().pop_front() {
+                return refuse(failure);
+            }
             let tokens = tokens(&asked.texts.concat());
             let least = shared.least_content.load(Ordering::Relaxed);
             if tokens < least {
