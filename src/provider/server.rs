@@ -4,10 +4,14 @@
 //! |---|---|
 //! | `names` | which names of models are this server's |
 //! | `exchange` | one request: what closes in its answer, and how it ends |
+//! | `begin` | the same up to where its answer begins: late ones, lost copies |
+//! | `copies` | documents that the provider keeps between calls |
 //! | `pieces` | a subtree that is too much for one request |
 //! | `refusals` | schemas that the provider did not take |
 //! | `tardiness` | how long answers take to begin |
 
+mod begin;
+mod copies;
 mod exchange;
 mod names;
 mod pieces;
@@ -33,6 +37,7 @@ use crate::domain::prompt;
 use crate::domain::usage::Usage;
 use crate::engine::ports::{Answer, Attachment, Call, CallError, Manner, Model, Price, Provider};
 
+use copies::Copies;
 use exchange::{Exchange, Form, Piece};
 use names::Names;
 use refusals::Refusals;
@@ -82,9 +87,7 @@ struct Inner {
     documents: Mutex<LruCache<String, Arc<str>>>,
     refusals: Refusals,
     tardiness: Tardiness,
-    /// Documents that the provider keeps.
-    caches: Mutex<LruCache<String, exchange::Entry>>,
-    keeping: tokio::sync::Mutex<()>,
+    copies: Copies,
     /// What the server said that it has.
     found: RwLock<Vec<String>>,
 }
@@ -107,8 +110,7 @@ impl Server {
                 documents: Mutex::new(LruCache::new(KEPT)),
                 refusals: Refusals::default(),
                 tardiness: Tardiness::default(),
-                caches: Mutex::new(LruCache::new(KEPT)),
-                keeping: tokio::sync::Mutex::default(),
+                copies: Copies::default(),
                 found: RwLock::default(),
             }),
         })

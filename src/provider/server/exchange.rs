@@ -1,14 +1,14 @@
 //! One request to a model, and what closes in its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::stream::{BoxStream, Stream};
+use futures_util::stream::Stream;
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
+use super::begin::{Begun, Sent};
 use super::refusals::{Mark, Refusals};
 use super::{Inner, reading};
 use crate::domain::error::Fault;
@@ -28,9 +28,7 @@ use crate::provider::wire::{
 /// A wait that is worth a word to those who watch the job.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// The longest that a call stands in line; a longer wait is a failure that says how long.
-const LONGEST_HELD: Duration = Duration::from_mins(1);
-/// How long a provider keeps the document for the calls that follow.
-const CACHED_FOR: Duration = Duration::from_mins(10);
+pub(super) const LONGEST_HELD: Duration = Duration::from_mins(1);
 
 /// Of text; few languages have less.
 const BYTES_PER_TOKEN: usize = 3;
@@ -86,12 +84,6 @@ impl Failed {
     }
 }
 
-/// A document that the provider keeps, or does not want to keep.
-pub(super) struct Entry {
-    name: Option<Arc<str>>,
-    until: Instant,
-}
-
 /// How the form of the answer is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -103,12 +95,12 @@ pub(super) enum Form {
 
 /// One request, ready to be sent.
 pub(super) struct Exchange {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     lowered: Lowered,
-    ask: Ask,
+    pub(super) ask: Ask,
     mark: Mark,
     /// The key under which the document is kept with the provider, when it is to be.
-    cached_as: Option<String>,
+    pub(super) cached_as: Option<String>,
     /// As clients call it.
     model: String,
     is_lone: bool,
@@ -190,8 +182,9 @@ impl Exchange {
                 yield Piece::Failed(failed);
                 return;
             }
+            self.keep_document().await;
             let tokens = estimate(&self.ask);
-            let mut pass = match self.inner.gate.acquire(tokens, WORTH_TELLING).await {
+            let pass = match self.inner.gate.acquire(tokens, WORTH_TELLING).await {
                 Ok(pass) => pass,
                 Err(blocked) => {
                     if blocked.wait() > LONGEST_HELD {
@@ -209,13 +202,11 @@ impl Exchange {
                     }
                 }
             };
-            self.keep_document().await;
             let began = Instant::now();
-            let sent = Arc::new(AtomicU64::new(1));
             let mut members = Members::new(reading());
             let (mut tokens, mut failure) = (None, None);
-            let mut deltas = self.deltas(began, &sent);
-            while let Some(delta) = deltas.next().await {
+            let Begun { mut leg, first: mut next, sent } = self.begin(pass).await;
+            while let Some(delta) = next {
                 match delta {
                     Ok(Delta::Text(text)) => {
                         let closed = match members.feed(&text) {
@@ -229,22 +220,24 @@ impl Exchange {
                             yield piece;
                         }
                     }
-                    Ok(Delta::Limits(limits)) => pass.answered(&rates(Some(&limits))),
+                    Ok(Delta::Limits(_) | Delta::Thought(_)) => {}
                     Ok(Delta::Tokens(counts)) => tokens = Some(counts),
                     Ok(Delta::Finish(finish)) => failure = ended(finish),
-                    Ok(Delta::Thought(_)) => {}
                     Err(failed) => failure = Some(failed),
                 }
+                next = leg.deltas.next().await;
             }
-            drop(deltas);
+            drop(leg.deltas);
             // What broke with the last piece of text is only told now.
             if failure.is_none()
                 && let Some(broken) = members.finish().broken
             {
                 failure = Some(unreadable(&broken));
             }
-            self.report(pass, failure.as_ref());
-            yield Piece::Spent(self.spent(tokens, began.elapsed(), sent.load(Ordering::Relaxed)));
+            self.report(leg.pass, failure.as_ref());
+            let is_free = tokens.is_none() && failure.as_ref().is_some_and(is_refused);
+            let tokens = if is_free { Some(Tokens::NONE) } else { tokens };
+            yield Piece::Spent(self.spent(tokens, began.elapsed(), sent));
             if let Some(failure) = failure {
                 yield Piece::Failed(failure.into());
             }
@@ -279,65 +272,12 @@ impl Exchange {
         })
     }
 
-    /// The deltas of the answer; of the one that begins first, where a late one is sent again.
-    fn deltas(
-        &self,
-        began: Instant,
-        sent: &Arc<AtomicU64>,
-    ) -> BoxStream<'static, Result<Delta, Failure>> {
-        let inner = Arc::clone(&self.inner);
-        let (ask, sent) = (self.ask.clone(), Arc::clone(sent));
-        let late_after = inner
-            .hedging
-            .then(|| inner.tardiness.late_after(&ask.model))
-            .flatten();
-        async_stream::stream! {
-            let mut first = inner.client.ask(ask.clone()).boxed();
-            let wait = late_after.unwrap_or(Duration::MAX);
-            let begun = timeout(wait, first.next()).await;
-            let (item, mut rest) = if let Ok(item) = begun {
-                (item, first)
-            } else {
-                sent.fetch_add(1, Ordering::Relaxed);
-                let mut second = inner.client.ask(ask.clone()).boxed();
-                tokio::select! {
-                    biased;
-                    item = first.next() => (item, first),
-                    item = second.next() => (item, second),
-                }
-            };
-            if matches!(item, Some(Ok(_))) {
-                inner.tardiness.began(&ask.model, began.elapsed());
-            }
-            if let Some(item) = item {
-                yield item;
-            }
-            while let Some(item) = rest.next().await {
-                yield item;
-            }
-        }
-        .boxed()
-    }
-
-    fn report(&self, pass: Pass, failure: Option<&Failure>) {
+    /// Tells the gate how a request ended, and remembers what was too much.
+    pub(super) fn report(&self, pass: Pass, failure: Option<&Failure>) {
+        settle(pass, failure);
         let Some(failure) = failure else {
-            pass.succeeded();
             return;
         };
-        match failure.kind {
-            FailureKind::Rate => {
-                pass.refused(
-                    failure.retry_after.map(wait),
-                    &rates(failure.limits.as_deref()),
-                );
-            }
-            FailureKind::Overload
-            | FailureKind::Server
-            | FailureKind::Timeout
-            | FailureKind::Broken
-            | FailureKind::Malformed => pass.failed(),
-            _ => pass.succeeded(),
-        }
         let is_too_much = match failure.kind {
             FailureKind::Schema => true,
             // With fewer subtrees the same part may well be whole.
@@ -347,75 +287,31 @@ impl Exchange {
         if is_too_much {
             self.inner.refusals.add(self.mark, failure.kind);
         }
-        if failure.kind == FailureKind::Cache
-            && let Some(key) = &self.cached_as
-        {
-            self.inner.caches.lock().pop(key);
-        }
     }
 
-    fn spent(&self, tokens: Option<Tokens>, took: Duration, requests: u64) -> Usage {
+    fn spent(&self, tokens: Option<Tokens>, took: Duration, sent: Sent) -> Usage {
         let counts = tokens.unwrap_or_default();
         let prompt = counts.prompt.unwrap_or(0);
         let answer = counts.answer.unwrap_or(0);
         let thoughts = counts.thoughts.unwrap_or(0);
-        // What a call cost that was cut off or sent twice is not known.
-        let is_known = requests == 1;
         Usage {
             prompt_token_count: prompt,
             candidates_token_count: answer,
             thoughts_token_count: thoughts,
             cached_content_token_count: counts.cached.unwrap_or(0),
             total_token_count: prompt + answer + thoughts,
-            request_count: requests,
+            request_count: sent.requests,
             latency_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            // What a call cost that was cut off or sent twice is not known.
             cost_usd: tokens
-                .filter(|_| is_known)
+                .filter(|_| sent.is_counted)
                 .and_then(|tokens| self.ask.profile.cost(&tokens)),
             ..self.inner.blank(&self.model)
-        }
-    }
-
-    /// Has the provider keep the document for the calls that follow, where the caller wants it.
-    async fn keep_document(&mut self) {
-        let Some(key) = self.cached_as.clone() else {
-            return;
-        };
-        match self.inner.client.vendor() {
-            Vendor::Anthropic => self.ask.cache = Cache::Marked,
-            Vendor::OpenAi => {}
-            Vendor::Gemini => {
-                if let Some(name) = self.inner.kept(&key, &self.ask).await {
-                    self.ask.cache = Cache::Entry(name);
-                }
-            }
         }
     }
 }
 
 impl Inner {
-    /// The entry that holds the document; made when there is none. A document that the provider
-    /// does not keep, such as a short one, is not offered again for as long.
-    async fn kept(&self, key: &str, ask: &Ask) -> Option<Arc<str>> {
-        // One at a time: the calls of a job would each make one.
-        let _alone = self.keeping.lock().await;
-        let now = Instant::now();
-        if let Some(entry) = self.caches.lock().get(key)
-            && entry.until > now
-        {
-            return entry.name.clone();
-        }
-        let created = self.client.create_cache(ask, CACHED_FOR).await;
-        let name: Option<Arc<str>> = created.ok().map(Into::into);
-        let entry = Entry {
-            name: name.clone(),
-            // Gone before the provider drops it, with time for a call.
-            until: now + CACHED_FOR / 2,
-        };
-        self.caches.lock().put(key.to_owned(), entry);
-        name
-    }
-
     fn lowering(&self, output: Output) -> &'static lower::Profile {
         match (output, self.client.vendor()) {
             (Output::Json, _) => &lower::JSON_MODE,
@@ -465,6 +361,11 @@ fn held_by(blocked: Blocked) -> Fault {
     }
 }
 
+/// Whether the provider said no before it did anything that costs.
+fn is_refused(failure: &Failure) -> bool {
+    failure.status.is_some_and(|status| status >= 400)
+}
+
 fn turned_away(blocked: Blocked) -> Failed {
     let kind = match blocked {
         Blocked::RateLimited(_) => FailureKind::Rate,
@@ -473,6 +374,28 @@ fn turned_away(blocked: Blocked) -> Failed {
     Failed {
         retry_after: Some(blocked.wait()),
         ..Failure::from(kind).into()
+    }
+}
+
+/// Tells the gate how a request ended.
+pub(super) fn settle(pass: Pass, failure: Option<&Failure>) {
+    let Some(failure) = failure else {
+        pass.succeeded();
+        return;
+    };
+    match failure.kind {
+        FailureKind::Rate => {
+            pass.refused(
+                failure.retry_after.map(wait),
+                &rates(failure.limits.as_deref()),
+            );
+        }
+        FailureKind::Overload
+        | FailureKind::Server
+        | FailureKind::Timeout
+        | FailureKind::Broken
+        | FailureKind::Malformed => pass.failed(),
+        _ => pass.succeeded(),
     }
 }
 
@@ -485,7 +408,7 @@ fn wait(wait: Duration) -> Wait {
     }
 }
 
-fn rates(limits: Option<&Limits>) -> Rates {
+pub(super) fn rates(limits: Option<&Limits>) -> Rates {
     let meter = |quota: &Quota| {
         Some(Meter {
             limit: quota.limit? as f64,
@@ -508,7 +431,7 @@ fn ended(finish: Finish) -> Option<Failure> {
 }
 
 /// Tokens of the request, roughly and rather too many.
-fn estimate(ask: &Ask) -> u64 {
+pub(super) fn estimate(ask: &Ask) -> u64 {
     let document = ask.document.iter().map(|part| match part {
         Part::Text(text) => text.len(),
         Part::File { pages, .. } => *pages as usize * PAGE_TOKENS * BYTES_PER_TOKEN,
