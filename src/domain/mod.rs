@@ -1,10 +1,12 @@
 //! Values and functions without a runtime, socket, file, environment, clock or randomness.
 
 pub mod config;
+pub mod cost;
 pub mod document;
 pub mod error;
 pub mod event;
 pub mod evidence;
+pub mod explain;
 pub mod id;
 pub mod job;
 pub mod merge;

@@ -289,7 +289,7 @@ impl Engine {
 
 impl Inner {
     /// Reads a file on a blocking thread; a few at a time, since each may take a core and memory.
-    async fn read(&self, bytes: Bytes) -> Result<Arc<Document>, Error> {
+    pub(super) async fn read(&self, bytes: Bytes) -> Result<Arc<Document>, Error> {
         let _turn = self
             .reading
             .acquire()

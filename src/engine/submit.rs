@@ -67,7 +67,7 @@ impl Engine {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
         let config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
-        let model = self.model(&config.model)?;
+        let (model, _) = self.served(&config.model)?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
         let is_inline = matches!(request.document, DocumentSource::Inline { .. });
@@ -75,7 +75,8 @@ impl Engine {
             DocumentSource::Stored(id) => self.document(scope, id).await?,
             DocumentSource::Inline { name, bytes } => self.upload(scope, &name, bytes).await?,
         };
-        let spec = JobSpec {
+        let forecast = self.forecast(&config, &planned, &document.sha256).await;
+        let spec = |forecast| JobSpec {
             document_id: document.id,
             document_name: document.name.clone(),
             document_sha256: document.sha256.clone(),
@@ -84,11 +85,17 @@ impl Engine {
             plan: planned.key.clone(),
             warnings: warnings(&config, &model),
             config,
+            forecast,
             request_hash: name.request_hash,
         };
-        let created = self
-            .create(caller, spec, name.key, &planned, &document)
-            .await;
+        let created = match forecast {
+            Ok(forecast) => {
+                let spec = spec(forecast);
+                self.create(caller, spec, name.key, &planned, &document)
+                    .await
+            }
+            Err(refused) => Err(refused),
+        };
         if is_inline && !matches!(created, Ok(Some(_))) {
             // Nobody knows of it. Where it cannot be deleted it only takes up room.
             let _ = self.delete_document(scope, document.id).await;
@@ -138,20 +145,7 @@ impl Engine {
         }
     }
 
-    fn model(&self, name: &str) -> Result<Model, Error> {
-        let served = self.inner.served(name).map(|(model, _)| model);
-        served.ok_or_else(|| {
-            let models = self.inner.models();
-            let known: Vec<_> = models.iter().map(|model| model.id.as_str()).collect();
-            let message = format!(
-                "`{name}` is not a model of this server. Models are: {}.",
-                known.join(", ")
-            );
-            Error::new(Code::ModelNotFound, message.clone()).at("/config/model", message)
-        })
-    }
-
-    async fn planned(
+    pub(super) async fn planned(
         &self,
         scope: &Scope,
         source: SchemaSource,
@@ -167,7 +161,7 @@ impl Engine {
         let planned = self
             .inner
             .plans
-            .of(&definition, config.splitter_configs)
+            .of(&definition, config.splitter_configs.cut)
             .await?;
         Ok((id, name, planned))
     }

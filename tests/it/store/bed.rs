@@ -198,6 +198,7 @@ impl Bed {
             plan: format!("plan-of-{subtrees}"),
             config: Config::parse(None, "layout").unwrap(),
             warnings: Vec::new(),
+            forecast: None,
             request_hash: None,
         };
         let plan = plan(subtrees);
