@@ -241,7 +241,7 @@ impl Work {
         for bin in &mut bins {
             bin.sort_by(|a, b| {
                 let by_size = a.answer.likely.total_cmp(&b.answer.likely);
-                by_size.then(b.index.cmp(&a.index))
+                by_size.then(a.index.cmp(&b.index))
             });
         }
         let weights: Vec<Weight> = bins.iter().map(|bin| self.weight(bin)).collect();

@@ -19,7 +19,7 @@ use super::journal::{Halt, Journal};
 use super::lease::Lease;
 use super::metrics::label;
 use super::plans::Planned;
-use super::ports::{Claimed, Manner, Release};
+use super::ports::{Claimed, Manner, Model, Provider, Release};
 use super::rates::Asked;
 use super::waits::Waits;
 use super::{Inner, stored};
@@ -112,45 +112,9 @@ async fn drive(
         );
         return end(engine, journal, failed(Fault::ProviderError, message)).await;
     };
-    let manner = provider.manner(&spec.config.model);
-    let asked = Asked {
-        config: &spec.config,
-        model: &model,
-        manner: &manner,
-        planned: &planned,
-    };
-    let (work, _) = engine.work(&asked, Some(&document), &pending).await;
-    let shared_tokens = match manner.output_tokens {
-        Some(_) => engine.shared_tokens(Some(&document)).await,
-        None => 0.0,
-    };
-    let age = engine.clock.now().since(claimed.view.created_at);
-    let run = Arc::new(Run {
-        engine: Arc::clone(engine),
-        blank: Usage {
-            provider: model.provider.clone(),
-            model: spec.config.model.clone(),
-            cost_usd: Some(0.0),
-            ..Usage::default()
-        },
-        keys: keys(claimed, &manner, &document, &planned),
-        takes_corrections: manner.takes_corrections,
-        purse: Purse::new(
-            spec.config.budget,
-            &claimed.view.usage,
-            Duration::from_millis(age),
-        ),
-        shared_tokens,
-        work,
-        spec: spec.clone(),
-        document,
-        planned,
-        provider,
-        lease: Arc::clone(lease),
-        journal: journal.clone(),
-        waits: Waits::default(),
-        index: OnceCell::new(),
-    });
+    let prepared = (planned, document);
+    let run = set_up(engine, claimed, prepared, (model, provider), &pending).await;
+    let run = Arc::new(run(lease, journal));
     let pending = run.reuse(&claimed.scope, pending).await?;
     if spec.config.per_key_attribution && !pending.is_empty() {
         // While the first answer is awaited.
@@ -166,6 +130,56 @@ async fn drive(
         engine.learn_pace(started.elapsed(), pending.len());
     }
     end(engine, journal, Ending::Settled).await
+}
+
+/// What the calls share, but for the lease and the journal that they go by.
+async fn set_up(
+    engine: &Arc<Inner>,
+    claimed: &Claimed,
+    (planned, document): Prepared,
+    (model, provider): (Model, Arc<dyn Provider>),
+    pending: &[usize],
+) -> impl FnOnce(&Arc<Lease>, &Journal) -> Run {
+    let spec = claimed.view.spec.clone();
+    let manner = provider.manner(&spec.config.model);
+    let asked = Asked {
+        config: &spec.config,
+        model: &model,
+        manner: &manner,
+        planned: &planned,
+    };
+    let (work, _) = engine.work(&asked, Some(&document), pending).await;
+    let shared_tokens = match manner.output_tokens {
+        Some(_) => engine.shared_tokens(Some(&document)).await,
+        None => 0.0,
+    };
+    let age = engine.clock.now().since(claimed.view.created_at);
+    let age = Duration::from_millis(age);
+    let purse = Purse::new(spec.config.budget, &claimed.view.usage, age);
+    let keys = keys(claimed, &manner, &document, &planned);
+    let engine = Arc::clone(engine);
+    move |lease, journal| Run {
+        engine,
+        blank: Usage {
+            provider: model.provider,
+            model: spec.config.model.clone(),
+            cost_usd: Some(0.0),
+            ..Usage::default()
+        },
+        keys,
+        takes_corrections: manner.takes_corrections,
+        purse,
+        shared_tokens,
+        work,
+        spec,
+        document,
+        planned,
+        provider,
+        lease: Arc::clone(lease),
+        journal: journal.clone(),
+        waits: Waits::default(),
+        index: OnceCell::new(),
+    }
 }
 
 /// What each subtree's answer is kept under; nothing where answers are not kept.

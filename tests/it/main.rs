@@ -31,6 +31,7 @@ mod licences;
 mod model;
 mod models;
 mod nodes;
+mod pack;
 mod plan;
 mod readme;
 mod simulation;

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod llama;
+mod plans;
 mod scenarios;
 
 use std::sync::Arc;
