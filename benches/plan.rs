@@ -17,7 +17,6 @@
 mod model;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use model::{KEY, Pace, Server, Wire};
@@ -32,18 +31,6 @@ use rivulet::settings::{Settings, Sources};
 use serde_json::{Map, Value, json};
 
 const MODEL: &str = "gemini-2.5-flash";
-
-/// The pace of the benchmarks, four times as fast: the ratios of delay, reading and writing are
-/// what plans are chosen by.
-fn pace() -> Pace {
-    Pace {
-        delay: Duration::from_millis(120),
-        read: 60_000.0,
-        read_cached: 600_000.0,
-        write: 640.0,
-        least_cached: 0,
-    }
-}
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,7 +47,7 @@ async fn measure(pairs: u64) {
     rivulet::tls::install();
     let server = Server::start();
     server.forgetful();
-    server.pace(pace());
+    server.pace(Pace::usual());
     let folder = tempfile::tempdir().unwrap();
     let flags = [
         ("bind", "127.0.0.1:0".to_owned()),
@@ -143,7 +130,7 @@ impl Errors {
     }
 
     fn summary(&mut self) -> String {
-        let mut of = |name: &str, errors: &mut Vec<f64>| {
+        let of = |name: &str, errors: &mut Vec<f64>| {
             errors.sort_by(f64::total_cmp);
             let within = errors.iter().filter(|error| **error <= 10.0).count();
             format!(

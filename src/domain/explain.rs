@@ -15,6 +15,10 @@ pub struct Forecast {
     pub pages: u64,
     /// Tokens of the document.
     pub document_tokens: f64,
+    /// Whether calls get the pages that fit their question best and the headings of the others,
+    /// since the model does not take the whole document. Lists still get the whole, and fail.
+    #[serde(default)]
+    pub is_excerpted: bool,
     /// Calls that the estimate of the model's pace rests on; 0: it is assumed.
     pub calls_learned_from: u64,
     /// Whether answers of the same schema were measured before.

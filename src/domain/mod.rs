@@ -6,6 +6,7 @@ pub mod document;
 pub mod error;
 pub mod event;
 pub mod evidence;
+pub mod excerpt;
 pub mod explain;
 pub mod id;
 pub mod job;

@@ -99,6 +99,8 @@ pub struct Item {
     /// What asking for it takes.
     pub question: f64,
     pub answer: Span,
+    /// Of unknown length; it needs every page.
+    pub is_list: bool,
 }
 
 /// All that packing goes by.
@@ -107,6 +109,10 @@ pub struct Work {
     pub items: Vec<Item>,
     /// Tokens that every call begins with.
     pub shared: f64,
+    /// Whether each call gets pages of its own choice, since the document is too long: `shared` is
+    /// then as much as they may be. Lists share no call with others: they get the whole, and fail
+    /// where the model cannot take it.
+    pub is_excerpted: bool,
     pub room: Room,
     pub terms: Terms,
     pub packing: Packing,
@@ -190,17 +196,23 @@ impl Work {
             return vec![self.way(bins::alone(&self.items), Start::AtOnce)];
         }
         let limits = self.limits();
-        let fewest = bins::fewest(&self.items, &limits);
+        let (lists, items): (Vec<Item>, Vec<Item>) = self
+            .items
+            .iter()
+            .partition(|item| self.is_excerpted && item.is_list);
+        let lists = bins::alone(&lists);
+        let with_lists = |bins: Vec<Vec<Item>>| [lists.clone(), bins].concat();
+        let fewest = bins::fewest(&items, &limits);
         let least = fewest.len();
         let most = self
             .packing
             .max_calls
             .map_or(self.terms.slots, |most| most as usize);
-        let most = most.min(self.terms.slots).min(self.items.len());
-        let mut ways = self.both(fewest);
+        let most = most.min(self.terms.slots).min(items.len());
+        let mut ways = self.both(with_lists(fewest));
         for count in least.max(1)..=most.max(least) {
-            if let Some(even) = bins::even(&self.items, count, &limits) {
-                ways.extend(self.both(even));
+            if let Some(even) = bins::even(&items, count, &limits) {
+                ways.extend(self.both(with_lists(even)));
             }
         }
         ways

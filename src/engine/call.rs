@@ -27,6 +27,7 @@ use crate::domain::document::Document;
 use crate::domain::error::Fault;
 use crate::domain::event::SubtreeRetry;
 use crate::domain::evidence::{Attributions, Index};
+use crate::domain::excerpt::excerpt;
 use crate::domain::job::{AnswerKey, Draft, JobSpec};
 use crate::domain::pack::{Load, Work};
 use crate::domain::retry;
@@ -69,6 +70,8 @@ pub(super) struct Progress {
     wrong: Vec<Correction>,
     /// Subtrees that were asked for with their faults named: once each.
     corrected: Load,
+    /// What the call is about: all of it, or the pages that were chosen for it.
+    document: Arc<Document>,
     /// Told once, when the answer begins or is not going to.
     leads: Option<Arc<Notify>>,
 }
@@ -99,6 +102,7 @@ impl Run {
         self.waits.begin(&self.journal).await?;
         let progress = Progress {
             leads,
+            document: self.pages_for(&load).await,
             ..self.progress(load)
         };
         self.ask_until_settled(progress).await?;
@@ -114,8 +118,24 @@ impl Run {
             corrections: Vec::new(),
             wrong: Vec::new(),
             corrected: Load::new(),
+            document: Arc::clone(&self.document),
             leads: None,
         }
+    }
+
+    /// The document, or where that is too long the pages that fit the question best. Lists get the
+    /// whole: a row that is not shown would be missed by nobody.
+    async fn pages_for(&self, load: &Load) -> Arc<Document> {
+        let lists = self.work.items.iter().filter(|item| item.is_list);
+        let has_list = lists.into_iter().any(|item| load.contains(&item.index));
+        if !self.work.is_excerpted || has_list {
+            return Arc::clone(&self.document);
+        }
+        let (document, plan) = (Arc::clone(&self.document), Arc::clone(&self.planned.plan));
+        let (load, tokens) = (load.clone(), self.work.shared);
+        let chosen =
+            tokio::task::spawn_blocking(move || excerpt(&document, &plan, &load, tokens)).await;
+        chosen.map_or_else(|_| Arc::clone(&self.document), Arc::new)
     }
 
     async fn ask_until_settled(&self, mut progress: Progress) -> Result<(), Halt> {
@@ -201,7 +221,9 @@ impl Run {
                     value,
                     attributions,
                 }) => {
-                    heard.said.push((index, size::letters(&value)));
+                    if heard.first_ms.is_some() {
+                        heard.said.push((index, size::letters(&value)));
+                    }
                     let Some(checked) = self.check(progress, index, value) else {
                         continue;
                     };
@@ -377,6 +399,10 @@ impl Run {
         let (Some(usage), Some(first_ms)) = (&heard.usage, heard.first_ms) else {
             return;
         };
+        // How long an excerpt became is not what the model's count is learned from.
+        if self.work.is_excerpted {
+            return;
+        }
         let taken = Taken {
             usage,
             first_ms,
@@ -393,7 +419,7 @@ impl Run {
         let config = &self.spec.config;
         Call {
             model: config.model.clone(),
-            document: Arc::clone(&self.document),
+            document: Arc::clone(&progress.document),
             plan: Arc::clone(&self.planned.plan),
             plan_key: self.planned.key.clone(),
             subtrees: progress.missing.clone(),

@@ -130,11 +130,12 @@ fn is_weighed(manner: &Manner) -> bool {
 }
 
 fn forecast(work: &Work, packed: &Packed, known: &Known, document: Option<&Document>) -> Forecast {
-    let document_tokens = document.map_or(0.0, |_| work.shared - size::shared(0));
+    let document_tokens = document.map_or(0.0, |_| known.shared - size::shared(0));
     Forecast {
         packing: work.packing.aim,
         pages: document.map_or(0, |document| document.pages.len() as u64),
         document_tokens: document_tokens.max(0.0).round(),
+        is_excerpted: work.is_excerpted,
         calls_learned_from: known.calls,
         sizes_learned: known.has_sizes,
         estimate: packed.estimate(&work.terms).rounded(),

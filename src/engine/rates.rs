@@ -17,7 +17,7 @@ use crate::domain::cost::learn::{Count, Fit, Mean, Sample};
 use crate::domain::cost::{Span, Terms, size};
 use crate::domain::document::Document;
 use crate::domain::pack::{Item, Packing, Room, Work};
-use crate::domain::plan::Plan;
+use crate::domain::plan::{Kind, Plan, Subtree};
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
 
@@ -25,6 +25,12 @@ use crate::domain::usage::Usage;
 const MODELS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 const SCHEMAS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
 const DOCUMENTS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+/// The part of a model's context that a document may fill: questions and answers need the rest,
+/// and tokens are estimated.
+const FILLED: f64 = 0.8;
+/// The part that an excerpt is chosen for.
+const EXCERPT: f64 = 0.5;
 
 pub(super) struct Rates {
     models: Mutex<LruCache<String, OfModel>>,
@@ -66,6 +72,8 @@ pub(super) struct Taken<'a> {
 pub(super) struct Known {
     pub(super) calls: u64,
     pub(super) has_sizes: bool,
+    /// Tokens that calls with the whole document would begin with.
+    pub(super) shared: f64,
 }
 
 impl Rates {
@@ -140,6 +148,18 @@ pub(super) fn questions(plan: &Plan, load: &[usize]) -> f64 {
     subtrees.map(|subtree| size::question(subtree)).sum()
 }
 
+/// A subtree where nothing is weighed but which one takes longest.
+fn by_fields(index: usize, subtree: &Subtree) -> Item {
+    let is_list = subtree.kind == Kind::AgenticArray;
+    let rows = if is_list { size::ROWS } else { 1 };
+    Item {
+        index,
+        question: 0.0,
+        is_list,
+        answer: Span::exactly((u64::from(subtree.total_fields) * rows) as f64),
+    }
+}
+
 impl Inner {
     /// Tokens of what all calls about a document begin with, before anything was learned. The
     /// text is made once: it is as long as the document.
@@ -192,24 +212,28 @@ impl Inner {
         let room = document.map(|_| shared);
         let items = pending.iter().filter_map(|index| {
             let subtree = planned.plan.subtrees.get(*index)?;
+            if !is_weighed {
+                return Some(by_fields(*index, subtree));
+            }
             let learned = answers.get(*index).copied().flatten();
-            let question = if is_weighed {
-                size::question(subtree)
-            } else {
-                0.0
-            };
+            let answer =
+                learned.unwrap_or_else(|| size::answer(subtree, room, config.per_key_attribution));
             Some(Item {
                 index: *index,
-                question: question * factors.1,
-                answer: learned
-                    .unwrap_or_else(|| size::answer(subtree, room, config.per_key_attribution)),
+                question: size::question(subtree) * factors.1,
+                is_list: subtree.kind == Kind::AgenticArray,
+                answer,
             })
         });
         let is_cheaper = model.price.is_some_and(|price| price.cached < price.prompt);
         let asked = config.splitter_configs.packing;
+        let whole = shared * factors.0;
+        let most = model.context_tokens.map_or(f64::INFINITY, f64::from);
+        let is_excerpted = is_weighed && whole > most * FILLED;
         let work = Work {
             items: items.collect(),
-            shared: shared * factors.0,
+            shared: if is_excerpted { most * EXCERPT } else { whole },
+            is_excerpted,
             room: Room {
                 output: manner.output_tokens,
                 context: model.context_tokens.map(u64::from),
@@ -218,7 +242,8 @@ impl Inner {
                 pace,
                 price: model.price,
                 slots: config.max_num_concurrent_requests as usize,
-                caches: has_cached || is_cheaper,
+                // Calls with pages of their own have little in common.
+                caches: (has_cached || is_cheaper) && !is_excerpted,
             },
             packing: Packing {
                 // An answer that is read at its end would hold up the others until then.
@@ -235,6 +260,7 @@ impl Inner {
         };
         let known = Known {
             calls,
+            shared: whole,
             has_sizes: answers.iter().any(Option::is_some),
         };
         (work, known)

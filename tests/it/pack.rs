@@ -26,10 +26,12 @@ fn work(plan: &Plan, output: u64, aim: Aim) -> Work {
             index,
             question: size::question(subtree),
             answer: size::answer(subtree, None, false),
+            is_list: subtree.kind == Kind::AgenticArray,
         });
     Work {
         items: items.collect(),
         shared: 60_000.0,
+        is_excerpted: false,
         room: Room {
             output: Some(output),
             context: Some(1_000_000),

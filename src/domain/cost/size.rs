@@ -50,28 +50,185 @@ pub fn letters(value: &Value) -> usize {
 /// At least it says that nothing is there. A list is thought to have [`ROWS`] rows and no more
 /// than the document, of so many tokens where it is known, has room for.
 pub fn answer(subtree: &Subtree, document: Option<f64>, quotes: bool) -> Span {
-    let once = subtree.total_fields as f64 * TOKENS_A_FIELD as f64;
-    let (likely, low, high) = match subtree.kind {
+    let written = Written::of(&subtree.schema);
+    let (once, empty) = (written.tokens(false), written.tokens(true));
+    let quoted = if quotes { QUOTED } else { 1.0 };
+    let (likely, high) = match subtree.kind {
         Kind::AgenticArray => {
             let rows = once * ROWS as f64;
             let likely = document.map_or(rows, |room| rows.min(room.max(once)));
-            (likely, 4.0, likely * 4.0)
+            (likely, likely * 4.0)
         }
-        Kind::Object | Kind::Fields | Kind::Value => (once, once / 3.0, once * 2.5),
+        Kind::Object | Kind::Fields | Kind::Value => (once, once * 2.5),
     };
-    let quoted = if quotes { QUOTED } else { 1.0 };
     Span {
-        low,
+        low: if subtree.kind == Kind::AgenticArray {
+            1.0
+        } else {
+            empty.min(likely)
+        },
         likely: likely * quoted,
         high: high * quoted,
     }
 }
+
+/// Characters of a value that a schema takes, as such values mostly are.
+struct Written<'a> {
+    root: &'a Value,
+    /// Schemas that are still looked at: a schema may name itself.
+    left: std::cell::Cell<u32>,
+}
+
+/// Schemas inside a schema that are looked at, and how deep.
+const MOST_SCHEMAS: u32 = 20_000;
+const DEEPEST: u32 = 16;
+/// Items of a list inside a subtree.
+const INNER_ROWS: f64 = 3.0;
+
+impl<'a> Written<'a> {
+    fn of(root: &'a Value) -> Self {
+        Self {
+            root,
+            left: std::cell::Cell::new(MOST_SCHEMAS),
+        }
+    }
+
+    /// At least 1. Of a list, one row.
+    fn tokens(&self, is_empty: bool) -> f64 {
+        self.left.set(MOST_SCHEMAS);
+        let row = self.resolved(self.root).get("items");
+        let letters = self.letters(row.unwrap_or(self.root), is_empty, 0);
+        (letters / LETTERS_A_TOKEN).max(1.0)
+    }
+
+    fn resolved(&self, schema: &'a Value) -> &'a Value {
+        let name = schema.get("$ref").and_then(Value::as_str);
+        let place = name.and_then(|name| self.root.pointer(name.strip_prefix('#')?));
+        place.unwrap_or(schema)
+    }
+
+    /// With `is_empty` every leaf is null, and every list has nothing in it.
+    fn letters(&self, schema: &'a Value, is_empty: bool, depth: u32) -> f64 {
+        let left = self.left.get().saturating_sub(1);
+        self.left.set(left);
+        if left == 0 || depth > DEEPEST {
+            return NULL;
+        }
+        let schema = self.resolved(schema);
+        let inner = |schema| self.letters(schema, is_empty, depth + 1);
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            let member =
+                |(name, value): (&String, &'a Value)| name.len() as f64 + 4.0 + inner(value);
+            return 2.0 + properties.iter().map(member).sum::<f64>();
+        }
+        if let Some(items) = schema.get("items") {
+            let rows = if is_empty { 0.0 } else { INNER_ROWS };
+            return 2.0 + rows * (inner(items) + 1.0);
+        }
+        for name in ["anyOf", "oneOf", "allOf"] {
+            if let Some(parts) = schema.get(name).and_then(Value::as_array) {
+                return parts.iter().map(inner).fold(NULL, f64::max);
+            }
+        }
+        if is_empty { NULL } else { leaf(schema) }
+    }
+}
+
+/// Characters of `null`.
+const NULL: f64 = 4.0;
+
+/// Characters of a leaf's value, quotation marks included.
+fn leaf(schema: &Value) -> f64 {
+    let text = |name: &str| schema.get(name).and_then(Value::as_str);
+    if let Some(values) = schema.get("enum").and_then(Value::as_array) {
+        let sum: usize = values.iter().map(letters).sum();
+        return sum as f64 / values.len().max(1) as f64;
+    }
+    let kind = match schema.get("type") {
+        Some(Value::String(kind)) => kind,
+        Some(Value::Array(kinds)) => {
+            let named = kinds.iter().filter_map(Value::as_str);
+            named
+                .into_iter()
+                .find(|kind| *kind != "null")
+                .unwrap_or("null")
+        }
+        _ => "string",
+    };
+    match (kind, text("format")) {
+        ("null", _) => NULL,
+        ("boolean", _) => 5.0,
+        ("integer", _) => 5.0,
+        ("number", _) => 7.0,
+        (_, Some("date")) => 12.0,
+        (_, Some("date-time")) => 22.0,
+        _ => {
+            let most = schema.get("maxLength").and_then(Value::as_u64);
+            most.map_or(TEXT, |most| TEXT.min(most as f64 + 2.0))
+        }
+    }
+}
+
+/// Characters of a text.
+const TEXT: f64 = 26.0;
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn subtree(kind: Kind, schema: Value) -> Subtree {
+        Subtree {
+            id: "a".into(),
+            path: crate::domain::pointer::Pointer::root(),
+            kind,
+            take: crate::domain::plan::Take::Whole,
+            schema,
+            total_fields: 1,
+            context: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_answer_is_as_long_as_its_names_and_what_its_types_mostly_say() {
+        let schema = json!({"type": "object", "properties": {
+            "paid": {"type": "boolean"}, "day": {"type": ["string", "null"], "format": "date"},
+            "state": {"enum": ["open", "done"]}, "more": {"$ref": "#/$defs/more"}},
+            "$defs": {"more": {"type": "object", "properties": {"total": {"type": "number"}}}}});
+        let likely = json!({"paid": false, "day": "2024-03-01", "state": "done", "more": {"total": 1234.56}});
+        let empty = json!({"paid": null, "day": null, "state": null, "more": {"total": null}});
+        let span = answer(&subtree(Kind::Object, schema), None, false);
+        let near = |tokens: f64, value: &Value| {
+            let letters = value.to_string().len() as f64;
+            assert!(
+                (tokens * LETTERS_A_TOKEN - letters).abs() <= 6.0,
+                "{tokens} {value}"
+            );
+        };
+        near(span.likely, &likely);
+        near(span.low, &empty);
+    }
+
+    #[test]
+    fn a_list_has_no_more_rows_than_the_document_has_room_for() {
+        let row = json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "number"}}});
+        let list = subtree(Kind::AgenticArray, json!({"type": "array", "items": row}));
+        let free = answer(&list, None, false);
+        assert!(free.likely > 200.0);
+        assert!((answer(&list, Some(60.0), false).likely - 60.0).abs() < 1e-9);
+        assert!(
+            answer(&list, None, true).likely > free.likely,
+            "quotes take room"
+        );
+    }
+
+    #[test]
+    fn a_schema_that_names_itself_has_an_end() {
+        let schema = json!({"type": "object", "properties": {
+            "a": {"$ref": "#"}, "b": {"$ref": "#"}, "c": {"$ref": "#"}}});
+        assert!(answer(&subtree(Kind::Object, schema), None, false).likely > 1.0);
+    }
 
     #[test]
     fn letters_are_those_of_the_compact_text() {

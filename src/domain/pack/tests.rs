@@ -17,10 +17,12 @@ fn work(answers: &[f64], output: Option<u64>) -> Work {
         index,
         question: 20.0,
         answer: Span::exactly(*tokens),
+        is_list: false,
     });
     Work {
         items: items.collect(),
         shared: 1_000.0,
+        is_excerpted: false,
         room: Room {
             output,
             context: None,
@@ -154,6 +156,18 @@ fn a_budget_chooses_among_the_ways_and_its_floor_is_the_least_of_all() {
     assert_eq!(packed.loads.len(), 1);
     let bill = bill(&poor.terms, &packed.weights, packed.start, Bound::Likely);
     assert!(floor.tokens() <= bill.tokens() && floor.seconds < bill.seconds);
+}
+
+#[test]
+fn where_pages_are_chosen_lists_share_no_call_with_what_needs_only_some() {
+    let mut long = Work {
+        is_excerpted: true,
+        ..aiming(Aim::Cheap, work(&[300.0, 400.0, 500.0], Some(8_000)))
+    };
+    long.items[1].is_list = true;
+    assert_eq!(long.pack().loads, [vec![0, 2], vec![1]]);
+    long.is_excerpted = false;
+    assert_eq!(long.pack().loads, [[0, 1, 2]]);
 }
 
 /// The least number of bins that any packing needs.

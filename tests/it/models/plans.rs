@@ -272,3 +272,44 @@ async fn a_model_that_takes_ten_leaves_a_call_answers_a_filing_whole() {
     assert_eq!(validation["valid"], true, "{validation}");
     assert_eq!(end["progress"]["fields_processed"], 369);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_document_that_is_too_long_calls_get_the_pages_that_say_what_they_ask_for() {
+    let server = Server::start();
+    // A short context, as models on a machine of one's own have it.
+    let models = Models::known().unwrap();
+    let models = models.with(r#"{"gemini-2.5-flash": {"context_tokens": 6000}}"#);
+    let options = Options {
+        name: "gemini".into(),
+        vendor: Vendor::Gemini,
+        base_url: Some(server.base(Wire::Gemini)),
+        key: Some(Key::new(KEY).unwrap()),
+        models: Vec::new(),
+        stream: true,
+        hedging: false,
+        bounds: Bounds::default(),
+    };
+    rivulet::tls::install();
+    let provider = Provider::new(options, Arc::new(models.unwrap())).unwrap();
+    let app = over(Arc::new(provider)).await;
+    let filling = "Nothing of note is said in this part of the agreement.\n".repeat(50);
+    let pages = (0..30).map(|at| match at {
+        21 => format!("Lender name: Hansa Bank\n{filling}"),
+        _ => format!("Clause {at}.\n{filling}"),
+    });
+    let document = pages.collect::<Vec<_>>().join("\u{c}");
+    let schema = json!({"type": "object", "properties": {
+        "lender_name": {"type": ["string", "null"]}, "fee": {"type": ["number", "null"]}}});
+    let document = app.upload("note.txt", document).await.body;
+    let body = json!({"document_id": document["document_id"], "schema": schema});
+    let job = app.submit(&body).await;
+    app.end_of(&job).await;
+    let results = app.results(&job).await.body;
+    assert_eq!(results["results"]["lender_name"], "Hansa Bank", "{results}");
+    assert_eq!(results["metadata"]["plan"]["is_excerpted"], true);
+    let shown = server.asked()[0].document().len();
+    assert!(
+        (4_000..16_000).contains(&shown),
+        "{shown} letters of 80,000 are shown"
+    );
+}
