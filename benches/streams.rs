@@ -230,6 +230,7 @@ async fn seed(data: &Path) {
         plan: "none".into(),
         config: Config::parse(None, "100").unwrap(),
         warnings: Vec::new(),
+        forecast: None,
         request_hash: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());

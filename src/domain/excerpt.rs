@@ -27,7 +27,7 @@ const ENOUGH: f64 = 1.5;
 pub fn excerpt(document: &Document, plan: &Plan, load: &[usize], tokens: f64) -> Document {
     let whole = chosen(document, &question(plan, load), tokens * LETTERS_A_TOKEN);
     let mut name = DefaultHasher::new();
-    whole.iter().for_each(|is_whole| is_whole.hash(&mut name));
+    whole.hash(&mut name);
     let pages = document.pages.iter().zip(&whole);
     Document {
         kind: document.kind,

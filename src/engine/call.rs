@@ -93,6 +93,15 @@ struct Asked {
 
 type Answered = Result<Answer, CallError>;
 
+impl Heard {
+    /// Measures a value, where the request is one that is learned from.
+    fn value(&mut self, index: usize, value: &Value) {
+        if self.first_ms.is_some() {
+            self.said.push((index, size::letters(value)));
+        }
+    }
+}
+
 impl Run {
     /// Brings every subtree of `load` to an outcome. While the engine drains, and once the job is
     /// known to be no longer ours, no request is begun.
@@ -221,9 +230,7 @@ impl Run {
                     value,
                     attributions,
                 }) => {
-                    if heard.first_ms.is_some() {
-                        heard.said.push((index, size::letters(&value)));
-                    }
+                    heard.value(index, &value);
                     let Some(checked) = self.check(progress, index, value) else {
                         continue;
                     };

@@ -148,6 +148,20 @@ pub(super) fn questions(plan: &Plan, load: &[usize]) -> f64 {
     subtrees.map(|subtree| size::question(subtree)).sum()
 }
 
+/// How calls are to be packed. An answer that is read at its end would hold up the others until
+/// then, so that nobody waits for it.
+fn packing(config: &Config, manner: &Manner) -> Packing {
+    let asked = config.splitter_configs.packing;
+    Packing {
+        leader_first: if manner.is_streamed {
+            asked.leader_first
+        } else {
+            Some(false)
+        },
+        ..asked
+    }
+}
+
 /// A subtree where nothing is weighed but which one takes longest.
 fn by_fields(index: usize, subtree: &Subtree) -> Item {
     let is_list = subtree.kind == Kind::AgenticArray;
@@ -216,17 +230,15 @@ impl Inner {
                 return Some(by_fields(*index, subtree));
             }
             let learned = answers.get(*index).copied().flatten();
-            let answer =
-                learned.unwrap_or_else(|| size::answer(subtree, room, config.per_key_attribution));
             Some(Item {
                 index: *index,
                 question: size::question(subtree) * factors.1,
                 is_list: subtree.kind == Kind::AgenticArray,
-                answer,
+                answer: learned
+                    .unwrap_or_else(|| size::answer(subtree, room, config.per_key_attribution)),
             })
         });
         let is_cheaper = model.price.is_some_and(|price| price.cached < price.prompt);
-        let asked = config.splitter_configs.packing;
         let whole = shared * factors.0;
         let most = model.context_tokens.map_or(f64::INFINITY, f64::from);
         let is_excerpted = is_weighed && whole > most * FILLED;
@@ -245,17 +257,7 @@ impl Inner {
                 // Calls with pages of their own have little in common.
                 caches: (has_cached || is_cheaper) && !is_excerpted,
             },
-            packing: Packing {
-                // An answer that is read at its end would hold up the others until then.
-                leader_first: asked.leader_first.filter(|_| manner.is_streamed).or({
-                    if manner.is_streamed {
-                        None
-                    } else {
-                        Some(false)
-                    }
-                }),
-                ..asked
-            },
+            packing: packing(config, manner),
             budget: config.budget,
         };
         let known = Known {

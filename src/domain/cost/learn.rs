@@ -11,7 +11,7 @@ const NARROWEST: f64 = 0.15;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Mean {
     samples: f64,
-    mean: f64,
+    middle: f64,
     variance: f64,
 }
 
@@ -21,15 +21,15 @@ impl Mean {
             return;
         }
         self.samples = (self.samples + 1.0).min(WINDOW);
-        let away = sample - self.mean;
+        let away = sample - self.middle;
         let share = 1.0 / self.samples;
-        self.mean += away * share;
+        self.middle += away * share;
         self.variance = (1.0 - share) * (self.variance + share * away * away);
     }
 
     /// None before the first sample.
     pub fn get(&self) -> Option<f64> {
-        (self.samples > 0.0).then_some(self.mean)
+        (self.samples > 0.0).then_some(self.middle)
     }
 
     /// The mean, two deviations to each side and never all of it.

@@ -157,8 +157,7 @@ fn leaf(schema: &Value) -> f64 {
     };
     match (kind, text("format")) {
         ("null", _) => NULL,
-        ("boolean", _) => 5.0,
-        ("integer", _) => 5.0,
+        ("boolean" | "integer", _) => 5.0,
         ("number", _) => 7.0,
         (_, Some("date")) => 12.0,
         (_, Some("date-time")) => 22.0,

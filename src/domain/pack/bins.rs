@@ -66,13 +66,12 @@ pub(super) fn fewest(all: &[Item], limits: &Limits) -> Vec<Vec<Item>> {
     let mut bins: Vec<Bin> = Vec::new();
     for item in longest_first(all) {
         let fitting = bins.iter_mut().filter(|bin| bin.fits(&item, limits));
-        match fitting.max_by(|a, b| a.answer.total_cmp(&b.answer)) {
-            Some(bin) => bin.put(item),
-            None => {
-                let mut bin = Bin::new();
-                bin.put(item);
-                bins.push(bin);
-            }
+        if let Some(bin) = fitting.max_by(|a, b| a.answer.total_cmp(&b.answer)) {
+            bin.put(item);
+        } else {
+            let mut bin = Bin::new();
+            bin.put(item);
+            bins.push(bin);
         }
     }
     items(bins)
