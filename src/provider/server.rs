@@ -35,7 +35,9 @@ use super::wire::{Key, Part, Vendor};
 use crate::domain::document::Document;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
-use crate::engine::ports::{Answer, Attachment, Call, CallError, Manner, Model, Price, Provider};
+use crate::engine::ports::{
+    Answer, Attachment, Call, CallError, Lowering, Manner, Model, Price, Provider,
+};
 
 use copies::Copies;
 use exchange::{Exchange, Form, Piece};
@@ -231,7 +233,13 @@ impl Provider for Server {
             output_tokens: tokens,
             version: Some(format!("{}/{LOWERING}", prompt::VERSION)),
             takes_corrections: true,
+            is_streamed: self.inner.stream,
         }
+    }
+
+    fn lowered(&self, call: &Call) -> Vec<Lowering> {
+        let exchange = Exchange::of(&self.inner, call, &call.subtrees, Form::Bound);
+        exchange.map_or_else(|_| Vec::new(), |exchange| exchange.changes())
     }
 
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {
@@ -254,6 +262,7 @@ impl Provider for Server {
                 while let Some(piece) = pieces.next().await {
                     match piece {
                         Piece::Held { fault, for_ms } => yield Ok(Answer::Held { fault, for_ms }),
+                        Piece::Begun { after_ms } => yield Ok(Answer::Begun { after_ms }),
                         Piece::Closed { index, value, attributions } => {
                             if left.contains(&index) {
                                 left.retain(|open| *open != index);

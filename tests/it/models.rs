@@ -6,6 +6,7 @@ mod documents;
 mod hedging;
 mod jobs;
 mod llama;
+mod plans;
 mod scenarios;
 
 use std::sync::Arc;

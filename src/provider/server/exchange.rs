@@ -16,7 +16,7 @@ use crate::domain::evidence::Attributions;
 use crate::domain::pack::most_tokens;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
-use crate::engine::ports::{Call, CallError};
+use crate::engine::ports::{Call, CallError, Lowering};
 use crate::provider::answer::{self, Closed, Members};
 use crate::provider::gate::{Blocked, Meter, Pass, Rates, Wait};
 use crate::provider::lower::{self, Lowered, lower};
@@ -40,6 +40,10 @@ pub(super) enum Piece {
     Held {
         fault: Fault,
         for_ms: u64,
+    },
+    /// The first word came, so long after the request was sent.
+    Begun {
+        after_ms: u64,
     },
     Closed {
         index: usize,
@@ -75,7 +79,6 @@ impl Failed {
     }
 
     pub(super) fn error(self) -> CallError {
-        let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         CallError {
             fault: self.kind.fault(),
             message: self.message,
@@ -103,7 +106,7 @@ pub(super) struct Exchange {
     pub(super) cached_as: Option<String>,
     /// As clients call it.
     model: String,
-    is_lone: bool,
+    subtrees: Vec<usize>,
 }
 
 impl Exchange {
@@ -171,7 +174,7 @@ impl Exchange {
             mark,
             cached_as,
             model: call.model.clone(),
-            is_lone: load.len() == 1,
+            subtrees: load.to_vec(),
         })
     }
 
@@ -205,8 +208,15 @@ impl Exchange {
             let began = Instant::now();
             let mut members = Members::new(reading());
             let (mut tokens, mut failure) = (None, None);
+            let mut has_begun = false;
             let Begun { mut leg, first: mut next, sent } = self.begin(pass).await;
             while let Some(delta) = next {
+                if !has_begun && matches!(delta, Ok(Delta::Text(_) | Delta::Thought(_))) {
+                    has_begun = true;
+                    if self.inner.stream {
+                        yield Piece::Begun { after_ms: millis(began.elapsed()) };
+                    }
+                }
                 match delta {
                     Ok(Delta::Text(text)) => {
                         let closed = match members.feed(&text) {
@@ -242,6 +252,28 @@ impl Exchange {
                 yield Piece::Failed(failure.into());
             }
         }
+    }
+
+    /// What is asked for otherwise than the schema says; where the provider would not take it, that
+    /// it is asked for in smaller parts.
+    pub(super) fn changes(&self) -> Vec<Lowering> {
+        let notes = self.lowered.notes().iter().map(|note| Lowering {
+            subtree: note.subtree,
+            pointer: note.pointer.clone(),
+            what: note.what.clone(),
+        });
+        let is_bound = self.lowered.schema().is_some();
+        let excess = self.lowered.excess().iter().filter(|_| is_bound);
+        let first = self.subtrees.first().copied().unwrap_or_default();
+        let excess = excess.map(|excess| Lowering {
+            subtree: first,
+            pointer: String::new(),
+            what: format!(
+                "is asked for in smaller parts: the call has {} {}, of which the provider takes {}",
+                excess.figure, excess.of, excess.limit
+            ),
+        });
+        notes.chain(excess).collect()
     }
 
     /// That this is too much for the provider, where that is known without asking.
@@ -281,7 +313,7 @@ impl Exchange {
         let is_too_much = match failure.kind {
             FailureKind::Schema => true,
             // With fewer subtrees the same part may well be whole.
-            FailureKind::Truncation => self.is_lone,
+            FailureKind::Truncation => self.subtrees.len() == 1,
             _ => false,
         };
         if is_too_much {
@@ -301,7 +333,7 @@ impl Exchange {
             cached_content_token_count: counts.cached.unwrap_or(0),
             total_token_count: prompt + answer + thoughts,
             request_count: sent.requests,
-            latency_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            latency_ms: millis(took),
             // What a call cost that was cut off or sent twice is not known.
             cost_usd: tokens
                 .filter(|_| sent.is_counted)
@@ -324,6 +356,10 @@ impl Inner {
             (Output::Schema | Output::Tool, Vendor::OpenAi) => &lower::GRAMMAR,
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn task(call: &Call, load: &[usize], lowered: &Lowered) -> String {

@@ -118,7 +118,7 @@ async fn request(
             } => answer = answer.or(Some((value, attributions))),
             Piece::Spent(usage) => bill.add(&usage),
             Piece::Failed(failed) => failure = Some(failed),
-            Piece::Held { .. } => {}
+            Piece::Held { .. } | Piece::Begun { .. } => {}
         }
     }
     if let Some(answer) = answer {
