@@ -26,7 +26,12 @@ async fn app(server: &Server, wire: Wire) -> TestApp {
 
 /// Runs a job of [`CALLS`] calls to its end, all at once if they may.
 async fn run(app: &TestApp) {
-    let config = json!({"max_num_concurrent_requests": 20, "cache": "off"});
+    // A call each.
+    let config = json!({
+        "max_num_concurrent_requests": 20,
+        "cache": "off",
+        "splitter_configs": {"max_tokens_per_call": 16},
+    });
     let body = app.job_body(wide_schema(CALLS), config).await;
     let end = app.end_of(&app.submit(&body).await).await;
     assert_eq!(

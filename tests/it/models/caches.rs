@@ -26,7 +26,12 @@ async fn body(app: &TestApp, is_kept: bool) -> Value {
     json!({
         "document_id": document.body["document_id"],
         "schema": wide_schema(SUBTREES),
-        "config": {"use_explicit_context_cache": is_kept, "cache": "off"},
+        // A call each.
+        "config": {
+            "use_explicit_context_cache": is_kept,
+            "cache": "off",
+            "splitter_configs": {"max_tokens_per_call": 16},
+        },
     })
 }
 
