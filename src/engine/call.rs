@@ -23,7 +23,7 @@ use super::waits::Waits;
 use crate::domain::document::Document;
 use crate::domain::error::Fault;
 use crate::domain::event::SubtreeRetry;
-use crate::domain::evidence::{Attributions, Index};
+use crate::domain::evidence::{Attributions, Index, Logprobs};
 use crate::domain::job::{AnswerKey, Draft, JobSpec};
 use crate::domain::pack::Load;
 use crate::domain::retry;
@@ -148,7 +148,7 @@ impl Run {
         };
         let corrected = progress.corrections.iter().map(|known| known.index);
         progress.corrected.extend(corrected);
-        let mut last: Option<(usize, Checked, Attributions)> = None;
+        let mut last: Option<(usize, Checked, (Attributions, Logprobs))> = None;
         let mut failure = None;
         let mut is_held = false;
         while let Some(answer) = self.next(&mut asked).await? {
@@ -161,16 +161,18 @@ impl Run {
                     index,
                     value,
                     attributions,
+                    logprobs,
                 }) => {
                     let Some(checked) = self.check(progress, index, value) else {
                         continue;
                     };
                     progress.missing.retain(|missing| *missing != index);
+                    let said = (attributions, logprobs);
                     if progress.missing.is_empty() {
                         // The last one waits for the bill, which comes at the end of the answer.
-                        last = Some((index, checked, attributions));
+                        last = Some((index, checked, said));
                     } else {
-                        self.settle(progress, index, checked, attributions).await?;
+                        self.settle(progress, index, checked, said).await?;
                     }
                 }
                 Ok(Answer::Held { fault, .. }) => {
@@ -189,8 +191,8 @@ impl Run {
         if is_held {
             self.waits.go_on(&self.journal).await?;
         }
-        if let Some((index, checked, attributions)) = last {
-            self.settle(progress, index, checked, attributions).await?;
+        if let Some((index, checked, said)) = last {
+            self.settle(progress, index, checked, said).await?;
         }
         self.count_call(failure.as_ref());
         Ok(match failure {

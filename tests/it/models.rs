@@ -3,6 +3,7 @@
 mod documents;
 mod jobs;
 mod llama;
+mod logprobs;
 mod scenarios;
 
 use std::sync::Arc;
@@ -40,6 +41,11 @@ fn bounds() -> Bounds {
 
 /// A provider that speaks to the vendor's stand-in.
 fn provider(server: &model::Server, wire: Wire, stream: bool) -> Arc<Server> {
+    told(server, wire, stream, None)
+}
+
+/// The same, whose models are asked how likely their tokens were, or are not.
+fn told(server: &model::Server, wire: Wire, stream: bool, logprobs: Option<bool>) -> Arc<Server> {
     rivulet::tls::install();
     let (name, vendor) = match wire {
         Wire::Gemini => ("gemini", Vendor::Gemini),
@@ -53,6 +59,7 @@ fn provider(server: &model::Server, wire: Wire, stream: bool) -> Arc<Server> {
         key: Some(Key::new(KEY).unwrap()),
         models: Vec::new(),
         stream,
+        logprobs,
         hedging: false,
         bounds: bounds(),
     };

@@ -12,12 +12,12 @@ use tokio::time::{Instant, timeout};
 use super::refusals::{Mark, Refusals};
 use super::{Inner, reading};
 use crate::domain::error::Fault;
-use crate::domain::evidence::Attributions;
+use crate::domain::evidence::{Attributions, Logprobs};
 use crate::domain::pack::most_tokens;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
-use crate::engine::ports::{Call, CallError};
-use crate::provider::answer::{self, Closed, Members};
+use crate::engine::ports::{Answer, Call, CallError};
+use crate::provider::answer::{self, Closed, Members, Tally};
 use crate::provider::gate::{Blocked, Meter, Pass, Rates, Wait};
 use crate::provider::lower::{self, Lowered, lower};
 use crate::provider::models::{Output, Profile};
@@ -39,17 +39,28 @@ const PAGE_TOKENS: usize = 2_000;
 
 /// What comes of a request, in order; [`Piece::Failed`] last, if at all.
 pub(super) enum Piece {
-    Held {
-        fault: Fault,
-        for_ms: u64,
-    },
-    Closed {
-        index: usize,
-        value: Value,
-        attributions: Attributions,
-    },
+    Held { fault: Fault, for_ms: u64 },
+    Closed { index: usize, answer: Answered },
     Spent(Usage),
     Failed(Failed),
+}
+
+/// A subtree as it was answered, or a part of one.
+pub(super) struct Answered {
+    pub(super) value: Value,
+    pub(super) attributions: Attributions,
+    pub(super) logprobs: Logprobs,
+}
+
+impl Answered {
+    pub(super) fn of(self, index: usize) -> Answer {
+        Answer::Subtree {
+            index,
+            value: self.value,
+            attributions: self.attributions,
+            logprobs: self.logprobs,
+        }
+    }
 }
 
 /// How a request failed.
@@ -112,6 +123,8 @@ pub(super) struct Exchange {
     /// As clients call it.
     model: String,
     is_lone: bool,
+    /// Whether anybody wants to know how far the values may be trusted.
+    is_attributed: bool,
 }
 
 impl Exchange {
@@ -161,6 +174,7 @@ impl Exchange {
             },
             max_output_tokens: None,
             stream: inner.stream,
+            logprobs: call.per_key_attribution && inner.logprobs.unwrap_or(profile.logprobs),
             cache: Cache::Off,
             profile: Arc::clone(&profile),
         };
@@ -180,6 +194,7 @@ impl Exchange {
             cached_as,
             model: call.model.clone(),
             is_lone: load.len() == 1,
+            is_attributed: call.per_key_attribution,
         })
     }
 
@@ -213,11 +228,14 @@ impl Exchange {
             let began = Instant::now();
             let sent = Arc::new(AtomicU64::new(1));
             let mut members = Members::new(reading());
+            let mut tally = Tally::new(reading());
             let (mut tokens, mut failure) = (None, None);
             let mut deltas = self.deltas(began, &sent);
             while let Some(delta) = deltas.next().await {
                 match delta {
+                    Ok(Delta::Logprobs(said)) if self.is_attributed => tally.tell(&said),
                     Ok(Delta::Text(text)) => {
+                        tally.feed(&text);
                         let closed = match members.feed(&text) {
                             Ok(closed) => closed,
                             Err(broken) => {
@@ -225,14 +243,14 @@ impl Exchange {
                                 break;
                             }
                         };
-                        for piece in closed.into_iter().filter_map(|one| self.closed(one)) {
+                        for piece in closed.into_iter().filter_map(|one| self.closed(one, &tally)) {
                             yield piece;
                         }
                     }
                     Ok(Delta::Limits(limits)) => pass.answered(&rates(Some(&limits))),
                     Ok(Delta::Tokens(counts)) => tokens = Some(counts),
                     Ok(Delta::Finish(finish)) => failure = ended(finish),
-                    Ok(Delta::Thought(_)) => {}
+                    Ok(Delta::Thought(_) | Delta::Logprobs(_)) => {}
                     Err(failed) => failure = Some(failed),
                 }
             }
@@ -266,16 +284,21 @@ impl Exchange {
         Some(Failure::from(kind).into())
     }
 
-    fn closed(&self, closed: Closed) -> Option<Piece> {
+    fn closed(&self, closed: Closed, tally: &Tally) -> Option<Piece> {
         let index = self.lowered.index_of(&closed.name)?;
         if closed.duplicate {
             return None;
         }
+        let scores = tally.scores(&closed.span);
+        let logprobs = self.lowered.logprobs(index, &closed.value, &scores);
         let raised = self.lowered.raise(index, closed.value).ok()?;
         Some(Piece::Closed {
             index,
-            value: raised.value,
-            attributions: raised.attributions,
+            answer: Answered {
+                value: raised.value,
+                attributions: raised.attributions,
+                logprobs,
+            },
         })
     }
 
