@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{model_of, only, provider, told};
 use crate::support::app::TestApp;
-use crate::support::model::{Reply, Server, Speech, Wire};
+use crate::support::model::{Reply, Server, Speech, Wire, openai};
 
 const NOTE: &str = "Invoice number: R-1017\nSeller: Mueller and Sons\nCity: Cologne\n";
 
@@ -90,19 +90,21 @@ async fn models_are_asked_for_it_where_their_profile_says_that_they_tell() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_that_do_not_add_up_to_the_answer_are_no_part_and_no_fault() {
-    let server = Server::start();
-    server.script(|asked| {
-        let answer = json!({"s0": {"quotes": [], "value": {
-            "invoice_number": "R-1017", "seller": "Mueller and Sons", "city": "Cologne"}}});
-        let honest = Speech::text(answer.to_string());
-        let whole = crate::support::model::openai::whole(asked, &honest);
-        let body = whole.replace("\"token\":\"Muel\"", "\"token\":\"Muhl\"");
-        // The bytes say the same as the token.
-        let body = body.replace("[77,117,101,108]", "[77,117,104,108]");
-        Some(Reply::raw(200, "application/json", body))
-    });
-    let all = attributions(&server, Wire::OpenAi, false, Some(true)).await;
-    for at in ["/invoice_number", "/seller", "/city"] {
-        assert_eq!(part(&all, at), Value::Null, "{at}");
+    for wrong in [false, true] {
+        let server = Server::start();
+        server.script(move |asked| {
+            let answer = json!({"s0": {"quotes": [], "value": {
+                "invoice_number": "R-1017", "seller": "Mueller and Sons", "city": "Cologne"}}});
+            let whole = openai::whole(asked, &Speech::text(answer.to_string()));
+            // The first token is no longer that of a brace.
+            let body = whole.replacen("\"bytes\":[123,", "\"bytes\":[124,", 1);
+            assert_ne!(body, whole);
+            let body = if wrong { body } else { whole };
+            Some(Reply::raw(200, "application/json", body))
+        });
+        let all = attributions(&server, Wire::OpenAi, false, Some(true)).await;
+        for at in ["/invoice_number", "/seller", "/city"] {
+            assert_eq!(part(&all, at).is_null(), wrong, "{at} {all}");
+        }
     }
 }
