@@ -34,7 +34,7 @@ struct Said {
 }
 
 #[derive(Deserialize)]
-struct Token {
+struct Piece {
     token: Option<String>,
     #[serde(alias = "logProbability")]
     logprob: f64,
@@ -61,7 +61,7 @@ impl<'de> Visitor<'de> for Tokens {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut all = TokenLogprobs::default();
-        while let Some(token) = list.next_element::<Token>()? {
+        while let Some(token) = list.next_element::<Piece>()? {
             let spelled = token.token.map(String::into_bytes);
             let bytes = token.bytes.or(spelled);
             let bytes = bytes.ok_or_else(|| A::Error::missing_field("token"))?;
