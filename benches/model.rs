@@ -1,8 +1,20 @@
-//! The provider server of the tests, by itself: for benchmarks of a running server, and to look
-//! at. Nothing is measured here.
+//! What the way to a model costs, against the provider server of the tests; and that server by
+//! itself.
+//!
+//! `cargo bench --bench model -- calls [ROUNDS]`: a job whose subtrees share one call, evidence and
+//! validation on: the first result and the end of the job over what the model's pace allows.
+//!
+//! `cargo bench --bench model -- burst [JOBS]`: jobs of 20 calls on a key that takes 4 at once and 5
+//! a second, over what such a bucket allows; refusals after the first job; calls that came too early.
+//!
+//! `cargo bench --bench model -- memory [SCENARIO ...]`: the most memory that the server takes while
+//! an answer goes wrong, in each wire format, streamed and not (Linux).
+//!
+//! All three run the server as a process of its own. With `--profile dev` counts and memory are of
+//! use, times are not.
 //!
 //! `cargo bench --bench model -- ADDRESS [NAME=VALUE ...]`, where `ADDRESS` is such as
-//! `127.0.0.1:9100`; it serves until its standard input ends, and prints what it has counted.
+//! `127.0.0.1:9100`, serves until its standard input ends, and prints what it has counted:
 //!
 //! | name | value |
 //! |---|---|
@@ -11,7 +23,7 @@
 //! | `scenario` | plays it for every call; `every` says that only each so-manieth call gets it |
 //! | `answers` | a file of JSON, an object of values by property name |
 //!
-//! The key is `tests-key-0f6a`. Without an address it prints the scenarios and ends.
+//! The key is `tests-key-0f6a`. Without arguments it prints the scenarios and ends.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,8 +33,16 @@
     reason = "a tool of the tests"
 )]
 
+#[path = "model/burst.rs"]
+mod burst;
+#[path = "model/calls.rs"]
+mod calls;
+#[path = "model/memory.rs"]
+mod memory;
 #[path = "../tests/it/support/model/mod.rs"]
 mod model;
+#[path = "model/process.rs"]
+mod process;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -36,13 +56,20 @@ fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
+    let count = || arguments.get(1).and_then(|text| text.parse().ok());
+    match arguments.first().map(String::as_str) {
+        Some("calls") => return block_on(calls::measure(count().unwrap_or(5))),
+        Some("burst") => return block_on(burst::measure(count().unwrap_or(4))),
+        Some("memory") => return block_on(memory::measure(&arguments[1..])),
+        _ => {}
+    }
     let Some(address) = arguments.first().and_then(|first| first.parse().ok()) else {
         let names: Vec<_> = Scenario::ALL
             .iter()
             .map(|scenario| scenario.name())
             .collect();
         println!(
-            "give an address to serve at; scenarios: {}",
+            "give calls, burst, memory or an address to serve at; scenarios: {}",
             names.join(" ")
         );
         return;
@@ -57,6 +84,16 @@ fn main() {
     println!("http://{} with the key {KEY}", server.address);
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     println!("{:?}", server.counts());
+}
+
+fn block_on(work: impl Future<Output = ()>) {
+    rivulet::tls::install();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work);
 }
 
 fn configure(server: &Server, options: &HashMap<&str, &str>) {

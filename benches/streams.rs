@@ -234,6 +234,7 @@ async fn seed(data: &Path) {
         config: Config::parse(None, "100").unwrap(),
         warnings: Vec::new(),
         prompt_version: None,
+        forecast: None,
         request_hash: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());

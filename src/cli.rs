@@ -62,7 +62,7 @@ impl Cli {
     /// Runs the command to its end and says on stderr why it failed, if it did.
     pub fn execute(self) -> ExitCode {
         let outcome = match self.command {
-            Command::Plan(args) => plan::run(&args),
+            Command::Plan(args) => block_on(plan::run(args)),
             Command::DrawPages(args) => draw::run(&args),
             Command::Backup(args) => backup::run(args),
             Command::Keys(args) => block_on(keys::run(args)),

@@ -65,13 +65,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let scratch = Scratch::new("extract");
-    let sources = Sources::environment()
-        .by_default("log", "warn,actix_server=off")
-        .with("bind", "127.0.0.1:0")
-        .with("store", "")
-        .with("blobs", "")
-        .with("data", scratch.path().display());
-    let settings = Settings::load(sources)?;
+    let settings = Settings::load(embedded_sources(&scratch))?;
     telemetry::start(&settings.log);
     let request = JobRequest {
         schema: SchemaSource::Inline(read_schema(&args.schema)?),
@@ -90,6 +84,16 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     Ok(verdict(&result))
 }
 
+/// The settings of an engine that lives as long as the command and keeps nothing.
+pub fn embedded_sources(scratch: &Scratch) -> Sources {
+    Sources::environment()
+        .by_default("log", "warn,actix_server=off")
+        .with("bind", "127.0.0.1:0")
+        .with("store", "")
+        .with("blobs", "")
+        .with("data", scratch.path().display())
+}
+
 fn config(args: &Args) -> Value {
     json!({
         "model": args.model,
@@ -99,7 +103,7 @@ fn config(args: &Args) -> Value {
 }
 
 /// The bytes of a file or of stdin. No more is read than may be used.
-fn read_document(path: &Path, limit: u64) -> Result<DocumentSource, Failure> {
+pub fn read_document(path: &Path, limit: u64) -> Result<DocumentSource, Failure> {
     let name = path
         .file_name()
         .unwrap_or_default()

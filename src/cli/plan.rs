@@ -1,4 +1,4 @@
-//! `rivulet plan`.
+//! `rivulet plan`: without a model what a schema splits into, with one what a job would take.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,31 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
+use super::extract;
+use super::scratch::Scratch;
 use super::show::Show;
+use crate::app::App;
 use crate::domain::config::SplitterConfigs;
+use crate::domain::cost::Span;
 use crate::domain::event::PlannedSubtree;
+use crate::domain::explain::Explained;
 use crate::domain::plan::Plan;
 use crate::domain::schema;
+use crate::engine::keys::Principal;
+use crate::engine::{PlanRequest, SchemaSource};
+use crate::settings::Settings;
+use crate::telemetry;
 
 const EXAMPLES: &str = "\
 Exit codes: 0 the schema can be used, 2 it cannot.
 
+With a document or a model it also shows the calls that a job would make, and what they may come to.
+Settings come from the environment and from the file that RIVULET_CONFIG names, as for
+`rivulet serve`; no model is asked.
+
 Examples:
   rivulet plan invoice.schema.json
+  rivulet plan invoice.schema.json --document invoice.pdf --model gemini-2.5-flash
   rivulet plan invoice.schema.json --json | jq '.subtrees[].path'";
 
 /// Show the subtrees that a schema splits into
@@ -25,14 +39,139 @@ Examples:
 pub struct Args {
     /// File with a JSON Schema
     schema: PathBuf,
+    /// PDF, plain text or Markdown file to extract from; - reads stdin
+    #[arg(long, value_name = "FILE")]
+    document: Option<PathBuf>,
+    /// Model to ask; the setting default_model if not given
+    #[arg(long)]
+    model: Option<String>,
+    /// fast, balanced or cheap: what calls are packed for
+    #[arg(long, value_name = "AIM")]
+    packing: Option<String>,
     /// Print one line of JSON, not a table
     #[arg(long)]
     json: bool,
 }
 
-pub fn run(args: &Args) -> Result<Exit, Failure> {
+impl Args {
+    /// Whether only the cuts are asked for, which need no model and no settings.
+    fn is_of_schema_alone(&self) -> bool {
+        self.document.is_none() && self.model.is_none() && self.packing.is_none()
+    }
+}
+
+pub async fn run(args: Args) -> Result<Exit, Failure> {
     let definition = read_schema(&args.schema)?;
-    schema::accept(&definition).map_err(|error| {
+    if args.is_of_schema_alone() {
+        cuts(&args, &definition)
+    } else {
+        explain(&args, definition).await
+    }
+}
+
+/// What a job would do, by the engine that would do it.
+async fn explain(args: &Args, definition: Value) -> Result<Exit, Failure> {
+    let scratch = Scratch::new("plan");
+    let settings = Settings::load(extract::embedded_sources(&scratch))?;
+    telemetry::start(&settings.log);
+    let limit = settings.limits.max_document_bytes;
+    let document = args.document.as_deref();
+    let request = PlanRequest {
+        document: document
+            .map(|path| extract::read_document(path, limit))
+            .transpose()?,
+        schema: SchemaSource::Inline(definition),
+        config: Some(json!({
+            "model": args.model,
+            "splitter_configs": { "packing": args.packing },
+        })),
+    };
+    let embedded = App::builder(settings).embedded()?;
+    let caller = Principal::local();
+    let explained = embedded.engine.explain(&caller.scope, request).await;
+    embedded.stop().await;
+    let explained = explained?;
+    let show = Show::stdout();
+    if args.json {
+        let body = serde_json::to_string(&explained)
+            .map_err(|cause| Failure::of(Exit::Failed, cause.to_string()))?;
+        show.line(body)?;
+    } else {
+        for line in report(&explained) {
+            show.line(line)?;
+        }
+    }
+    Ok(Exit::Complete)
+}
+
+/// The table of cuts, the calls, and what they may come to.
+fn report(explained: &Explained) -> Vec<String> {
+    let rows: Vec<_> = explained
+        .subtrees
+        .iter()
+        .map(PlannedSubtree::from)
+        .collect();
+    let mut lines = table(&rows);
+    lines.push(String::new());
+    for (at, call) in explained.calls.iter().enumerate() {
+        let leads = if call.is_leader { ", first" } else { "" };
+        lines.push(format!(
+            "call {}: {} prompt tokens, {} answer tokens{leads}: {}",
+            at + 1,
+            call.prompt_tokens,
+            span(&call.answer_tokens, 0),
+            call.subtree_ids.join(" ")
+        ));
+    }
+    let forecast = &explained.forecast;
+    let estimate = &forecast.estimate;
+    lines.push(String::new());
+    lines.push(format!("model:          {}", explained.model));
+    lines.push(format!("packing:        {}", forecast.packing.name()));
+    lines.push(format!(
+        "document:       {}, about {} tokens",
+        count(forecast.pages, "page"),
+        forecast.document_tokens
+    ));
+    lines.push(format!(
+        "prompt tokens:  {}",
+        span(&estimate.prompt_tokens, 0)
+    ));
+    lines.push(format!(
+        "answer tokens:  {}",
+        span(&estimate.answer_tokens, 0)
+    ));
+    lines.push(format!("seconds:        {}", span(&estimate.seconds, 1)));
+    lines.push(format!(
+        "first result:   {} s",
+        span(&estimate.first_result_seconds, 1)
+    ));
+    lines.push(match &estimate.cost_usd {
+        Some(cost) => format!("US dollars:     {}", span(cost, 6)),
+        None => "US dollars:     no price is known for this model".to_owned(),
+    });
+    if !explained.lowered.is_empty() {
+        lines.push(String::new());
+        lines.push("Asked for otherwise than the schema says:".to_owned());
+    }
+    lines.extend(explained.lowered.iter().map(|change| {
+        let place = format!("{} {}", change.subtree_id, change.pointer);
+        format!("  {}: {}", place.trim_end(), change.what)
+    }));
+    lines
+}
+
+/// `12`, or `8 to 20, likely 12`.
+fn span(span: &Span, digits: usize) -> String {
+    let [low, likely, high] = [span.low, span.likely, span.high].map(|n| format!("{n:.digits$}"));
+    if low == high {
+        return low;
+    }
+    format!("{low} to {high}, likely {likely}")
+}
+
+fn cuts(args: &Args, definition: &Value) -> Result<Exit, Failure> {
+    schema::accept(definition).map_err(|error| {
         let shown = args.schema.display();
         Failure::of(
             Exit::Unusable,
@@ -42,7 +181,7 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
             ),
         )
     })?;
-    let plan = Plan::of(&definition, SplitterConfigs::default());
+    let plan = Plan::of(definition, SplitterConfigs::default());
     let rows: Vec<PlannedSubtree> = plan
         .subtrees
         .iter()

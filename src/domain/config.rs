@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::document::DocumentInput;
 use super::error::{Code, Detail, Error};
+use super::pack::{Aim, Budget, Packing};
 use super::pointer::Pointer;
 
 /// Settings of one job after checking; every field has the value that is used.
@@ -23,7 +24,7 @@ pub struct Config {
     pub n_max_retries: u32,
     pub additional_instructions: Option<String>,
     pub enable_agentic_array_extraction: bool,
-    pub splitter_configs: SplitterConfigs,
+    pub splitter_configs: Splitter,
     pub use_explicit_context_cache: bool,
     /// `Auto` only until the job is stored, and in jobs of before there was a choice, whose
     /// documents went as text.
@@ -32,6 +33,8 @@ pub struct Config {
     /// Whether answers of earlier jobs are used again.
     #[serde(default)]
     pub cache: Cache,
+    #[serde(flatten)]
+    pub budget: Budget,
     /// The fields the request named: what the chosen model cannot honour is reported for these.
     #[serde(skip)]
     pub given: Vec<String>,
@@ -44,6 +47,15 @@ pub enum Cache {
     #[default]
     On,
     Off,
+}
+
+/// How the schema is cut, and how its parts share calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Splitter {
+    #[serde(flatten)]
+    pub cut: SplitterConfigs,
+    #[serde(flatten)]
+    pub packing: Packing,
 }
 
 /// How the schema is cut.
@@ -125,6 +137,27 @@ impl<'a> Fields<'a> {
             })
     }
 
+    fn optional_count(&mut self, name: &'static str, low: u32, high: u32) -> Option<u32> {
+        self.get(name)?;
+        Some(self.count(name, low, low, high))
+    }
+
+    fn optional_boolean(&mut self, name: &'static str) -> Option<bool> {
+        self.get(name)?;
+        Some(self.boolean(name, false))
+    }
+
+    fn number(&mut self, name: &'static str, low: f64, high: f64) -> Option<f64> {
+        let value = self.get(name)?;
+        let number = value
+            .as_f64()
+            .filter(|number| (low..=high).contains(number));
+        if number.is_none() {
+            self.refuse(name, value, &format!("a number from {low} to {high}"));
+        }
+        number
+    }
+
     fn unknown(&mut self) {
         for name in self
             .object
@@ -177,6 +210,7 @@ impl Config {
             use_explicit_context_cache: fields.boolean("use_explicit_context_cache", false),
             document_input: document_input(&mut fields),
             cache: cache(&mut fields),
+            budget: budget(&mut fields),
             given: object
                 .keys()
                 .filter(|name| !object[*name].is_null())
@@ -257,23 +291,65 @@ fn document_input(fields: &mut Fields) -> DocumentInput {
     })
 }
 
-fn splitter(fields: &mut Fields) -> SplitterConfigs {
-    let default = SplitterConfigs::default();
+fn splitter(fields: &mut Fields) -> Splitter {
     let Some(value) = fields.get("splitter_configs") else {
-        return default;
+        return Splitter::default();
     };
     let Some(object) = value.as_object() else {
         fields.refuse("splitter_configs", value, "an object");
-        return default;
+        return Splitter::default();
     };
+    let default = SplitterConfigs::default();
     let mut inner = Fields::new("/config/splitter_configs", object);
-    let configs = SplitterConfigs {
+    let cut = SplitterConfigs {
         max_fields_to_join: inner.count("max_fields_to_join", default.max_fields_to_join, 0, 100),
         max_subtrees: inner.count("max_subtrees", default.max_subtrees, 1, 200),
     };
+    let packing = Packing {
+        aim: aim(&mut inner),
+        max_calls: inner.optional_count("max_calls", 1, 200),
+        max_tokens_per_call: inner.optional_count("max_tokens_per_call", 16, 1_000_000),
+        leader_first: inner.optional_boolean("leader_first"),
+    };
     inner.unknown();
     fields.errors.append(&mut inner.errors);
-    configs
+    Splitter { cut, packing }
+}
+
+fn aim(fields: &mut Fields) -> Aim {
+    let Some(value) = fields.get("packing") else {
+        return Aim::default();
+    };
+    let named = value
+        .as_str()
+        .and_then(|name| Aim::ALL.into_iter().find(|aim| aim.name() == name));
+    named.unwrap_or_else(|| {
+        fields.refuse("packing", value, "`fast`, `balanced` or `cheap`");
+        Aim::default()
+    })
+}
+
+/// The largest limits that may be set: no job of this server comes near them.
+const MOST_COST: f64 = 1e6;
+const MOST_TOKENS: u64 = 1_000_000_000_000;
+const MOST_SECONDS: f64 = 86_400.0;
+
+fn budget(fields: &mut Fields) -> Budget {
+    let max_tokens = fields.get("max_tokens").and_then(|value| {
+        let tokens = value
+            .as_u64()
+            .filter(|tokens| (1..=MOST_TOKENS).contains(tokens));
+        if tokens.is_none() {
+            let allowed = format!("an integer from 1 to {MOST_TOKENS}");
+            fields.refuse("max_tokens", value, &allowed);
+        }
+        tokens
+    });
+    Budget {
+        max_cost: fields.number("max_cost", 0.0, MOST_COST),
+        max_tokens,
+        max_seconds: fields.number("max_seconds", 1.0, MOST_SECONDS),
+    }
 }
 
 #[cfg(test)]
@@ -287,7 +363,8 @@ mod tests {
         assert_eq!(config.model, "layout");
         assert_eq!(config.max_num_concurrent_requests, 5);
         assert!(config.validate_response_schema && !config.per_key_attribution);
-        assert_eq!(config.splitter_configs, SplitterConfigs::default());
+        assert_eq!(config.splitter_configs, Splitter::default());
+        assert!(!config.budget.is_set());
     }
 
     #[test]
@@ -295,7 +372,8 @@ mod tests {
         let given = json!({
             "max_num_concurrent_requests": 21, "temperature": 2.5, "seed": "x", "model": "",
             "enable_thinking": 1, "n_max_retries": -1, "colour": true, "document_input": "fax",
-            "splitter_configs": {"max_subtrees": 0, "depth": 1},
+            "splitter_configs": {"max_subtrees": 0, "depth": 1, "packing": "quick"},
+            "max_tokens": 0, "max_cost": -1, "max_seconds": "long",
         });
         let error = Config::parse(Some(&given), "layout").unwrap_err();
         let pointers: Vec<_> = error.errors.iter().map(|e| e.pointer.as_str()).collect();
@@ -311,10 +389,26 @@ mod tests {
             "/config/colour",
             "/config/splitter_configs/max_subtrees",
             "/config/splitter_configs/depth",
+            "/config/splitter_configs/packing",
+            "/config/max_tokens",
+            "/config/max_cost",
+            "/config/max_seconds",
         ] {
             assert!(pointers.contains(&pointer), "{pointer} in {pointers:?}");
         }
-        assert_eq!(pointers.len(), 10);
+        assert_eq!(pointers.len(), 14);
+    }
+
+    #[test]
+    fn a_config_of_before_there_were_budgets_and_packings_is_read() {
+        let config = Config::parse(None, "layout").unwrap();
+        let mut old = serde_json::to_value(&config).unwrap();
+        assert_eq!(old["splitter_configs"]["packing"], "balanced");
+        for name in ["max_cost", "max_tokens", "max_seconds"] {
+            old.as_object_mut().unwrap().remove(name).unwrap();
+        }
+        old["splitter_configs"] = json!({"max_fields_to_join": 3, "max_subtrees": 200});
+        assert_eq!(serde_json::from_value::<Config>(old).unwrap(), config);
     }
 
     #[test]

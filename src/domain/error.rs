@@ -71,6 +71,7 @@ codes! {
     InvalidSchema "invalid_schema" 422 false "The JSON Schema cannot be used";
     SchemaTooComplex "schema_too_complex" 422 false "The JSON Schema is over a limit";
     InvalidConfig "invalid_config" 422 false "A config value is out of its range";
+    BudgetTooSmall "budget_too_small" 422 false "The job cannot be done within its budget";
     ModelNotFound "model_not_found" 422 false "No such model here";
     IdempotencyKeyReused "idempotency_key_reused" 422 false "The key was used for another request";
     DocumentCorrupt "document_corrupt" 422 false "The document cannot be read";

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::error::Fault;
+use super::explain::ExplainedSubtree;
 use super::id::{DocumentId, JobId, SchemaId};
 use super::plan;
 use super::pointer::Pointer;
@@ -90,6 +91,17 @@ impl From<&plan::Subtree> for PlannedSubtree {
     fn from(subtree: &plan::Subtree) -> Self {
         Self {
             subtree_id: subtree.id.clone(),
+            path: subtree.path.clone(),
+            kind: subtree.kind,
+            total_fields: subtree.total_fields,
+        }
+    }
+}
+
+impl From<&ExplainedSubtree> for PlannedSubtree {
+    fn from(subtree: &ExplainedSubtree) -> Self {
+        Self {
+            subtree_id: subtree.subtree_id.clone(),
             path: subtree.path.clone(),
             kind: subtree.kind,
             total_fields: subtree.total_fields,

@@ -14,6 +14,7 @@ use super::event::{
     End, Envelope, Event, JobStatus, Links, PROTOCOL_VERSION, PlannedSubtree, Progress, Reason,
     Start, Step, SubtreeError, SubtreeResult, SubtreeRetry, Validation,
 };
+use super::explain::Forecast;
 use super::id::{DocumentId, JobId, SchemaId};
 use super::pointer::Pointer;
 use super::status::Status;
@@ -39,6 +40,10 @@ pub struct JobSpec {
     /// for models that are not asked in words, and in jobs of before it was kept.
     #[serde(default)]
     pub prompt_version: Option<String>,
+    /// What the job was thought to come to when it was accepted; none where answers cost no
+    /// tokens, and for jobs of before there were forecasts.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
     /// What tells the request from others, lower-case hexadecimal SHA-256. None for jobs that
     /// did not come over the wire, and for those of before it was kept: no request repeats them.
     #[serde(default)]

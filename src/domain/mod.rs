@@ -2,10 +2,13 @@
 
 pub mod attachment;
 pub mod config;
+pub mod cost;
 pub mod document;
 pub mod error;
 pub mod event;
 pub mod evidence;
+pub mod excerpt;
+pub mod explain;
 pub mod id;
 pub mod job;
 pub mod merge;

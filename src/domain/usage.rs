@@ -27,6 +27,16 @@ pub struct Usage {
     pub cost_usd: Option<f64>,
 }
 
+/// US dollars for a million tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Price {
+    pub prompt: f64,
+    /// Of prompt tokens that came from a cache.
+    pub cached: f64,
+    /// Of the answer, thoughts included.
+    pub answer: f64,
+}
+
 impl Usage {
     /// Adds the counts of `other`; a price is known only while every part has one.
     pub fn add(&mut self, other: &Self) {

@@ -9,23 +9,27 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::sync::{Notify, OnceCell};
+use tokio::time::{Instant, timeout_at};
 
 use super::Inner;
+use super::budget::{Need, Purse, Ticket};
 use super::journal::{Halt, Journal};
 use super::lease::{Lease, Right};
 use super::metrics::label;
 use super::plans::Planned;
 use super::ports::{Answer, Attachment, Call, CallError, Correction, Provider};
+use super::rates::{Taken, questions};
 use super::settle::Checked;
 use super::waits::Waits;
-use crate::domain::document::Document;
+use crate::domain::cost::{self, Bound, size};
+use crate::domain::document::{Document, DocumentInput};
 use crate::domain::error::Fault;
 use crate::domain::event::SubtreeRetry;
 use crate::domain::evidence::{Attributions, Index, Logprobs};
+use crate::domain::excerpt::excerpt;
 use crate::domain::job::{AnswerKey, Draft, JobSpec};
-use crate::domain::pack::Load;
+use crate::domain::pack::{Load, Work};
 use crate::domain::retry;
 use crate::domain::usage::Usage;
 
@@ -47,6 +51,11 @@ pub(super) struct Run {
     pub(super) waits: Waits,
     /// What is sent in place of the document's words; empty until it is read.
     pub(super) attachments: OnceCell<Arc<[Attachment]>>,
+    pub(super) purse: Arc<Purse>,
+    /// What the subtrees are thought to take.
+    pub(super) work: Work,
+    /// Tokens that all calls begin with, before anything was learned.
+    pub(super) shared_tokens: f64,
     /// The document's words, made once when attributions are asked for.
     pub(super) index: OnceCell<Arc<Index>>,
 }
@@ -63,6 +72,19 @@ pub(super) struct Progress {
     wrong: Vec<Correction>,
     /// Subtrees that were asked for with their faults named: once each.
     corrected: Load,
+    /// What the call is about: all of it, or the pages that were chosen for it.
+    document: Arc<Document>,
+    /// Told once, when the answer begins or is not going to.
+    leads: Option<Arc<Notify>>,
+}
+
+/// What an answer has told of itself so far.
+#[derive(Default)]
+struct Heard {
+    first_ms: Option<u64>,
+    /// Subtrees that were answered, with the letters of their values.
+    said: Vec<(usize, usize)>,
+    usage: Option<Usage>,
 }
 
 /// A request, and whether it has begun: it does when its answer is first looked for.
@@ -73,12 +95,28 @@ struct Asked {
 
 type Answered = Result<Answer, CallError>;
 
+impl Heard {
+    /// Measures a value, where the request is one that is learned from.
+    fn value(&mut self, index: usize, value: &Value) {
+        if self.first_ms.is_some() {
+            self.said.push((index, size::letters(value)));
+        }
+    }
+}
+
 impl Run {
     /// Brings every subtree of `load` to an outcome. While the engine drains, and once the job is
     /// known to be no longer ours, no request is begun.
-    pub(super) async fn call(&self, load: Load) -> Result<(), Halt> {
+    ///
+    /// `leads` is told when the document was read, or when this call cannot read it for now.
+    pub(super) async fn call(&self, load: Load, leads: Option<Arc<Notify>>) -> Result<(), Halt> {
         self.waits.begin(&self.journal).await?;
-        self.ask_until_settled(self.progress(load)).await?;
+        let progress = Progress {
+            leads,
+            document: self.pages_for(&load).await,
+            ..self.progress(load)
+        };
+        self.ask_until_settled(progress).await?;
         self.waits.end(&self.journal).await
     }
 
@@ -91,7 +129,26 @@ impl Run {
             corrections: Vec::new(),
             wrong: Vec::new(),
             corrected: Load::new(),
+            document: Arc::clone(&self.document),
+            leads: None,
         }
+    }
+
+    /// The document, or where that is too long the pages that fit the question best. Lists get the
+    /// whole: a row that is not shown would be missed by nobody.
+    async fn pages_for(&self, load: &Load) -> Arc<Document> {
+        let lists = self.work.items.iter().filter(|item| item.is_list);
+        let has_list = lists.into_iter().any(|item| load.contains(&item.index));
+        let form = self.spec.config.document_input;
+        let is_read = matches!(form, DocumentInput::Auto | DocumentInput::Text);
+        if !self.work.is_excerpted || has_list || !is_read {
+            return Arc::clone(&self.document);
+        }
+        let (document, plan) = (Arc::clone(&self.document), Arc::clone(&self.planned.plan));
+        let (load, tokens) = (load.clone(), self.work.shared);
+        let chosen =
+            tokio::task::spawn_blocking(move || excerpt(&document, &plan, &load, tokens)).await;
+        chosen.map_or_else(|_| Arc::clone(&self.document), Arc::new)
     }
 
     async fn ask_until_settled(&self, mut progress: Progress) -> Result<(), Halt> {
@@ -103,7 +160,12 @@ impl Run {
             if self.journal.is_lost() {
                 return Err(Halt::Lost);
             }
-            let outcome = self.ask(&mut progress).await?;
+            let mut ticket = match self.ticket(&progress).await? {
+                Ok(ticket) => ticket,
+                Err(error) => return self.give_up(progress, error).await,
+            };
+            let outcome = self.ask(&mut progress, &mut ticket).await?;
+            drop(ticket);
             let is_only_wrong = progress.take_corrections();
             let error = match outcome {
                 Ok(()) if progress.missing.is_empty() => return Ok(()),
@@ -121,6 +183,7 @@ impl Run {
             };
             match self.delay(&progress, &error) {
                 Some(delay) => {
+                    let delay = self.in_time(delay);
                     self.announce_retry(&progress, &error, delay).await?;
                     self.pause(delay, error.fault).await?;
                     progress.attempt += 1;
@@ -141,17 +204,25 @@ impl Run {
     }
 
     /// One request; settles what it answers.
-    async fn ask(&self, progress: &mut Progress) -> Result<Result<(), CallError>, Halt> {
+    async fn ask(
+        &self,
+        progress: &mut Progress,
+        ticket: &mut Ticket,
+    ) -> Result<Result<(), CallError>, Halt> {
         let mut asked = Asked {
             answers: self.provider.ask(self.request(progress)),
             has_begun: false,
         };
+        let load = progress.missing.clone();
         let corrected = progress.corrections.iter().map(|known| known.index);
         progress.corrected.extend(corrected);
         let mut last: Option<(usize, Checked, (Attributions, Logprobs))> = None;
-        let mut failure = None;
-        let mut is_held = false;
-        while let Some(answer) = self.next(&mut asked).await? {
+        let mut heard = Heard::default();
+        let (mut failure, mut is_held) = (None, false);
+        while let Some(answer) = self.next_in_time(&mut asked).await? {
+            if let Some(leads) = progress.leads.take() {
+                leads.notify_one();
+            }
             if is_held {
                 is_held = false;
                 self.waits.go_on(&self.journal).await?;
@@ -163,6 +234,7 @@ impl Run {
                     attributions,
                     logprobs,
                 }) => {
+                    heard.value(index, &value);
                     let Some(checked) = self.check(progress, index, value) else {
                         continue;
                     };
@@ -175,13 +247,20 @@ impl Run {
                         self.settle(progress, index, checked, said).await?;
                     }
                 }
+                Ok(Answer::Begun { after_ms }) => {
+                    heard.first_ms.get_or_insert(after_ms);
+                }
                 Ok(Answer::Held { fault, .. }) => {
                     // Nothing is sent yet: the job may be another's when it is.
                     asked.has_begun = false;
                     is_held = true;
                     self.waits.wait(&self.journal, fault).await?;
                 }
-                Ok(Answer::Usage(usage)) => progress.spent.add(&usage),
+                Ok(Answer::Usage(usage)) => {
+                    progress.spent.add(&usage);
+                    ticket.pay(&usage);
+                    heard.usage = Some(usage);
+                }
                 Err(error) => {
                     failure = Some(error);
                     break;
@@ -190,6 +269,11 @@ impl Run {
         }
         if is_held {
             self.waits.go_on(&self.journal).await?;
+        }
+        match &failure {
+            None => self.learn(&load, &heard),
+            Some(error) if heard.usage.is_none() => self.unbilled(progress, ticket, error),
+            Some(_) => {}
         }
         if let Some((index, checked, said)) = last {
             self.settle(progress, index, checked, said).await?;
@@ -260,11 +344,94 @@ impl Run {
         }
     }
 
+    /// The next piece of an answer, or that the time of the job is over.
+    async fn next_in_time(&self, asked: &mut Asked) -> Result<Option<Answered>, Halt> {
+        let Some(deadline) = self.purse.deadline() else {
+            return self.next(asked).await;
+        };
+        match timeout_at(deadline, self.next(asked)).await {
+            Ok(answer) => answer,
+            Err(_) => Ok(Some(Err(self.purse.overtime()))),
+        }
+    }
+
+    /// The part of a wait that lies within the time of the job.
+    fn in_time(&self, delay: Duration) -> Duration {
+        let deadline = self.purse.deadline();
+        deadline.map_or(delay, |deadline| {
+            delay.min(deadline.saturating_duration_since(Instant::now()))
+        })
+    }
+
+    /// Leave to make the next request, or that the budget does not take it.
+    async fn ticket(&self, progress: &Progress) -> Result<Result<Ticket, CallError>, Halt> {
+        tokio::select! {
+            biased;
+            () = self.engine.drained() => Err(Halt::Drained),
+            ticket = self.purse.take(self.need(&progress.missing)) => Ok(ticket),
+        }
+    }
+
+    fn need(&self, load: &[usize]) -> Need {
+        if !self.spec.config.budget.is_set() {
+            return Need::default();
+        }
+        let weight = self.work.weight_of(load);
+        let terms = &self.work.terms;
+        let bill = |bound| cost::bill(terms, &[weight], cost::Start::AtOnce, bound);
+        let (low, likely) = (bill(Bound::Low), bill(Bound::Likely));
+        let cheapest = terms.price.map_or(0.0, |price| {
+            // The document may have been read before, by another job.
+            let cached = if terms.caches { weight.shared } else { 0.0 };
+            cost::money(&price, &cost::Bill { cached, ..low })
+        });
+        Need {
+            tokens: low.tokens(),
+            likely_tokens: likely.tokens(),
+            cost: cheapest,
+            likely_cost: likely.cost.unwrap_or(0.0),
+        }
+    }
+
+    /// A request that ended without a bill. When it was cut off, what it did cost is not known;
+    /// else nothing was sent.
+    fn unbilled(&self, progress: &mut Progress, ticket: &mut Ticket, error: &CallError) {
+        if error.fault == Fault::BudgetExceeded {
+            progress.spent.add(&Usage {
+                request_count: 1,
+                cost_usd: None,
+                ..self.blank.clone()
+            });
+        } else {
+            ticket.give_back();
+        }
+    }
+
+    fn learn(&self, load: &[usize], heard: &Heard) {
+        let (Some(usage), Some(first_ms)) = (&heard.usage, heard.first_ms) else {
+            return;
+        };
+        // How long an excerpt became is not what the model's count is learned from.
+        if self.work.is_excerpted {
+            return;
+        }
+        let taken = Taken {
+            usage,
+            first_ms,
+            said: &heard.said,
+            shared: self.shared_tokens,
+            own: questions(&self.planned.plan, load),
+        };
+        self.engine
+            .rates
+            .learn(&self.spec.config, &self.planned, &taken);
+    }
+
     fn request(&self, progress: &Progress) -> Call {
         let config = &self.spec.config;
         Call {
             model: config.model.clone(),
-            document: Arc::clone(&self.document),
+            document: Arc::clone(&progress.document),
             attachments: self.attachments(),
             plan: Arc::clone(&self.planned.plan),
             plan_key: self.planned.key.clone(),

@@ -319,7 +319,7 @@ impl Inner {
         })
     }
 
-    async fn read(&self, bytes: Bytes) -> Result<Arc<Document>, Error> {
+    pub(super) async fn read(&self, bytes: Bytes) -> Result<Arc<Document>, Error> {
         let read = self
             .on_reader(&self.reading, move |reader| reader.read(&bytes))
             .await;

@@ -11,6 +11,9 @@
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
 //! | `proof` | values against the pages |
 //! | `answers` | what was paid for before is used again |
+//! | `budget` | what a job may spend |
+//! | `rates` | what calls have taken so far |
+//! | `explain` | what a request would come to |
 //! | `waits` | says when all calls of a job wait |
 //! | `lease` | what a run may still begin, and how it learns that its job is gone |
 //! | `journal` | the one writer of events: store first, announce second |
@@ -28,9 +31,11 @@
 mod again;
 mod answers;
 mod attach;
+mod budget;
 mod call;
 mod cancel;
 mod catalog;
+mod explain;
 mod follow;
 mod journal;
 pub mod keys;
@@ -42,6 +47,7 @@ mod page;
 mod plans;
 pub mod ports;
 mod proof;
+mod rates;
 mod repeat;
 mod result;
 mod retention;
@@ -65,6 +71,7 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 pub use catalog::{SchemaDraft, Uploaded, document_key, sha256_hex};
+pub use explain::PlanRequest;
 pub use follow::{Follow, Follower, News};
 pub use live::{Page, Slot};
 pub use page::EventsPage;
@@ -141,6 +148,7 @@ struct Inner {
     providers: Vec<Arc<dyn Provider>>,
     live: Arc<Live>,
     plans: Plans,
+    rates: rates::Rates,
     parsed: catalog::Parsed,
     metrics: Metrics,
     /// Names this process as an owner of leases; new at every start, so that a process never
@@ -221,6 +229,7 @@ impl Engine {
             clock: outside.clock,
             providers: outside.providers,
             plans: Plans::new(),
+            rates: rates::Rates::new(),
             parsed: catalog::Parsed::default(),
             metrics: Metrics::new(),
             node: Uuid::new_v4().to_string(),

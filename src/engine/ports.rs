@@ -23,6 +23,7 @@ use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
+pub use crate::domain::usage::Price;
 use crate::domain::usage::Usage;
 
 /// What a port answers with, boxed: beside a disk or a model its allocation costs nothing.
@@ -507,16 +508,6 @@ pub struct Model {
     pub price: Option<Price>,
 }
 
-/// US dollars for a million tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Price {
-    pub prompt: f64,
-    /// Of prompt tokens that came from a cache.
-    pub cached: f64,
-    /// Of the answer, thoughts included.
-    pub answer: f64,
-}
-
 /// A part of a document that a model is given as it is.
 #[derive(Clone)]
 pub struct Attachment {
@@ -583,6 +574,9 @@ pub enum Answer {
         attributions: Attributions,
         logprobs: Logprobs,
     },
+    /// The first word of an answer came so long after the request was sent; once a request, and
+    /// only where answers are read while they are written.
+    Begun { after_ms: u64 },
     /// The call is held back before it is sent, for about so long: nothing is lost, and it may
     /// end at any time.
     Held { fault: Fault, for_ms: u64 },
@@ -600,6 +594,19 @@ pub struct Manner {
     pub version: Option<String>,
     /// Whether an answer that does not follow its schema is asked for once more.
     pub takes_corrections: bool,
+    /// Whether answers are read while they are written.
+    pub is_streamed: bool,
+}
+
+/// Something that a call asks for otherwise than the user's schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lowering {
+    /// Index into the plan's subtrees.
+    pub subtree: usize,
+    /// JSON Pointer of the value, relative to the subtree's; `*` for any item or member.
+    pub pointer: String,
+    /// What was changed and why, as a sentence without a subject.
+    pub what: String,
 }
 
 /// Why a call or one of its subtrees failed. The message is ours and safe to show.
@@ -622,6 +629,10 @@ pub trait Provider: Send + Sync {
     /// How one of its models is asked.
     fn manner(&self, _model: &str) -> Manner {
         Manner::default()
+    }
+    /// What a call would ask for otherwise than the schema of its subtrees says. Nothing is sent.
+    fn lowered(&self, _call: &Call) -> Vec<Lowering> {
+        Vec::new()
     }
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>>;
 }

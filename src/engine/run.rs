@@ -7,25 +7,28 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::answers::{self, Asking};
+use super::budget::Purse;
 use super::call::Run;
 use super::journal::{Halt, Journal};
 use super::lease::Lease;
 use super::metrics::label;
 use super::plans::Planned;
-use super::ports::{Claimed, Manner, Release};
+use super::ports::{Claimed, Manner, Model, Provider, Release};
+use super::rates::Asked;
 use super::waits::Waits;
 use super::{Inner, stored};
+use crate::domain::cost::Start;
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::Reason;
 use crate::domain::job::{AnswerKey, Draft, Ending, JobSpec};
-use crate::domain::pack::pack;
+use crate::domain::pack::{Packed, Work};
 use crate::domain::status::Status;
 use crate::domain::usage::Usage;
 
@@ -109,28 +112,9 @@ async fn drive(
         );
         return end(engine, journal, failed(Fault::ProviderError, message)).await;
     };
-    let manner = provider.manner(&spec.config.model);
-    let output_tokens = manner.output_tokens;
-    let run = Arc::new(Run {
-        engine: Arc::clone(engine),
-        blank: Usage {
-            provider: model.provider,
-            model: spec.config.model.clone(),
-            cost_usd: Some(0.0),
-            ..Usage::default()
-        },
-        keys: keys(claimed, &manner, &document, &planned),
-        takes_corrections: manner.takes_corrections,
-        spec: Arc::clone(spec),
-        document,
-        planned,
-        provider,
-        lease: Arc::clone(lease),
-        journal: journal.clone(),
-        waits: Waits::default(),
-        attachments: OnceCell::new(),
-        index: OnceCell::new(),
-    });
+    let prepared = (planned, document);
+    let run = set_up(engine, claimed, prepared, (model, provider), &pending).await;
+    let run = Arc::new(run(lease, journal));
     let pending = run.reuse(&claimed.scope, pending).await?;
     if !pending.is_empty()
         && let Err((fault, message)) = run.attach().await?
@@ -146,11 +130,62 @@ async fn drive(
     // cancelled, or be another's, since the store gave it to us.
     journal.flush().await?;
     let started = Instant::now();
-    call_all(&run, &pending, output_tokens).await?;
+    call_all(&run, &pending).await?;
     if !pending.is_empty() {
         engine.learn_pace(started.elapsed(), pending.len());
     }
     end(engine, journal, Ending::Settled).await
+}
+
+/// What the calls share, but for the lease and the journal that they go by.
+async fn set_up(
+    engine: &Arc<Inner>,
+    claimed: &Claimed,
+    (planned, document): Prepared,
+    (model, provider): (Model, Arc<dyn Provider>),
+    pending: &[usize],
+) -> impl FnOnce(&Arc<Lease>, &Journal) -> Run {
+    let spec = claimed.view.spec.clone();
+    let manner = provider.manner(&spec.config.model);
+    let asked = Asked {
+        config: &spec.config,
+        model: &model,
+        manner: &manner,
+        planned: &planned,
+    };
+    let (work, _) = engine.work(&asked, Some(&document), pending).await;
+    let shared_tokens = match manner.output_tokens {
+        Some(_) => engine.shared_tokens(Some(&document)).await,
+        None => 0.0,
+    };
+    let age = engine.clock.now().since(claimed.view.created_at);
+    let age = Duration::from_millis(age);
+    let purse = Purse::new(spec.config.budget, &claimed.view.usage, age);
+    let keys = keys(claimed, &manner, &document, &planned);
+    let engine = Arc::clone(engine);
+    move |lease, journal| Run {
+        engine,
+        blank: Usage {
+            provider: model.provider,
+            model: spec.config.model.clone(),
+            cost_usd: Some(0.0),
+            ..Usage::default()
+        },
+        keys,
+        takes_corrections: manner.takes_corrections,
+        purse,
+        shared_tokens,
+        work,
+        spec,
+        document,
+        planned,
+        provider,
+        lease: Arc::clone(lease),
+        journal: journal.clone(),
+        waits: Waits::default(),
+        attachments: OnceCell::new(),
+        index: OnceCell::new(),
+    }
 }
 
 /// What each subtree's answer is kept under; nothing where answers are not kept.
@@ -274,18 +309,28 @@ async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result
     }
 }
 
+/// The calls for what is pending.
+fn packed(run: &Run, pending: &[usize]) -> Packed {
+    let items = &run.work.items;
+    let items = items.iter().filter(|item| pending.contains(&item.index));
+    Work {
+        items: items.copied().collect(),
+        ..run.work.clone()
+    }
+    .pack()
+}
+
 /// Makes every call, as many at a time as the job may. Dropped with the run, calls are dropped;
 /// while the engine drains, those under way go on and no further one begins.
-async fn call_all(
-    run: &Arc<Run>,
-    pending: &[usize],
-    output_tokens: Option<u64>,
-) -> Result<(), Halt> {
+async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     let permits = run.spec.config.max_num_concurrent_requests as usize;
     let slots = Arc::new(Semaphore::new(permits));
     let mut calls = JoinSet::new();
     let mut outcome = Ok(());
-    for load in pack(&run.planned.plan, pending, output_tokens) {
+    let Packed { loads, start, .. } = packed(run, pending);
+    // Whom the others wait for, until it has read the document or cannot.
+    let mut leader = (start == Start::LeaderFirst).then(|| Arc::new(Notify::new()));
+    for load in loads {
         let slot = tokio::select! {
             biased;
             () = run.engine.drained() => {
@@ -295,17 +340,29 @@ async fn call_all(
             slot = Arc::clone(&slots).acquire_owned() => slot.map_err(|_| Halt::Lost)?,
         };
         let run = Arc::clone(run);
+        let (word, heard) = (leader.clone(), leader.take());
+        let engine = Arc::clone(&run.engine);
         calls.spawn(async move {
             // A panic fails the subtrees of its call and nothing else.
-            let call = AssertUnwindSafe(run.call(load.clone()))
+            let call = AssertUnwindSafe(run.call(load.clone(), word.clone()))
                 .catch_unwind()
                 .await;
             drop(slot);
+            if let Some(word) = word {
+                word.notify_one();
+            }
             match call {
                 Ok(outcome) => outcome,
                 Err(_) => run.fail_broken(load).await,
             }
         });
+        if let Some(heard) = heard {
+            tokio::select! {
+                biased;
+                () = engine.drained() => {}
+                () = heard.notified() => {}
+            }
+        }
     }
     while let Some(ended) = calls.join_next().await {
         match ended {

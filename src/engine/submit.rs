@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::keys::Principal;
 use super::plans::Planned;
-use super::ports::{Created, Model, NewJob, Provider, StoredDocument};
+use super::ports::{Created, Model, NewJob, StoredDocument};
 use super::{Engine, attach, stored};
 use crate::domain::config::Config;
 use crate::domain::error::{Code, Error};
@@ -67,7 +67,7 @@ impl Engine {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
         let mut config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
-        let (model, provider) = self.model(&config.model)?;
+        let (model, provider) = self.served(&config.model)?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
         let is_inline = matches!(request.document, DocumentSource::Inline { .. });
@@ -84,7 +84,8 @@ impl Engine {
                 return Err(refused);
             }
         }
-        let spec = JobSpec {
+        let forecast = self.forecast(&config, &planned, &document.sha256).await;
+        let spec = |forecast| JobSpec {
             document_id: document.id,
             document_name: document.name.clone(),
             document_sha256: document.sha256.clone(),
@@ -94,11 +95,17 @@ impl Engine {
             warnings: warnings(&config, &model),
             prompt_version: provider.manner(&config.model).version,
             config,
+            forecast,
             request_hash: name.request_hash,
         };
-        let created = self
-            .create(caller, spec, name.key, &planned, &document)
-            .await;
+        let created = match forecast {
+            Ok(forecast) => {
+                let spec = spec(forecast);
+                self.create(caller, spec, name.key, &planned, &document)
+                    .await
+            }
+            Err(refused) => Err(refused),
+        };
         if !matches!(created, Ok(Some(_))) {
             self.forget(scope, document.id, is_inline).await;
         }
@@ -155,19 +162,7 @@ impl Engine {
         }
     }
 
-    fn model(&self, name: &str) -> Result<(Model, Arc<dyn Provider>), Error> {
-        self.inner.served(name).ok_or_else(|| {
-            let models = self.inner.models();
-            let known: Vec<_> = models.iter().map(|model| model.id.as_str()).collect();
-            let message = format!(
-                "`{name}` is not a model of this server. Models are: {}.",
-                known.join(", ")
-            );
-            Error::new(Code::ModelNotFound, message.clone()).at("/config/model", message)
-        })
-    }
-
-    async fn planned(
+    pub(super) async fn planned(
         &self,
         scope: &Scope,
         source: SchemaSource,
@@ -183,7 +178,7 @@ impl Engine {
         let planned = self
             .inner
             .plans
-            .of(&definition, config.splitter_configs)
+            .of(&definition, config.splitter_configs.cut)
             .await?;
         Ok((id, name, planned))
     }

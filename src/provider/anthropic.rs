@@ -83,9 +83,9 @@ impl Wire for Anthropic {
         Box::new(Answer::new(is_tool(ask)))
     }
 
-    fn sort(&self, status: u16, headers: Option<&HeaderMap>, body: &[u8]) -> Sorted {
+    fn sort(&self, status: u16, body: &[u8]) -> Sorted {
         let body = serde_json::from_slice(body).unwrap_or_default();
-        sort(status, headers, &body)
+        sort(status, &body)
     }
 
     fn limits(&self, headers: &HeaderMap, now: Timestamp) -> Option<Limits> {

@@ -249,7 +249,10 @@ impl Client {
         let sent = clock.within(self.bounds.first_byte, request.send()).await?;
         let response = sent.map_err(|error| broken(&error))?;
         if response.status().is_success() {
-            return Ok(response);
+            // One that says so beforehand takes no memory at all.
+            let length = response.content_length().unwrap_or(0);
+            let is_small = usize::try_from(length).is_ok_and(|length| length <= self.bounds.body);
+            return is_small.then_some(response).ok_or_else(answer::too_large);
         }
         Err(self.refusal(response, clock).await)
     }
@@ -283,7 +286,7 @@ impl Client {
         }
         let headers = response.headers();
         let limits = self.limits(headers);
-        let sorted = self.vendor.wire().sort(status, Some(headers), &body);
+        let sorted = self.vendor.wire().sort(status, &body);
         let mut failure = Failure::from(sorted).with_status(status);
         let said = headers::retry_after(headers, Timestamp::now()).max(failure.retry_after);
         let used_up = || limits.filter(|_| failure.kind == FailureKind::Rate)?.wait();

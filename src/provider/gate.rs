@@ -145,6 +145,7 @@ impl Gate {
             ticket: inside.pacing.send(tokens, now),
             probe: inside.breaker.enter(now),
             gate: Arc::clone(self),
+            is_answered: false,
             is_settled: false,
         })
     }
@@ -174,12 +175,17 @@ pub struct Pass {
     gate: Arc<Gate>,
     ticket: Ticket,
     probe: Option<u64>,
+    is_answered: bool,
     is_settled: bool,
 }
 
 impl Pass {
     /// The headers of an answer that is no failure and no 429 are there; its body may still come.
+    /// Said once: what comes later changes nothing.
     pub fn answered(&mut self, rates: &Rates) {
+        if std::mem::replace(&mut self.is_answered, true) {
+            return;
+        }
         self.gate.change(|inside, _| {
             inside.pacing.answered(&self.ticket, rates);
             inside.breaker.answered();
@@ -201,24 +207,33 @@ impl Pass {
     /// The whole answer came, or a 4xx that blames the call.
     pub fn succeeded(mut self) {
         self.is_settled = true;
+        self.answered(&Rates::default());
         self.gate.change(|inside, _| inside.breaker.succeeded());
     }
 
     /// Overload, 5xx, a timeout or a lost connection, before the answer or inside it.
     pub fn failed(mut self) {
         self.is_settled = true;
-        let probe = self.probe;
-        self.gate
-            .change(|inside, now| inside.breaker.failed(probe, now));
+        let (probe, is_answered) = (self.probe, self.is_answered);
+        self.gate.change(|inside, now| {
+            if !is_answered {
+                inside.pacing.left();
+            }
+            inside.breaker.failed(probe, now);
+        });
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
         if !self.is_settled {
-            let probe = self.probe;
-            self.gate
-                .change(|inside, now| inside.breaker.given_up(probe, now));
+            let (probe, is_answered) = (self.probe, self.is_answered);
+            self.gate.change(|inside, now| {
+                if !is_answered {
+                    inside.pacing.left();
+                }
+                inside.breaker.given_up(probe, now);
+            });
         }
     }
 }

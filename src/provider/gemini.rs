@@ -66,7 +66,7 @@ impl Wire for Gemini {
         Box::new(Answer::default())
     }
 
-    fn sort(&self, status: u16, _headers: Option<&HeaderMap>, body: &[u8]) -> Sorted {
+    fn sort(&self, status: u16, body: &[u8]) -> Sorted {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         sort(status, body.get(0).unwrap_or(&body))
     }

@@ -80,7 +80,7 @@ impl Wire for OpenAi {
         Box::new(Answer::default())
     }
 
-    fn sort(&self, status: u16, _headers: Option<&HeaderMap>, body: &[u8]) -> Sorted {
+    fn sort(&self, status: u16, body: &[u8]) -> Sorted {
         sort(status, &serde_json::from_slice(body).unwrap_or_default())
     }
 

@@ -4,10 +4,14 @@
 //! |---|---|
 //! | `names` | which names of models are this server's |
 //! | `exchange` | one request: what closes in its answer, and how it ends |
+//! | `begin` | the same up to where its answer begins: late ones, lost copies |
+//! | `copies` | documents that the provider keeps between calls |
 //! | `pieces` | a subtree that is too much for one request |
 //! | `refusals` | schemas that the provider did not take |
 //! | `tardiness` | how long answers take to begin |
 
+mod begin;
+mod copies;
 mod exchange;
 mod names;
 mod pieces;
@@ -31,8 +35,11 @@ use super::wire::{Key, Part, Vendor};
 use crate::domain::document::Document;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
-use crate::engine::ports::{Answer, Attachment, Call, CallError, Manner, Model, Price, Provider};
+use crate::engine::ports::{
+    Answer, Attachment, Call, CallError, Lowering, Manner, Model, Price, Provider,
+};
 
+use copies::Copies;
 use exchange::{Exchange, Form, Piece};
 use names::Names;
 use refusals::Refusals;
@@ -86,9 +93,7 @@ struct Inner {
     documents: Mutex<LruCache<String, Arc<str>>>,
     refusals: Refusals,
     tardiness: Tardiness,
-    /// Documents that the provider keeps.
-    caches: Mutex<LruCache<String, exchange::Entry>>,
-    keeping: tokio::sync::Mutex<()>,
+    copies: Copies,
     /// What the server said that it has.
     found: RwLock<Vec<String>>,
 }
@@ -112,8 +117,7 @@ impl Server {
                 documents: Mutex::new(LruCache::new(KEPT)),
                 refusals: Refusals::default(),
                 tardiness: Tardiness::default(),
-                caches: Mutex::new(LruCache::new(KEPT)),
-                keeping: tokio::sync::Mutex::default(),
+                copies: Copies::default(),
                 found: RwLock::default(),
             }),
         })
@@ -234,7 +238,13 @@ impl Provider for Server {
             output_tokens: tokens,
             version: Some(format!("{}/{LOWERING}", prompt::VERSION)),
             takes_corrections: true,
+            is_streamed: self.inner.stream,
         }
+    }
+
+    fn lowered(&self, call: &Call) -> Vec<Lowering> {
+        let exchange = Exchange::of(&self.inner, call, &call.subtrees, Form::Bound);
+        exchange.map_or_else(|_| Vec::new(), |exchange| exchange.changes())
     }
 
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {
@@ -257,6 +267,7 @@ impl Provider for Server {
                 while let Some(piece) = pieces.next().await {
                     match piece {
                         Piece::Held { fault, for_ms } => yield Ok(Answer::Held { fault, for_ms }),
+                        Piece::Begun { after_ms } => yield Ok(Answer::Begun { after_ms }),
                         Piece::Closed { index, answer } => {
                             if left.contains(&index) {
                                 left.retain(|open| *open != index);

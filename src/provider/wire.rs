@@ -199,6 +199,17 @@ pub struct Tokens {
     pub thoughts: Option<u64>,
 }
 
+impl Tokens {
+    /// Of a call that was refused.
+    pub const NONE: Self = Self {
+        prompt: Some(0),
+        cached: None,
+        cache_written: None,
+        answer: Some(0),
+        thoughts: None,
+    };
+}
+
 /// What a provider says of a refusal or an error, in our words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sorted {
@@ -240,9 +251,8 @@ pub trait Wire: Send + Sync {
     fn body(&self, ask: &Ask) -> Value;
     /// Reads one answer.
     fn reader(&self, ask: &Ask) -> Box<dyn Reader>;
-    /// What a status other than 2xx, or an error under 200, means. `headers` are `None` for an
-    /// error that came after the head of the answer.
-    fn sort(&self, status: u16, headers: Option<&HeaderMap>, body: &[u8]) -> Sorted;
+    /// What a status other than 2xx, or an error under 200, means.
+    fn sort(&self, status: u16, body: &[u8]) -> Sorted;
     /// What the rate headers say, on success too.
     fn limits(&self, headers: &HeaderMap, now: Timestamp) -> Option<Limits>;
     /// The query that asks for a long page of models.

@@ -447,6 +447,43 @@ fn plan_shows_the_same_subtrees_as_a_table_and_as_json() {
 }
 
 #[test]
+fn plan_with_a_document_and_a_model_says_what_a_job_would_take() {
+    let bench = Bench::new();
+    let (file, schema) = (example("invoice.pdf"), example("invoice.schema.json"));
+    let arguments = [
+        "plan",
+        &schema,
+        "--document",
+        &file,
+        "--model",
+        "gemini-2.5-flash",
+    ];
+    let run = |more: &[&str]| {
+        let mut command = bench.command(&arguments);
+        // No model is asked, so any key will do.
+        command.args(more).env("GEMINI_API_KEY", "not-a-key");
+        command.output().unwrap()
+    };
+    let output = run(&["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    crate::support::schemas::check("explained_plan", &plan);
+    let estimate = &plan["forecast"]["estimate"];
+    assert_eq!(plan["forecast"]["pages"], 1);
+    assert_eq!(plan["calls"].as_array().unwrap().len(), estimate["calls"]);
+    assert!(estimate["cost_usd"]["likely"].as_f64().unwrap() > 0.0);
+
+    let report = text(&run(&["--packing", "cheap"]).stdout);
+    for word in ["call 1: ", "packing:        cheap", "US dollars:", "1 page"] {
+        assert!(report.contains(word), "{word} in {report}");
+    }
+    assert_eq!(run(&["--packing", "quick"]).status.code(), Some(2));
+    let unknown = bench.run(&["plan", &schema, "--model", "gemini-2.5-flash"]);
+    assert_eq!(unknown.status.code(), Some(2), "there is no key for it");
+    assert_eq!(bench.left_behind(), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_fault() {
     let bench = Bench::new();
     let mut plan = bench

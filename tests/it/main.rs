@@ -34,6 +34,7 @@ mod long;
 mod model;
 mod models;
 mod nodes;
+mod pack;
 mod plan;
 mod readme;
 mod simulation;

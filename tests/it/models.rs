@@ -1,9 +1,13 @@
 //! Models over the wire, as jobs ask them: against a provider server that plays by script.
 
+mod bursts;
+mod caches;
 mod documents;
+mod hedging;
 mod jobs;
 mod llama;
 mod logprobs;
+mod plans;
 mod scenarios;
 
 use std::sync::Arc;
@@ -14,6 +18,7 @@ use rivulet::provider::client::Bounds;
 use rivulet::provider::models::Models;
 use rivulet::provider::server::{Options, Server};
 use rivulet::provider::wire::{Key, Vendor};
+use serde_json::json;
 
 use crate::support::model::{self, KEY, Wire};
 
@@ -41,29 +46,42 @@ fn bounds() -> Bounds {
 
 /// A provider that speaks to the vendor's stand-in.
 fn provider(server: &model::Server, wire: Wire, stream: bool) -> Arc<Server> {
-    told(server, wire, stream, None)
+    opened(Options {
+        stream,
+        ..options(server, wire)
+    })
 }
 
-/// The same, whose models are asked how likely their tokens were, or are not.
-fn told(server: &model::Server, wire: Wire, stream: bool, logprobs: Option<bool>) -> Arc<Server> {
+/// The same, with room for one subtree of four fields in an answer, so that each is a call.
+fn narrow(server: &model::Server, wire: Wire) -> Arc<Server> {
+    let small = json!({ model_of(wire): {"output_tokens": 128} }).to_string();
+    let models = Models::known().unwrap().with(&small).unwrap();
     rivulet::tls::install();
+    Arc::new(Server::new(options(server, wire), Arc::new(models)).unwrap())
+}
+
+fn opened(options: Options) -> Arc<Server> {
+    rivulet::tls::install();
+    Arc::new(Server::new(options, Arc::new(Models::known().unwrap())).unwrap())
+}
+
+fn options(server: &model::Server, wire: Wire) -> Options {
     let (name, vendor) = match wire {
         Wire::Gemini => ("gemini", Vendor::Gemini),
         Wire::OpenAi => ("openai", Vendor::OpenAi),
         Wire::Anthropic => ("anthropic", Vendor::Anthropic),
     };
-    let options = Options {
+    Options {
         name: name.into(),
         vendor,
         base_url: Some(server.base(wire)),
         key: Some(Key::new(KEY).unwrap()),
         models: Vec::new(),
-        stream,
-        logprobs,
+        stream: true,
+        logprobs: None,
         hedging: false,
         bounds: bounds(),
-    };
-    Arc::new(Server::new(options, Arc::new(Models::known().unwrap())).unwrap())
+    }
 }
 
 /// The same as the engine's only one.

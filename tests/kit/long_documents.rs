@@ -2,7 +2,12 @@
 //!
 //! `cargo run --example long_documents -- FOLDER ROWS [SEED] [plain|hard]` writes `document.pdf`,
 //! `document.txt`, `schema.json` and `expected.json` there.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 #[path = "long/mod.rs"]
 mod long;

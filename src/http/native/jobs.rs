@@ -118,7 +118,7 @@ impl TryFrom<Value> for CreateRequest {
     }
 }
 
-fn inline_document(text: &str) -> Result<DocumentSource, Error> {
+pub(super) fn inline_document(text: &str) -> Result<DocumentSource, Error> {
     let bytes = match body::data_url(text) {
         Some(bytes) => bytes?,
         None => Bytes::from(text.to_owned()),
@@ -129,13 +129,13 @@ fn inline_document(text: &str) -> Result<DocumentSource, Error> {
     })
 }
 
-fn text<'a>(pointer: &str, value: &'a Value) -> Result<&'a str, Error> {
+pub(super) fn text<'a>(pointer: &str, value: &'a Value) -> Result<&'a str, Error> {
     value
         .as_str()
         .ok_or_else(|| wrong(pointer, "Expected text."))
 }
 
-fn one_of(stored: &str, inline: &str) -> Error {
+pub(super) fn one_of(stored: &str, inline: &str) -> Error {
     wrong(
         &format!("/{stored}"),
         &format!("Send exactly one of `{stored}` and `{inline}`."),
@@ -220,6 +220,7 @@ fn results_body(result: &JobResult) -> Value {
             "usage_metadata": view.usage,
             "failed_subtrees": result.failed,
             "warnings": view.spec.warnings,
+            "plan": view.spec.forecast,
             "has_attributions": result.attributions.is_some(),
             "model": view.spec.config.model,
             "prompt_version": view.spec.prompt_version,

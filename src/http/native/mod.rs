@@ -6,6 +6,7 @@
 mod documents;
 mod events;
 mod jobs;
+mod plans;
 mod repeat;
 mod schemas;
 mod tickets;
@@ -27,6 +28,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
     schemas::routes(config);
     jobs::routes(config);
+    plans::routes(config);
     events::routes(config);
     tickets::routes(config);
     config.service(resource("/models", [on(Method::GET, models)]));

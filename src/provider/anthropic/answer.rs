@@ -5,11 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::provider::wire::headers::text;
 use crate::provider::wire::{
     Delta, Failure, FailureKind, Finish, Reader, Sorted, Tokens, close, count, failure, mentions,
     word,
@@ -93,7 +91,7 @@ impl Reader for Answer {
     fn event(&mut self, data: &str, out: &mut Vec<Delta>) -> Result<(), Failure> {
         let event: Event = serde_json::from_str(data).map_err(|_| FailureKind::Malformed)?;
         if let Some(error) = event.error {
-            return Err(sort(200, None, &serde_json::json!({ "error": error })).into());
+            return Err(sort(200, &serde_json::json!({ "error": error })).into());
         }
         self.step(event, out);
         Ok(())
@@ -102,7 +100,7 @@ impl Reader for Answer {
     fn whole(&mut self, body: &[u8], out: &mut Vec<Delta>) -> Result<(), Failure> {
         let message: Message = serde_json::from_slice(body).map_err(|_| FailureKind::Malformed)?;
         if let Some(error) = message.error {
-            return Err(sort(200, None, &serde_json::json!({ "error": error })).into());
+            return Err(sort(200, &serde_json::json!({ "error": error })).into());
         }
         self.count(message.usage);
         for mut block in message.content.unwrap_or_default() {
@@ -146,7 +144,7 @@ fn finish(reason: &str) -> Finish {
 }
 
 /// What an error object means.
-pub fn sort(status: u16, headers: Option<&HeaderMap>, body: &Value) -> Sorted {
+pub fn sort(status: u16, body: &Value) -> Sorted {
     let error = &body["error"];
     let message = error["message"].as_str().unwrap_or_default();
     let is_spent = error["details"]["error_code"] == "enforced_spend_limit_reached"
@@ -156,30 +154,17 @@ pub fn sort(status: u16, headers: Option<&HeaderMap>, body: &Value) -> Sorted {
         "billing_error" => FailureKind::Budget,
         "not_found_error" => FailureKind::NotFound,
         "request_too_large" => FailureKind::TooLong,
-        // A limit of the month has no wait; a rate always has one.
-        "rate_limit_error" if is_spent || headers.is_some_and(|h| !says_when(h)) => {
-            FailureKind::Budget
-        }
+        // Without a time it is a rate as well: a limit of the month is told by what it says.
+        "rate_limit_error" | "invalid_request_error" if is_spent => FailureKind::Budget,
         "rate_limit_error" => FailureKind::Rate,
         "overloaded_error" => FailureKind::Overload,
         "timeout_error" => FailureKind::Timeout,
         "api_error" | "conflict_error" => FailureKind::Server,
-        "invalid_request_error" if is_spent => FailureKind::Budget,
         "invalid_request_error" => invalid(message),
         _ if status < 300 => FailureKind::Server,
         _ => failure::by_status(status),
     };
     kind.into()
-}
-
-fn says_when(headers: &HeaderMap) -> bool {
-    let names = [
-        "retry-after",
-        "retry-after-ms",
-        "anthropic-ratelimit-requests-reset",
-        "anthropic-ratelimit-tokens-reset",
-    ];
-    names.iter().any(|name| text(headers, name).is_some())
 }
 
 fn invalid(message: &str) -> FailureKind {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::provider::wire::tests::{Told, ask, page, read, sorted, sorted_with};
+use crate::provider::wire::tests::{Told, ask, page, read, sorted};
 use crate::provider::wire::{FailureKind, Finish, Tokens, Vendor};
 
 fn claude() -> Ask {
@@ -285,26 +285,16 @@ fn errors_are_sorted_by_what_can_be_done_about_them() {
 }
 
 #[test]
-fn a_rate_without_a_time_is_a_limit_of_the_month() {
-    let body = |code: Value| json!({"error": {"type": "rate_limit_error", "message": "?", "details": {"error_code": code}}});
-    let kind = |headers, code| sorted_with(Vendor::Anthropic, 429, headers, &body(code));
+fn a_limit_of_the_month_is_told_by_what_it_says_and_any_other_is_a_rate() {
+    let kind = |message: &str, code: Value| {
+        let body = json!({"error": {"type": "rate_limit_error", "message": message, "details": {"error_code": code}}});
+        sorted(Vendor::Anthropic, 429, &body)
+    };
+    assert_eq!(kind("?", Value::Null), FailureKind::Rate);
+    let spent = "You have reached your specified API usage limits.";
+    assert_eq!(kind(spent, Value::Null), FailureKind::Budget);
     assert_eq!(
-        kind(&[("retry-after", "7")], Value::Null),
-        FailureKind::Rate
-    );
-    assert_eq!(
-        kind(
-            &[("anthropic-ratelimit-tokens-reset", "2026-05-01T12:00:04Z")],
-            Value::Null
-        ),
-        FailureKind::Rate
-    );
-    assert_eq!(kind(&[], Value::Null), FailureKind::Budget);
-    assert_eq!(
-        kind(
-            &[("retry-after", "7")],
-            json!("enforced_spend_limit_reached")
-        ),
+        kind("?", json!("enforced_spend_limit_reached")),
         FailureKind::Budget
     );
 }

@@ -5,6 +5,10 @@
 //! empty just at the refusal has the server's rate. That counts rightly what a full bucket loses
 //! while nobody calls or everybody waits. Calls that passed at once out of a full bucket are its
 //! size.
+//!
+//! Before the first refusal there is nothing to go by. A few calls go at once, the next ones keep
+//! a distance for as long as a refusal takes to come back: a small limit is not found out by every
+//! call of a job. A server that has answered many at once is no longer treated so.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -26,6 +30,12 @@ const CLIMB: f64 = 0.05;
 const CERTAIN: f64 = 0.2;
 /// What the rate grows by with each call while no upper bound is known.
 const SEARCH: f64 = 0.1;
+/// Unanswered calls beyond which the next ones keep a distance, while nothing is known.
+const FREE: u64 = 4;
+/// For how long they do.
+const CAUTION: Duration = Duration::from_millis(100);
+/// Calls whose answers began while so many were open: no small limit.
+const MANY: u64 = 2 * FREE;
 /// Between calls whose number is a guess, so that the first refusal stops the rest.
 const GAP: Duration = Duration::from_millis(25);
 /// Calls that came closer together than this before the first refusal are one burst.
@@ -35,7 +45,7 @@ const MARGIN: f64 = 0.99;
 /// What the network may take longer for one call than for another, seconds.
 const UNEVEN: f64 = 0.01;
 /// Of what a refusal leaves open: a rate that climbed slowly is not far above the server's.
-const LIKELY: f64 = 0.75;
+const LIKELY: f64 = 0.5;
 /// How much higher the rate may be when the size was wrong.
 const RESIZED: f64 = 0.1;
 /// Calls that are remembered.
@@ -80,8 +90,9 @@ impl Mark {
 #[derive(Debug, Clone, Copy)]
 struct Lesson {
     at: Instant,
-    /// The first call that was refused.
+    /// The first call that was refused, and when it was sent.
     number: u64,
+    sent: Instant,
     wait: Wait,
     /// Whether the server told the wait; else it is a guess, and one call need not be there.
     is_told: bool,
@@ -118,8 +129,8 @@ struct Bucket {
     grown_at: Instant,
     /// No call goes before.
     next_at: Instant,
-    /// Whether the level is a guess: calls keep [`GAP`] until it is used up.
-    guessed: bool,
+    /// Calls that are there by a guess: they keep [`GAP`].
+    guessed: f64,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +142,12 @@ pub struct Learned {
     lesson: Option<Lesson>,
     /// The last call that the last lesson covers.
     taught_through: u64,
+    /// Calls whose answer has not begun.
+    open: u64,
+    /// The most of them that there were when one was answered.
+    proven: u64,
+    /// First and last of the calls that came close together.
+    run: Option<(Instant, Instant)>,
 }
 
 impl Learned {
@@ -153,12 +170,38 @@ impl Learned {
             self.lesson = None;
             self.learn(lesson);
         }
-        self.bucket.as_mut()?.wait(now)
+        match &mut self.bucket {
+            Some(bucket) => bucket.wait(now),
+            None => self.distance(now),
+        }
+    }
+
+    fn distance(&self, now: Instant) -> Option<Duration> {
+        let (start, last) = self.run?;
+        let is_careful = self.open >= FREE && self.proven < MANY && now < start + CAUTION;
+        let wait = (last + GAP).saturating_duration_since(now);
+        (is_careful && !wait.is_zero()).then_some(wait)
+    }
+
+    /// The answer to a call has begun.
+    pub fn answered(&mut self) {
+        self.proven = self.proven.max(self.open);
+        self.left();
+    }
+
+    /// A call was refused, failed or was given up before its answer began.
+    pub fn left(&mut self) {
+        self.open = self.open.saturating_sub(1);
     }
 
     /// A call goes; its number is given back.
     pub fn sent(&mut self, now: Instant) -> u64 {
         self.sent += 1;
+        self.open += 1;
+        let run = self
+            .run
+            .filter(|(_, last)| now.saturating_duration_since(*last) < BURST);
+        self.run = Some((run.map_or(now, |(start, _)| start), now));
         self.passed.push_back((self.sent, now));
         let forgotten = (self.passed.len() > MEMORY)
             .then(|| self.passed.pop_front())
@@ -186,6 +229,9 @@ impl Learned {
         reopens: Instant,
         now: Instant,
     ) {
+        let mut passed = self.passed.iter();
+        let sent = passed.find(|(passed, _)| *passed == number);
+        let sent = sent.map_or(now, |(_, at)| *at);
         self.forgive(number);
         if let Some(lesson) = &mut self.lesson {
             lesson.reopens = lesson.reopens.max(reopens);
@@ -194,6 +240,7 @@ impl Learned {
             self.taught_through = self.sent;
             self.lesson = Some(Lesson {
                 at: now,
+                sent,
                 number,
                 wait,
                 is_told,
@@ -208,11 +255,7 @@ impl Learned {
     fn learn(&mut self, lesson: Lesson) {
         let calls: Vec<Instant> = self.passed.iter().map(|(_, at)| *at).collect();
         let bucket = match self.bucket {
-            None => {
-                let recent = |at: &&Instant| lesson.at.saturating_duration_since(**at) < BURST;
-                let burst: Vec<Instant> = calls.iter().filter(recent).copied().collect();
-                Bucket::first(&lesson, &burst)
-            }
+            None => Bucket::first(&lesson, burst(&calls, lesson.at)),
             Some(bucket) => bucket.corrected(&lesson, &calls),
         };
         self.bucket = Some(bucket);
@@ -246,6 +289,13 @@ impl Lesson {
     }
 }
 
+/// The last calls before `end` that came close together.
+fn burst(calls: &[Instant], end: Instant) -> &[Instant] {
+    let is_recent = |call: &Instant| end.saturating_duration_since(*call) < BURST;
+    let start = calls.iter().position(is_recent).unwrap_or(calls.len());
+    &calls[start..]
+}
+
 /// The number at which `excess`, which grows with it, is zero.
 fn root(least: f64, most: f64, excess: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = (least, most);
@@ -261,16 +311,23 @@ fn root(least: f64, most: f64, excess: impl Fn(f64) -> f64) -> f64 {
 }
 
 impl Bucket {
-    /// By the first refusal of all: the burst is the size. An exact hint is what one call takes;
-    /// with whole seconds the size is tried again and the rate is searched from below.
+    /// By the first refusal of all: the burst is the size. An exact hint is at most what one call
+    /// takes, and what passed beyond those that went at once was earned since; with whole seconds
+    /// the size is tried again and the rate is searched from below.
     fn first(lesson: &Lesson, burst: &[Instant]) -> Self {
         let size = (burst.len() as f64).max(1.0);
         let closed = seconds(lesson.reopens, lesson.at).max(0.001);
         let start = burst.first().copied();
-        let at_once = |at: &&Instant| start.is_some_and(|start| **at < start + GAP);
+        let is_at_once = |at: &&Instant| start.is_some_and(|start| **at < start + GAP);
+        let at_once = (burst.iter().filter(is_at_once).count() as f64).max(1.0);
+        let spread = start.map_or(0.0, |start| seconds(lesson.sent, start));
         let anchor = lesson.mark();
         let (now, rate, searching) = match lesson.wait {
-            Wait::Exact(wait) => (anchor, MARGIN / wait.as_secs_f64().max(0.001), false),
+            Wait::Exact(wait) => {
+                let wait = wait.as_secs_f64().max(0.001);
+                let earned = (size + 1.0 - at_once) / (wait + spread);
+                (anchor, MARGIN * earned.min(1.0 / wait), false)
+            }
             Wait::Whole(_) => {
                 let again = Mark {
                     at: lesson.reopens,
@@ -287,15 +344,15 @@ impl Bucket {
             now,
             anchor,
             searching,
-            spread: start.map_or(0.0, |start| seconds(lesson.at, start)),
-            at_once: (burst.iter().filter(at_once).count() as f64).max(1.0),
+            spread,
+            at_once,
             pressed: true,
             full: None,
             burst: (0, 0),
             refused_at: lesson.at,
             grown_at: lesson.at,
             next_at: lesson.reopens,
-            guessed: searching,
+            guessed: if searching { size } else { 0.0 },
         };
         if !searching {
             bucket.settle();
@@ -313,7 +370,7 @@ impl Bucket {
         self.size = self.sized(self.rate).round();
         (self.spread, self.at_once) = (0.0, 1.0);
         self.searching = false;
-        self.guessed = false;
+        self.guessed = 0.0;
     }
 
     /// The rate of the bucket that was empty at the refusal. `share` of what the hints leave open
@@ -402,7 +459,7 @@ impl Bucket {
 
     fn wait(&mut self, now: Instant) -> Option<Duration> {
         self.refill(now);
-        if self.guessed && now < self.next_at {
+        if self.guessed > 0.0 && now < self.next_at {
             return Some(self.next_at - now);
         }
         if self.now.level >= 1.0 - ROUNDING {
@@ -451,8 +508,9 @@ impl Bucket {
         self.now.level -= 1.0;
         self.next_at = now + GAP;
         if self.searching {
+            self.guessed -= 1.0;
             if self.now.level < 1.0 {
-                self.guessed = false;
+                self.guessed = 0.0;
                 self.rate *= 1.0 + SEARCH;
             }
         } else if self.pressed {

@@ -101,7 +101,13 @@ impl Pacing {
     /// The server took the call.
     pub fn answered(&mut self, ticket: &Ticket, rates: &Rates) {
         self.untold = 0;
+        self.learned.answered();
         self.told(ticket, rates);
+    }
+
+    /// The call failed or was given up before the server took or refused it.
+    pub fn left(&mut self) {
+        self.learned.left();
     }
 
     fn told(&mut self, ticket: &Ticket, rates: &Rates) {
@@ -125,6 +131,7 @@ impl Pacing {
         now: Instant,
     ) {
         self.refusals += 1;
+        self.learned.left();
         self.told(ticket, rates);
         let wait = self.believed(hint, now);
         let jitter = wait

@@ -157,6 +157,8 @@ fn invalid(message: &str) -> FailureKind {
         () if has(&["image", "pdf", "document", "mime type", "inline_data"]) => {
             FailureKind::Document
         }
+        // All that it says of a schema that it finds too complex, more often than not.
+        () if has(&["request contains an invalid argument"]) => FailureKind::Schema,
         () => FailureKind::Request,
     }
 }

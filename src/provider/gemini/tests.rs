@@ -180,8 +180,9 @@ fn errors_are_sorted_by_what_can_be_done_about_them() {
             400,
             "INVALID_ARGUMENT",
             "Request contains an invalid argument.",
-            Request,
+            Schema,
         ),
+        (400, "INVALID_ARGUMENT", "Invalid value at 'seed'", Request),
         (
             400,
             "FAILED_PRECONDITION",
@@ -223,7 +224,7 @@ fn a_rate_says_when_in_its_body_and_a_used_up_day_is_final() {
             {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "31s"},
         ]}})
     };
-    let sort = |body: &Value| Gemini.sort(429, None, body.to_string().as_bytes());
+    let sort = |body: &Value| Gemini.sort(429, body.to_string().as_bytes());
     let minute = sort(&exhausted(
         "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
         "5",

@@ -314,7 +314,7 @@ fn errors_of_compatible_servers_are_sorted_too() {
 fn a_wait_that_only_the_message_names_is_found() {
     let body =
         json!({"error": {"message": "Rate limit reached. Please try again in 1m2.5s. Visit ..."}});
-    let sorted = OpenAi.sort(429, None, body.to_string().as_bytes());
+    let sorted = OpenAi.sort(429, body.to_string().as_bytes());
     assert_eq!(sorted.retry_after, Some(Duration::from_millis(62_500)));
 }
 

@@ -1,14 +1,14 @@
 //! One request to a model, and what closes in its answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::stream::{BoxStream, Stream};
+use futures_util::stream::Stream;
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
+use super::begin::{Begun, Sent};
 use super::refusals::{Mark, Refusals};
 use super::{Inner, reading};
 use crate::domain::error::Fault;
@@ -16,7 +16,7 @@ use crate::domain::evidence::{Attributions, Logprobs};
 use crate::domain::pack::most_tokens;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
-use crate::engine::ports::{Answer, Call, CallError};
+use crate::engine::ports::{Answer, Call, CallError, Lowering};
 use crate::provider::answer::{self, Closed, Members, Tally};
 use crate::provider::gate::{Blocked, Meter, Pass, Rates, Wait};
 use crate::provider::lower::{self, Lowered, lower};
@@ -28,9 +28,7 @@ use crate::provider::wire::{
 /// A wait that is worth a word to those who watch the job.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 /// The longest that a call stands in line; a longer wait is a failure that says how long.
-const LONGEST_HELD: Duration = Duration::from_mins(1);
-/// How long a provider keeps the document for the calls that follow.
-const CACHED_FOR: Duration = Duration::from_mins(10);
+pub(super) const LONGEST_HELD: Duration = Duration::from_mins(1);
 
 /// Of text; few languages have less.
 const BYTES_PER_TOKEN: usize = 3;
@@ -39,8 +37,18 @@ const PAGE_TOKENS: usize = 2_000;
 
 /// What comes of a request, in order; [`Piece::Failed`] last, if at all.
 pub(super) enum Piece {
-    Held { fault: Fault, for_ms: u64 },
-    Closed { index: usize, answer: Answered },
+    Held {
+        fault: Fault,
+        for_ms: u64,
+    },
+    /// The first word came, so long after the request was sent.
+    Begun {
+        after_ms: u64,
+    },
+    Closed {
+        index: usize,
+        answer: Answered,
+    },
     Spent(Usage),
     Failed(Failed),
 }
@@ -88,19 +96,12 @@ impl Failed {
     }
 
     pub(super) fn error(self) -> CallError {
-        let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         CallError {
             fault: self.kind.fault(),
             message: self.message,
             retry_after_ms: self.retry_after.map(millis),
         }
     }
-}
-
-/// A document that the provider keeps, or does not want to keep.
-pub(super) struct Entry {
-    name: Option<Arc<str>>,
-    until: Instant,
 }
 
 /// How the form of the answer is asked for.
@@ -114,15 +115,15 @@ pub(super) enum Form {
 
 /// One request, ready to be sent.
 pub(super) struct Exchange {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     lowered: Lowered,
-    ask: Ask,
+    pub(super) ask: Ask,
     mark: Mark,
     /// The key under which the document is kept with the provider, when it is to be.
-    cached_as: Option<String>,
+    pub(super) cached_as: Option<String>,
     /// As clients call it.
     model: String,
-    is_lone: bool,
+    subtrees: Vec<usize>,
     /// Whether anybody wants to know how far the values may be trusted.
     is_attributed: bool,
 }
@@ -193,7 +194,7 @@ impl Exchange {
             mark,
             cached_as,
             model: call.model.clone(),
-            is_lone: load.len() == 1,
+            subtrees: load.to_vec(),
             is_attributed: call.per_key_attribution,
         })
     }
@@ -205,8 +206,9 @@ impl Exchange {
                 yield Piece::Failed(failed);
                 return;
             }
+            self.keep_document().await;
             let tokens = estimate(&self.ask);
-            let mut pass = match self.inner.gate.acquire(tokens, WORTH_TELLING).await {
+            let pass = match self.inner.gate.acquire(tokens, WORTH_TELLING).await {
                 Ok(pass) => pass,
                 Err(blocked) => {
                     if blocked.wait() > LONGEST_HELD {
@@ -224,14 +226,19 @@ impl Exchange {
                     }
                 }
             };
-            self.keep_document().await;
             let began = Instant::now();
-            let sent = Arc::new(AtomicU64::new(1));
             let mut members = Members::new(reading());
             let mut tally = Tally::new(reading());
             let (mut tokens, mut failure) = (None, None);
-            let mut deltas = self.deltas(began, &sent);
-            while let Some(delta) = deltas.next().await {
+            let mut has_begun = false;
+            let Begun { mut leg, first: mut next, sent } = self.begin(pass).await;
+            while let Some(delta) = next {
+                if !has_begun && matches!(delta, Ok(Delta::Text(_) | Delta::Thought(_))) {
+                    has_begun = true;
+                    if self.inner.stream {
+                        yield Piece::Begun { after_ms: millis(began.elapsed()) };
+                    }
+                }
                 match delta {
                     Ok(Delta::Logprobs(said)) if self.is_attributed => tally.tell(&said),
                     Ok(Delta::Text(text)) => {
@@ -247,26 +254,50 @@ impl Exchange {
                             yield piece;
                         }
                     }
-                    Ok(Delta::Limits(limits)) => pass.answered(&rates(Some(&limits))),
+                    Ok(Delta::Limits(_) | Delta::Thought(_) | Delta::Logprobs(_)) => {}
                     Ok(Delta::Tokens(counts)) => tokens = Some(counts),
                     Ok(Delta::Finish(finish)) => failure = ended(finish),
-                    Ok(Delta::Thought(_) | Delta::Logprobs(_)) => {}
                     Err(failed) => failure = Some(failed),
                 }
+                next = leg.deltas.next().await;
             }
-            drop(deltas);
+            drop(leg.deltas);
             // What broke with the last piece of text is only told now.
             if failure.is_none()
                 && let Some(broken) = members.finish().broken
             {
                 failure = Some(unreadable(&broken));
             }
-            self.report(pass, failure.as_ref());
-            yield Piece::Spent(self.spent(tokens, began.elapsed(), sent.load(Ordering::Relaxed)));
+            self.report(leg.pass, failure.as_ref());
+            let is_free = tokens.is_none() && failure.as_ref().is_some_and(is_refused);
+            let tokens = if is_free { Some(Tokens::NONE) } else { tokens };
+            yield Piece::Spent(self.spent(tokens, began.elapsed(), sent));
             if let Some(failure) = failure {
                 yield Piece::Failed(failure.into());
             }
         }
+    }
+
+    /// What is asked for otherwise than the schema says; where the provider would not take it, that
+    /// it is asked for in smaller parts.
+    pub(super) fn changes(&self) -> Vec<Lowering> {
+        let notes = self.lowered.notes().iter().map(|note| Lowering {
+            subtree: note.subtree,
+            pointer: note.pointer.clone(),
+            what: note.what.clone(),
+        });
+        let is_bound = self.lowered.schema().is_some();
+        let excess = self.lowered.excess().iter().filter(|_| is_bound);
+        let first = self.subtrees.first().copied().unwrap_or_default();
+        let excess = excess.map(|excess| Lowering {
+            subtree: first,
+            pointer: String::new(),
+            what: format!(
+                "is asked for in smaller parts: the call has {} {}, of which the provider takes {}",
+                excess.figure, excess.of, excess.limit
+            ),
+        });
+        notes.chain(excess).collect()
     }
 
     /// That this is too much for the provider, where that is known without asking.
@@ -302,143 +333,46 @@ impl Exchange {
         })
     }
 
-    /// The deltas of the answer; of the one that begins first, where a late one is sent again.
-    fn deltas(
-        &self,
-        began: Instant,
-        sent: &Arc<AtomicU64>,
-    ) -> BoxStream<'static, Result<Delta, Failure>> {
-        let inner = Arc::clone(&self.inner);
-        let (ask, sent) = (self.ask.clone(), Arc::clone(sent));
-        let late_after = inner
-            .hedging
-            .then(|| inner.tardiness.late_after(&ask.model))
-            .flatten();
-        async_stream::stream! {
-            let mut first = inner.client.ask(ask.clone()).boxed();
-            let wait = late_after.unwrap_or(Duration::MAX);
-            let begun = timeout(wait, first.next()).await;
-            let (item, mut rest) = if let Ok(item) = begun {
-                (item, first)
-            } else {
-                sent.fetch_add(1, Ordering::Relaxed);
-                let mut second = inner.client.ask(ask.clone()).boxed();
-                tokio::select! {
-                    biased;
-                    item = first.next() => (item, first),
-                    item = second.next() => (item, second),
-                }
-            };
-            if matches!(item, Some(Ok(_))) {
-                inner.tardiness.began(&ask.model, began.elapsed());
-            }
-            if let Some(item) = item {
-                yield item;
-            }
-            while let Some(item) = rest.next().await {
-                yield item;
-            }
-        }
-        .boxed()
-    }
-
-    fn report(&self, pass: Pass, failure: Option<&Failure>) {
+    /// Tells the gate how a request ended, and remembers what was too much.
+    pub(super) fn report(&self, pass: Pass, failure: Option<&Failure>) {
+        settle(pass, failure);
         let Some(failure) = failure else {
-            pass.succeeded();
             return;
         };
-        match failure.kind {
-            FailureKind::Rate => {
-                pass.refused(
-                    failure.retry_after.map(wait),
-                    &rates(failure.limits.as_deref()),
-                );
-            }
-            FailureKind::Overload
-            | FailureKind::Server
-            | FailureKind::Timeout
-            | FailureKind::Broken
-            | FailureKind::Malformed => pass.failed(),
-            _ => pass.succeeded(),
-        }
         let is_too_much = match failure.kind {
             FailureKind::Schema => true,
             // With fewer subtrees the same part may well be whole.
-            FailureKind::Truncation => self.is_lone,
+            FailureKind::Truncation => self.subtrees.len() == 1,
             _ => false,
         };
         if is_too_much {
             self.inner.refusals.add(self.mark, failure.kind);
         }
-        if failure.kind == FailureKind::Cache
-            && let Some(key) = &self.cached_as
-        {
-            self.inner.caches.lock().pop(key);
-        }
     }
 
-    fn spent(&self, tokens: Option<Tokens>, took: Duration, requests: u64) -> Usage {
+    fn spent(&self, tokens: Option<Tokens>, took: Duration, sent: Sent) -> Usage {
         let counts = tokens.unwrap_or_default();
         let prompt = counts.prompt.unwrap_or(0);
         let answer = counts.answer.unwrap_or(0);
         let thoughts = counts.thoughts.unwrap_or(0);
-        // What a call cost that was cut off or sent twice is not known.
-        let is_known = requests == 1;
         Usage {
             prompt_token_count: prompt,
             candidates_token_count: answer,
             thoughts_token_count: thoughts,
             cached_content_token_count: counts.cached.unwrap_or(0),
             total_token_count: prompt + answer + thoughts,
-            request_count: requests,
-            latency_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            request_count: sent.requests,
+            latency_ms: millis(took),
+            // What a call cost that was cut off or sent twice is not known.
             cost_usd: tokens
-                .filter(|_| is_known)
+                .filter(|_| sent.is_counted)
                 .and_then(|tokens| self.ask.profile.cost(&tokens)),
             ..self.inner.blank(&self.model)
-        }
-    }
-
-    /// Has the provider keep the document for the calls that follow, where the caller wants it.
-    async fn keep_document(&mut self) {
-        let Some(key) = self.cached_as.clone() else {
-            return;
-        };
-        match self.inner.client.vendor() {
-            Vendor::Anthropic => self.ask.cache = Cache::Marked,
-            Vendor::OpenAi => {}
-            Vendor::Gemini => {
-                if let Some(name) = self.inner.kept(&key, &self.ask).await {
-                    self.ask.cache = Cache::Entry(name);
-                }
-            }
         }
     }
 }
 
 impl Inner {
-    /// The entry that holds the document; made when there is none. A document that the provider
-    /// does not keep, such as a short one, is not offered again for as long.
-    async fn kept(&self, key: &str, ask: &Ask) -> Option<Arc<str>> {
-        // One at a time: the calls of a job would each make one.
-        let _alone = self.keeping.lock().await;
-        let now = Instant::now();
-        if let Some(entry) = self.caches.lock().get(key)
-            && entry.until > now
-        {
-            return entry.name.clone();
-        }
-        let created = self.client.create_cache(ask, CACHED_FOR).await;
-        let name: Option<Arc<str>> = created.ok().map(Into::into);
-        let entry = Entry {
-            name: name.clone(),
-            // Gone before the provider drops it, with time for a call.
-            until: now + CACHED_FOR / 2,
-        };
-        self.caches.lock().put(key.to_owned(), entry);
-        name
-    }
-
     fn lowering(&self, output: Output) -> &'static lower::Profile {
         match (output, self.client.vendor()) {
             (Output::Json, _) => &lower::JSON_MODE,
@@ -451,6 +385,10 @@ impl Inner {
             (Output::Schema | Output::Tool, Vendor::OpenAi) => &lower::GRAMMAR,
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn task(call: &Call, load: &[usize], lowered: &Lowered) -> String {
@@ -488,6 +426,11 @@ fn held_by(blocked: Blocked) -> Fault {
     }
 }
 
+/// Whether the provider said no before it did anything that costs.
+fn is_refused(failure: &Failure) -> bool {
+    failure.status.is_some_and(|status| status >= 400)
+}
+
 fn turned_away(blocked: Blocked) -> Failed {
     let kind = match blocked {
         Blocked::RateLimited(_) => FailureKind::Rate,
@@ -496,6 +439,28 @@ fn turned_away(blocked: Blocked) -> Failed {
     Failed {
         retry_after: Some(blocked.wait()),
         ..Failure::from(kind).into()
+    }
+}
+
+/// Tells the gate how a request ended.
+pub(super) fn settle(pass: Pass, failure: Option<&Failure>) {
+    let Some(failure) = failure else {
+        pass.succeeded();
+        return;
+    };
+    match failure.kind {
+        FailureKind::Rate => {
+            pass.refused(
+                failure.retry_after.map(wait),
+                &rates(failure.limits.as_deref()),
+            );
+        }
+        FailureKind::Overload
+        | FailureKind::Server
+        | FailureKind::Timeout
+        | FailureKind::Broken
+        | FailureKind::Malformed => pass.failed(),
+        _ => pass.succeeded(),
     }
 }
 
@@ -508,7 +473,7 @@ fn wait(wait: Duration) -> Wait {
     }
 }
 
-fn rates(limits: Option<&Limits>) -> Rates {
+pub(super) fn rates(limits: Option<&Limits>) -> Rates {
     let meter = |quota: &Quota| {
         Some(Meter {
             limit: quota.limit? as f64,
@@ -531,7 +496,7 @@ fn ended(finish: Finish) -> Option<Failure> {
 }
 
 /// Tokens of the request, roughly and rather too many.
-fn estimate(ask: &Ask) -> u64 {
+pub(super) fn estimate(ask: &Ask) -> u64 {
     let document = ask.document.iter().map(|part| match part {
         Part::Text(text) => text.len(),
         Part::File { pages, .. } => *pages as usize * PAGE_TOKENS * BYTES_PER_TOKEN,

@@ -112,7 +112,7 @@ async fn request(
             Piece::Closed { answer: closed, .. } => answer = answer.or(Some(closed)),
             Piece::Spent(usage) => bill.add(&usage),
             Piece::Failed(failed) => failure = Some(failed),
-            Piece::Held { .. } => {}
+            Piece::Held { .. } | Piece::Begun { .. } => {}
         }
     }
     if let Some(answer) = answer {

@@ -115,18 +115,8 @@ pub fn read(vendor: Vendor, ask: &Ask, body: impl AsRef<[u8]>) -> Told {
 
 /// What a provider's refusal means.
 pub fn sorted(vendor: Vendor, status: u16, body: &Value) -> FailureKind {
-    sorted_with(vendor, status, &[], body)
-}
-
-pub fn sorted_with(
-    vendor: Vendor,
-    status: u16,
-    headers: &[(&'static str, &'static str)],
-    body: &Value,
-) -> FailureKind {
     let body = body.to_string();
-    let headers = fixed(headers);
-    let sorted = vendor.wire().sort(status, Some(&headers), body.as_bytes());
+    let sorted = vendor.wire().sort(status, body.as_bytes());
     sorted.kind
 }
 
@@ -270,15 +260,13 @@ fn every_error_text_stays_outside() {
         for status in [
             200, 302, 400, 401, 403, 404, 409, 413, 422, 429, 500, 502, 503, 529, 599,
         ] {
-            let sorted = vendor
-                .wire()
-                .sort(status, None, canary.to_string().as_bytes());
+            let sorted = vendor.wire().sort(status, canary.to_string().as_bytes());
             let failure = Failure::from(sorted).with_status(status);
             assert!(!format!("{failure:?}").contains(CANARY));
             assert!(failure.message.ends_with(&format!("(HTTP {status}).")));
         }
         for body in ["", "null", "[]", "\"SECRET-CANARY\"", "<html>", "\u{0}"] {
-            let sorted = vendor.wire().sort(503, None, body.as_bytes());
+            let sorted = vendor.wire().sort(503, body.as_bytes());
             assert_eq!(sorted.kind, FailureKind::Overload);
         }
     }

@@ -9,6 +9,7 @@ mod jobs;
 mod openapi;
 mod origin;
 mod pages;
+mod plans;
 mod readers;
 mod repeat;
 mod results;

@@ -1,8 +1,9 @@
 //! How likely a model's tokens were, as a part of the confidence in its values.
 
+use rivulet::provider::server::Options;
 use serde_json::{Value, json};
 
-use super::{model_of, only, provider, told};
+use super::{model_of, only, opened, options};
 use crate::support::app::TestApp;
 use crate::support::model::{Reply, Server, Speech, Wire, openai};
 
@@ -18,10 +19,11 @@ fn schema() -> Value {
 
 /// The attributions of a job over the note.
 async fn attributions(server: &Server, wire: Wire, stream: bool, logprobs: Option<bool>) -> Value {
-    let provider = match logprobs {
-        None => provider(server, wire, stream),
-        said => told(server, wire, stream, said),
-    };
+    let provider = opened(Options {
+        stream,
+        logprobs,
+        ..options(server, wire)
+    });
     let app = TestApp::start()
         .set("default_model", model_of(wire))
         .build(move |builder| builder.providers(only(&provider)))

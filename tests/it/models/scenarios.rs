@@ -35,7 +35,7 @@ fn document() -> Arc<Document> {
     Arc::new(document)
 }
 
-fn call(wire: Wire) -> Call {
+pub(super) fn call(wire: Wire) -> Call {
     let plan = Plan::of(&schema(), SplitterConfigs::default());
     Call {
         model: model_of(wire).into(),
@@ -129,8 +129,6 @@ fn expected(scenario: Scenario, wire: Wire, stream: bool) -> Expected {
         S::BadUtf8 | S::DeepBody | S::Huge | S::HugeLine | S::HtmlOk | S::NoBody => {
             F(Fault::ProviderError)
         }
-        // A limit of the month has no wait.
-        S::RateBare if wire == Wire::Anthropic => F(Fault::BudgetExceeded),
         S::RateSeconds
         | S::RateDate
         | S::RateMillis

@@ -199,6 +199,7 @@ impl Bed {
             config: Config::parse(None, "layout").unwrap(),
             warnings: Vec::new(),
             prompt_version: None,
+            forecast: None,
             request_hash: None,
         };
         let plan = plan(subtrees);

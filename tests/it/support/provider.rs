@@ -75,6 +75,7 @@ impl Scripted {
             output_tokens: Some(10_000),
             version: Some("1".into()),
             takes_corrections: true,
+            ..Manner::default()
         })
     }
 

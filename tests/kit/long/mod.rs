@@ -61,13 +61,13 @@ impl Spec {
     pub fn hard(seed: u64, rows: usize) -> Self {
         Self {
             language: Language::ALL[seed as usize % Language::ALL.len()],
-            repeats_header: seed % 2 == 0,
+            repeats_header: seed.is_multiple_of(2),
             has_subtotals: true,
             wraps_cells: true,
             has_twin: true,
             repeats_rows: true,
             breaks_rows: true,
-            has_ordinals: seed % 3 == 0,
+            has_ordinals: seed.is_multiple_of(3),
             states_totals: seed % 4 != 3,
             ..Self::plain(seed, rows)
         }

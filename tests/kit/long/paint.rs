@@ -7,7 +7,7 @@ use super::Line;
 /// Pages parted by form feeds.
 pub fn text(pages: &[Vec<Line>]) -> String {
     let pages = pages.iter().map(|page| {
-        let lines = page.iter().map(|line| plain(line));
+        let lines = page.iter().map(plain);
         lines.collect::<Vec<_>>().join("\n") + "\n"
     });
     pages.collect::<Vec<_>>().join("\u{c}")

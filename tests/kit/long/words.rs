@@ -49,7 +49,7 @@ impl Language {
         let whole = (cents / 100).to_string();
         let mut figure = String::new();
         for (index, digit) in whole.chars().enumerate() {
-            if index > 0 && (whole.len() - index) % 3 == 0 {
+            if index > 0 && (whole.len() - index).is_multiple_of(3) {
                 figure.push(thousands);
             }
             figure.push(digit);

@@ -371,7 +371,6 @@ pub fn failure(failure: &Failure, asked: &Asked) -> (u16, String) {
             "rate_limit_error",
             "This request would exceed your organization's rate limit of 50 requests per minute.",
         ),
-        // Without `retry-after`, which is what tells it from the other.
         Failure::QuotaGone => error(
             429,
             "rate_limit_error",

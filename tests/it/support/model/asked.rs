@@ -61,6 +61,8 @@ pub struct Asked {
     pub texts: Vec<String>,
     /// How many of them are the system's.
     pub system_texts: usize,
+    /// Tokens of a cached content that the call named.
+    pub kept: u64,
 }
 
 impl Asked {

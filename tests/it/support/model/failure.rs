@@ -70,6 +70,8 @@ pub enum Failure {
     /// 401 at all of them.
     Unauthorized,
     Forbidden,
+    /// 403: the call names a cached content that is not there.
+    ContentGone,
     NotFound,
     RateLimit(Hint),
     /// 429 that waiting does not end.

@@ -306,6 +306,12 @@ pub fn failure(failure: &Failure, asked: &Asked) -> (u16, String) {
             "Method doesn't allow unregistered callers (callers without established identity).",
             none,
         ),
+        Failure::ContentGone => error(
+            403,
+            "PERMISSION_DENIED",
+            "CachedContent not found (or permission denied)",
+            none,
+        ),
         Failure::NotFound => error(
             404,
             "NOT_FOUND",

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::body::{BodyStream, SizedStream};
@@ -25,7 +25,7 @@ use super::limit::{Counts, Gauge, Limit};
 use super::pace::{Cache, Pace};
 use super::reply::{End, Reply, What};
 use super::send::{self, Plan};
-use super::speech::Speech;
+use super::speech::{Speech, tokens};
 use super::{anthropic, gemini, openai};
 
 /// The key that is let in.
@@ -53,11 +53,19 @@ struct Shared {
     gauge: Mutex<Option<Gauge>>,
     /// When the last 429 was sent, and until when it said to wait.
     ban: Mutex<Option<(Instant, Instant)>>,
+    /// The same, of every one.
+    bans: Mutex<Vec<(Instant, Instant)>>,
+    /// From arrival to last byte.
+    spans: Mutex<Vec<(Instant, Instant)>>,
     counts: Mutex<Counts>,
     asked: Mutex<Vec<Asked>>,
     /// Lists of models, caches.
     aside: Mutex<Vec<Asked>>,
     contents: Mutex<HashMap<String, Value>>,
+    contents_made: AtomicUsize,
+    contents_refused: Mutex<VecDeque<Failure>>,
+    /// Tokens below which a content is not kept.
+    least_content: AtomicU64,
     changed: Notify,
     number: AtomicUsize,
     open: AtomicUsize,
@@ -90,10 +98,15 @@ impl Server {
             cache: Mutex::default(),
             gauge: Mutex::default(),
             ban: Mutex::default(),
+            bans: Mutex::default(),
+            spans: Mutex::default(),
             counts: Mutex::default(),
             asked: Mutex::default(),
             aside: Mutex::default(),
             contents: Mutex::default(),
+            contents_made: AtomicUsize::new(0),
+            contents_refused: Mutex::default(),
+            least_content: AtomicU64::new(0),
             changed: Notify::new(),
             number: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
@@ -196,6 +209,7 @@ impl Server {
         *self.shared.gauge.lock() = Some(Gauge::new(limit));
         *self.shared.counts.lock() = Counts::default();
         *self.shared.ban.lock() = None;
+        self.shared.bans.lock().clear();
         self
     }
 
@@ -228,6 +242,34 @@ impl Server {
 
     pub fn counts(&self) -> Counts {
         *self.shared.counts.lock()
+    }
+
+    /// When each 429 was sent, and until when it said to wait.
+    pub fn refusals(&self) -> Vec<(Instant, Instant)> {
+        self.shared.bans.lock().clone()
+    }
+
+    /// Arrival and last byte of every call whose answer was sent whole, in order of the last byte.
+    pub fn spans(&self) -> Vec<(Instant, Instant)> {
+        self.shared.spans.lock().clone()
+    }
+
+    /// Contents of fewer tokens are too small to be kept.
+    pub fn least_content(&self, tokens: u64) -> &Self {
+        self.shared.least_content.store(tokens, Ordering::Relaxed);
+        self
+    }
+
+    /// The next content is refused so.
+    pub fn refuse_content(&self, failure: Failure) -> &Self {
+        self.shared.contents_refused.lock().push_back(failure);
+        self
+    }
+
+    /// Drops all cached contents, as if their time were over.
+    pub fn expire_contents(&self) -> &Self {
+        self.shared.contents.lock().clear();
+        self
     }
 
     /// Names of cached contents that were not deleted.
@@ -275,6 +317,7 @@ impl Server {
 /// A call whose answer has not ended.
 struct Open {
     shared: Arc<Shared>,
+    at: Instant,
     ended: bool,
 }
 
@@ -284,12 +327,16 @@ impl Open {
         shared.most_open.fetch_max(now, Ordering::Relaxed);
         Self {
             shared: Arc::clone(shared),
+            at: Instant::now(),
             ended: false,
         }
     }
 
     fn end(&mut self) {
         self.ended = true;
+        if self.shared.keeps.load(Ordering::Relaxed) {
+            self.shared.spans.lock().push((self.at, Instant::now()));
+        }
     }
 }
 
@@ -374,6 +421,7 @@ fn read(request: &HttpRequest, body: Bytes) -> Asked {
         stream,
         texts,
         system_texts,
+        kept: 0,
     }
 }
 
@@ -424,17 +472,21 @@ fn beside(shared: &Shared, asked: &Asked) -> HttpResponse {
         }
         ("GET", "/v1/models") => HttpResponse::Ok().json(openai::models()),
         ("POST", "/v1beta/cachedContents") => {
+            if let Some(failure) = shared.contents_refused.lock().pop_front() {
+                return refuse(failure);
+            }
+            let tokens = tokens(&asked.texts.concat());
+            let least = shared.least_content.load(Ordering::Relaxed);
+            if tokens < least {
+                let message = format!(
+                    "Cached content is too small. total_token_count={tokens}, min_total_token_count={least}"
+                );
+                return refuse(Failure::Invalid(message));
+            }
+            let made = shared.contents_made.fetch_add(1, Ordering::Relaxed) + 1;
+            let name = format!("cachedContents/{made}");
             let mut contents = shared.contents.lock();
-            let name = format!(
-                "cachedContents/{}",
-                shared.number.fetch_add(0, Ordering::Relaxed) + contents.len() + 1
-            );
             contents.insert(name.clone(), asked.json.clone());
-            let tokens: u64 = asked
-                .texts
-                .iter()
-                .map(|text| super::speech::tokens(text))
-                .sum();
             let stamp = "2030-01-01T00:00:00Z";
             HttpResponse::Ok().json(json!({
                 "name": name, "model": asked.json["model"], "createTime": stamp,
@@ -455,6 +507,7 @@ impl Shared {
         let name = asked.json["cachedContent"].as_str().unwrap_or("");
         if let Some(content) = self.contents.lock().get(name) {
             let (mut texts, count) = gemini::texts(content);
+            asked.kept = tokens(&texts.concat());
             texts.append(&mut asked.texts);
             asked.texts = texts;
             asked.system_texts = asked.system_texts.max(count);
@@ -473,12 +526,12 @@ impl Shared {
         }
         let cached = asked.json["cachedContent"].as_str();
         if cached.is_some_and(|name| !self.contents.lock().contains_key(name)) {
-            return (Failure::Forbidden.into(), Vec::new());
+            return (Failure::ContentGone.into(), Vec::new());
         }
         self.note_early(asked.at);
         let (mut taken, mut told) = (Ok(()), Vec::new());
         if let Some(gauge) = self.gauge.lock().as_mut() {
-            taken = gauge.take(super::speech::tokens(&asked.prompt()), asked.at);
+            taken = gauge.take(tokens(&asked.prompt()), asked.at);
             told = gauge.headers(asked.wire);
         }
         if let Err(hint) = taken {
@@ -506,6 +559,9 @@ impl Shared {
         let mut ban = self.ban.lock();
         let later = ban.map_or(until, |(_, known)| known.max(until));
         *ban = Some((now, later));
+        if self.keeps.load(Ordering::Relaxed) {
+            self.bans.lock().push((now, until));
+        }
     }
 
     /// The reply with its words: what is honest is asked for, what is a scenario is played.
@@ -566,8 +622,9 @@ impl Shared {
             self.cache
                 .lock()
                 .look(&prompt, asked.at, pace.map_or(0, |pace| pace.least_cached));
-        // Without a pace nobody has a cache to speak of.
+        // Without a pace nobody has a cache to speak of, but for what was put there on purpose.
         let cached = if pace.is_some() { cached } else { 0 };
+        let cached = cached.max(asked.kept).min(all);
         if let Some(speech) = &mut speech {
             speech.count(all, cached);
         }
