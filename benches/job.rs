@@ -18,7 +18,7 @@ use futures_util::stream::BoxStream;
 use reqwest::Client;
 use rivulet::app::App;
 use rivulet::domain::document::DocumentInput;
-use rivulet::domain::evidence::Attributions;
+use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
 use rivulet::settings::{Settings, Sources};
@@ -53,6 +53,7 @@ impl Provider for Instantly {
                 index,
                 value: value.clone(),
                 attributions: Attributions::new(),
+                logprobs: Logprobs::new(),
             })
         });
         let usage = Usage {

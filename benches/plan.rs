@@ -109,6 +109,7 @@ fn provider(server: &Server) -> Provider {
         key: Some(Key::new(KEY).unwrap()),
         models: Vec::new(),
         stream: true,
+        logprobs: None,
         hedging: false,
         bounds: Bounds::default(),
     };

@@ -20,7 +20,7 @@ use futures_util::stream::BoxStream;
 use reqwest::Client;
 use rivulet::app::App;
 use rivulet::domain::document::DocumentInput;
-use rivulet::domain::evidence::Attributions;
+use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
 use rivulet::settings::{Settings, Sources};
@@ -63,7 +63,7 @@ impl Provider for Part {
                 std::future::pending::<()>().await;
             }
             let value = json!({"a": "x".repeat(200), "b": "beta", "c": null, "d": null});
-            yield Ok(Answer::Subtree { index, value, attributions: Attributions::new() });
+            yield Ok(Answer::Subtree { index, value, attributions: Attributions::new(), logprobs: Logprobs::new() });
             let usage = Usage { request_count: 1, cost_usd: Some(0.0), ..Usage::default() };
             yield Ok(Answer::Usage(usage));
         }

@@ -24,7 +24,7 @@ use rivulet::domain::config::Config;
 use rivulet::domain::document::{DocumentInput, Kind};
 use rivulet::domain::error::Fault;
 use rivulet::domain::event::SubtreeRetry;
-use rivulet::domain::evidence::Attributions;
+use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::id::{DocumentId, JobId, Scope};
 use rivulet::domain::job::{Draft, Ending, JobSpec, JobView};
 use rivulet::domain::plan::Plan;
@@ -79,6 +79,7 @@ impl Provider for Gated {
                         index,
                         value,
                         attributions: Attributions::new(),
+                        logprobs: Logprobs::new(),
                     })
                 }
             })

@@ -52,6 +52,7 @@ fn open(server: &ModelServer, hedging: bool, profiles: &Arc<Models>) -> Result<S
         key: key.map_err(|cause| refused(cause.to_string()))?,
         models: server.models.clone(),
         stream: server.stream,
+        logprobs: server.logprobs,
         hedging,
         bounds: Bounds::default(),
     };

@@ -42,6 +42,8 @@ pub struct Content {
     pub rules: Rulings,
     /// Whether there are pictures or drawings.
     pub pictures: bool,
+    /// Whether pictures take so much of the page that they may say something: more than a logo.
+    pub covered: bool,
     /// Whether there are characters without a known Unicode value.
     pub unmapped: bool,
 }
@@ -135,6 +137,7 @@ impl<'b> Collector<'b> {
             glyphs,
             rules: self.rules,
             pictures: self.picture_area > 0.0 || self.drawings,
+            covered: self.picture_area > 0.1 * self.page.area(),
             unmapped: self.unmapped,
         }
     }

@@ -29,11 +29,18 @@ pub struct Readers;
 
 impl Reader for Readers {
     fn read(&self, bytes: &[u8]) -> Result<Document, Error> {
+        let mut unread = Vec::new();
         let (kind, pages) = match sniff::sniff(bytes)? {
             Sniffed::Pdf => {
-                let pages = pdf::read(bytes)?;
+                let (pages, blind) = pdf::read(bytes)?;
+                unread = blind;
                 let has_words = pages.iter().any(|page| !page.words.is_empty());
-                (if has_words { Kind::Pdf } else { Kind::Scan }, pages)
+                let kind = match (has_words, unread.is_empty()) {
+                    (true, true) => Kind::Pdf,
+                    (true, false) => Kind::Mixed,
+                    (false, _) => Kind::Scan,
+                };
+                (kind, pages)
             }
             Sniffed::Picture(kind) => (kind, picture::read(kind, bytes)?),
             Sniffed::Text(text) => text::read(&text)?,
@@ -42,6 +49,7 @@ impl Reader for Readers {
             kind,
             sha256: sha256(bytes),
             pages,
+            unread,
         })
     }
 }

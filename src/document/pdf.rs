@@ -40,12 +40,13 @@ const STACK_BYTES: usize = 32 << 20;
 /// A thread more pays only from about this many pages on.
 const PAGES_PER_THREAD: usize = 4;
 
-/// The pages of a PDF file.
-pub fn read(bytes: &[u8]) -> Result<Vec<Page>, Error> {
+/// The pages of a PDF file, and the numbers of those that have no words and something else to read:
+/// a picture, or letters of which nobody says what they are.
+pub fn read(bytes: &[u8]) -> Result<(Vec<Page>, Vec<u32>), Error> {
     read_within(bytes, LIMITS)
 }
 
-fn read_within(bytes: &[u8], limits: Limits) -> Result<Vec<Page>, Error> {
+fn read_within(bytes: &[u8], limits: Limits) -> Result<(Vec<Page>, Vec<u32>), Error> {
     let deadline = Instant::now() + limits.time;
     let data = bytes.to_vec();
     let outcome = thread::scope(|scope| {
@@ -59,14 +60,23 @@ fn read_within(bytes: &[u8], limits: Limits) -> Result<Vec<Page>, Error> {
             .join()
             .map_err(|_| corrupt("its structure"))?
     })?;
-    into_pages(outcome)
+    let blind = outcome.iter().filter(|read| read.is_blind());
+    let blind = blind.map(|read| read.page.number).collect();
+    Ok((into_pages(outcome)?, blind))
 }
 
 /// What one page gave.
 struct PageRead {
     page: Page,
     pictures: bool,
+    covered: bool,
     unmapped: bool,
+}
+
+impl PageRead {
+    fn is_blind(&self) -> bool {
+        self.page.words.is_empty() && (self.covered || self.unmapped)
+    }
 }
 
 fn read_pages(pdf: &Pdf, limits: Limits, deadline: Instant) -> Result<Vec<PageRead>, Error> {
@@ -222,6 +232,7 @@ fn to_page(number: u32, width: f32, height: f32, content: Content) -> PageRead {
         glyphs,
         rules,
         pictures,
+        covered,
         unmapped,
     } = content;
     let rulings = rules.into_lines();
@@ -232,6 +243,7 @@ fn to_page(number: u32, width: f32, height: f32, content: Content) -> PageRead {
     PageRead {
         page: Page::from_lines(number, width, height, lines, rules.collect()),
         pictures,
+        covered,
         unmapped,
     }
 }

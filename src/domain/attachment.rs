@@ -42,6 +42,13 @@ const PREFERRED: [DocumentInput; 3] = [
     DocumentInput::Pages,
 ];
 
+/// The same where text is not all of it: words in pictures would be lost without a word.
+const SEEN: [DocumentInput; 3] = [
+    DocumentInput::Native,
+    DocumentInput::Pages,
+    DocumentInput::Text,
+];
+
 /// The form in which the document is sent, never [`DocumentInput::Auto`].
 ///
 /// Errors carry `invalid_config` where the form that was asked for is not possible, and
@@ -51,7 +58,11 @@ pub fn choose(
     document: Measure,
     taken: &Taken<'_>,
 ) -> Result<DocumentInput, Error> {
-    let possible: Vec<_> = PREFERRED
+    let order = match document.kind {
+        Kind::Mixed => SEEN,
+        _ => PREFERRED,
+    };
+    let possible: Vec<_> = order
         .into_iter()
         .filter(|form| obstacle(*form, document, taken).is_none())
         .collect();
@@ -217,6 +228,10 @@ mod tests {
             assert_eq!(chosen(Auto, kind, &all).unwrap(), form, "{kind:?}");
         }
         assert_eq!(chosen(Native, Kind::Pdf, &all).unwrap(), Native);
+        for (inputs, form) in [(&all[..], Native), (&[Text, Pages], Pages), (&[Text], Text)] {
+            assert_eq!(chosen(Auto, Kind::Mixed, inputs).unwrap(), form);
+        }
+        assert_eq!(chosen(Text, Kind::Mixed, &all).unwrap(), Text);
     }
 
     #[test]
@@ -304,6 +319,8 @@ mod tests {
         }
         assert_eq!(sized(Auto, Kind::Scan, &all, 901, 1).unwrap(), Pages);
         assert_eq!(sized(Auto, Kind::Scan, &all, 900, 10).unwrap(), Native);
+        assert_eq!(sized(Auto, Kind::Mixed, &all, 901, 1).unwrap(), Pages);
+        assert_eq!(sized(Auto, Kind::Mixed, &all, 901, 3).unwrap(), Text);
         // As text it is not sent as it is.
         assert_eq!(sized(Auto, Kind::Pdf, &all, 9_000, 90).unwrap(), Text);
     }

@@ -12,6 +12,8 @@ pub type Bbox = [f32; 4];
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Pdf,
+    /// A PDF with text on some of its pages, and pictures in its place on others.
+    Mixed,
     /// A PDF whose pages have pictures or drawings, and no text that can be read.
     Scan,
     /// A picture: a document of one page.
@@ -25,7 +27,7 @@ impl Kind {
     /// The media type the bytes are served with.
     pub fn media_type(self) -> &'static str {
         match self {
-            Self::Pdf | Self::Scan => "application/pdf",
+            Self::Pdf | Self::Mixed | Self::Scan => "application/pdf",
             Self::Png => "image/png",
             Self::Jpeg => "image/jpeg",
             Self::Markdown => "text/markdown; charset=utf-8",
@@ -42,7 +44,7 @@ impl Kind {
     /// Whether there are words. Without, only a model that sees can read it, and nothing that it
     /// says can be found on the page.
     pub fn has_text(self) -> bool {
-        matches!(self, Self::Pdf | Self::Markdown | Self::Text)
+        matches!(self, Self::Pdf | Self::Mixed | Self::Markdown | Self::Text)
     }
 
     pub fn is_picture(self) -> bool {
@@ -54,7 +56,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentInput {
-    /// What the document and the model have in common; text first.
+    /// What the document and the model have in common; text first, where that is all of it.
     #[default]
     Auto,
     /// The words that were read from it.
@@ -208,6 +210,9 @@ pub struct Document {
     /// Lower-case hexadecimal SHA-256 of the file's bytes.
     pub sha256: String,
     pub pages: Vec<Page>,
+    /// Numbers of the pages without words whose content only a model that sees can read.
+    #[serde(default)]
+    pub unread: Vec<u32>,
 }
 
 impl Document {

@@ -101,6 +101,10 @@ pub struct Attribution {
 /// answers, absolute in events and results.
 pub type Attributions = BTreeMap<String, Attribution>;
 
+/// How surely a model wrote each leaf, by its JSON Pointer relative to a subtree's value: natural
+/// logarithm of the probability of the leaf's least sure token, at most 0.
+pub type Logprobs = BTreeMap<String, f64>;
+
 /// The quote of the words `first..=last` (indices into the page's words).
 ///
 /// Returns `None` when the range does not lie in the page.

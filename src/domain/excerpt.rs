@@ -41,6 +41,7 @@ pub fn excerpt(document: &Document, plan: &Plan, load: &[usize], tokens: f64) ->
                 }
             })
             .collect(),
+        unread: document.unread.clone(),
     }
 }
 
@@ -215,6 +216,7 @@ mod tests {
             kind: Kind::Markdown,
             sha256: "d".into(),
             pages: (0..pages).map(page).collect(),
+            unread: vec![],
         }
     }
 

@@ -26,7 +26,7 @@ use crate::domain::cost::{self, Bound, size};
 use crate::domain::document::{Document, DocumentInput};
 use crate::domain::error::Fault;
 use crate::domain::event::SubtreeRetry;
-use crate::domain::evidence::{Attributions, Index};
+use crate::domain::evidence::{Attributions, Index, Logprobs};
 use crate::domain::excerpt::excerpt;
 use crate::domain::job::{AnswerKey, Draft, JobSpec};
 use crate::domain::pack::{Load, Work};
@@ -216,10 +216,9 @@ impl Run {
         let load = progress.missing.clone();
         let corrected = progress.corrections.iter().map(|known| known.index);
         progress.corrected.extend(corrected);
-        let mut last: Option<(usize, Checked, Attributions)> = None;
+        let mut last: Option<(usize, Checked, (Attributions, Logprobs))> = None;
         let mut heard = Heard::default();
-        let mut failure = None;
-        let mut is_held = false;
+        let (mut failure, mut is_held) = (None, false);
         while let Some(answer) = self.next_in_time(&mut asked).await? {
             if let Some(leads) = progress.leads.take() {
                 leads.notify_one();
@@ -233,17 +232,19 @@ impl Run {
                     index,
                     value,
                     attributions,
+                    logprobs,
                 }) => {
                     heard.value(index, &value);
                     let Some(checked) = self.check(progress, index, value) else {
                         continue;
                     };
                     progress.missing.retain(|missing| *missing != index);
+                    let said = (attributions, logprobs);
                     if progress.missing.is_empty() {
                         // The last one waits for the bill, which comes at the end of the answer.
-                        last = Some((index, checked, attributions));
+                        last = Some((index, checked, said));
                     } else {
-                        self.settle(progress, index, checked, attributions).await?;
+                        self.settle(progress, index, checked, said).await?;
                     }
                 }
                 Ok(Answer::Begun { after_ms }) => {
@@ -274,8 +275,8 @@ impl Run {
             Some(error) if heard.usage.is_none() => self.unbilled(progress, ticket, error),
             Some(_) => {}
         }
-        if let Some((index, checked, attributions)) = last {
-            self.settle(progress, index, checked, attributions).await?;
+        if let Some((index, checked, said)) = last {
+            self.settle(progress, index, checked, said).await?;
         }
         self.count_call(failure.as_ref());
         Ok(match failure {

@@ -69,14 +69,17 @@ impl Parsed {
     }
 }
 
+/// A document as it was read just now.
+#[derive(Debug, Clone)]
+pub struct Uploaded {
+    pub document: StoredDocument,
+    /// Numbers of the pages without words whose content only a model that sees can read.
+    pub unread: Vec<u32>,
+}
+
 impl Engine {
     /// Reads a file and keeps it. Refused when no reader can make words of it.
-    pub async fn upload(
-        &self,
-        scope: &Scope,
-        name: &str,
-        bytes: Bytes,
-    ) -> Result<StoredDocument, Error> {
+    pub async fn upload(&self, scope: &Scope, name: &str, bytes: Bytes) -> Result<Uploaded, Error> {
         let inner = &self.inner;
         if bytes.len() as u64 > inner.settings.max_document_bytes {
             return Err(Error::new(
@@ -114,8 +117,12 @@ impl Engine {
                 .insert_document(scope, stored_document.clone())
                 .await,
         )?;
+        let unread = document.unread.clone();
         inner.parsed.keep(document);
-        Ok(stored_document)
+        Ok(Uploaded {
+            document: stored_document,
+            unread,
+        })
     }
 
     pub async fn document(&self, scope: &Scope, id: DocumentId) -> Result<StoredDocument, Error> {

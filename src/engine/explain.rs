@@ -203,6 +203,7 @@ fn lowered(
         kind: Kind::Text,
         sha256: String::new(),
         pages: Vec::new(),
+        unread: Vec::new(),
     });
     let mut changes = Vec::new();
     for load in &packed.loads {

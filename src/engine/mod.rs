@@ -70,7 +70,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 use uuid::Uuid;
 
-pub use catalog::{SchemaDraft, document_key, sha256_hex};
+pub use catalog::{SchemaDraft, Uploaded, document_key, sha256_hex};
 pub use explain::PlanRequest;
 pub use follow::{Follow, Follower, News};
 pub use live::{Page, Slot};

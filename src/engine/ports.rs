@@ -16,7 +16,7 @@ use crate::domain::attachment;
 use crate::domain::document::{Document, DocumentInput, Kind};
 use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{self, Envelope, ValidationError};
-use crate::domain::evidence::Attributions;
+use crate::domain::evidence::{Attributions, Logprobs};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{AnswerKey, Draft, JobView, Ordinal, Refusal};
 use crate::domain::page::{ListPage, ListQuery};
@@ -566,11 +566,13 @@ pub struct Correction {
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// One subtree is whole. Attribution keys are relative to `value`. A confidence is given only
-    /// where the provider measures its own; what a model says of its answer is left out.
+    /// where the provider measures its own; what a model says of its answer is left out. Of
+    /// leaves whose tokens nothing is known of, `logprobs` has none.
     Subtree {
         index: usize,
         value: Value,
         attributions: Attributions,
+        logprobs: Logprobs,
     },
     /// The first word of an answer came so long after the request was sent; once a request, and
     /// only where answers are read while they are written.

@@ -1,6 +1,5 @@
 //! Values against the pages they are said to come from, off the threads that serve requests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,7 +8,7 @@ use super::call::Run;
 use super::ports::CallError;
 use super::settle::Checked;
 use crate::domain::error::Fault;
-use crate::domain::evidence::{Attributions, Claim, Index, prove};
+use crate::domain::evidence::{Attributions, Claim, Index, Logprobs, Signals, prove};
 use crate::domain::plan::Subtree;
 
 impl Run {
@@ -29,7 +28,7 @@ impl Run {
         &self,
         subtree: &Arc<Subtree>,
         checked: Checked,
-        attributions: Attributions,
+        (attributions, logprobs): (Attributions, Logprobs),
     ) -> Result<(Value, Option<Attributions>), CallError> {
         if !self.spec.config.per_key_attribution {
             return Ok((checked.into_value(), None));
@@ -37,12 +36,19 @@ impl Run {
         let index = self.index().await?;
         let (document, subtree) = (Arc::clone(&self.document), Arc::clone(subtree));
         let proved = tokio::task::spawn_blocking(move || {
+            let signals = logprobs.into_iter().map(|(key, logprob)| {
+                let signals = Signals {
+                    logprob: Some(logprob),
+                    ..Signals::default()
+                };
+                (key, signals)
+            });
             let claim = Claim {
                 schema: &subtree.schema,
                 value: checked.value(),
                 attributions,
                 invalid: &checked.invalid(),
-                signals: &BTreeMap::new(),
+                signals: &signals.collect(),
             };
             let proved = prove(&document, &index, claim).into_iter();
             let keyed = proved.map(|(key, leaf)| (format!("{}{key}", subtree.path), leaf));

@@ -9,7 +9,7 @@ use super::metrics::label;
 use super::ports::CallError;
 use crate::domain::error::Fault;
 use crate::domain::event::{Validation, ValidationError};
-use crate::domain::evidence::Attributions;
+use crate::domain::evidence::{Attributions, Logprobs};
 use crate::domain::job::{Draft, ErrorDraft, ResultDraft};
 use crate::domain::pack::Load;
 use crate::domain::plan::Subtree;
@@ -136,7 +136,7 @@ impl Run {
         progress: &mut Progress,
         index: usize,
         checked: Checked,
-        attributions: Attributions,
+        said: (Attributions, Logprobs),
     ) -> Result<(), Halt> {
         let Some(subtree) = self.planned.plan.subtrees.get(index) else {
             return Ok(());
@@ -147,7 +147,7 @@ impl Run {
             return self.fail(progress, index, &invalid(subtree, breach)).await;
         }
         let validation = checked.validation(subtree);
-        let proved = self.proved(subtree, checked, attributions).await;
+        let proved = self.proved(subtree, checked, said).await;
         let (value, attributions) = match proved {
             Ok(proved) => proved,
             Err(error) => return self.fail(progress, index, &error).await,

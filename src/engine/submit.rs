@@ -73,7 +73,9 @@ impl Engine {
         let is_inline = matches!(request.document, DocumentSource::Inline { .. });
         let document = match request.document {
             DocumentSource::Stored(id) => self.document(scope, id).await?,
-            DocumentSource::Inline { name, bytes } => self.upload(scope, &name, bytes).await?,
+            DocumentSource::Inline { name, bytes } => {
+                self.upload(scope, &name, bytes).await?.document
+            }
         };
         match attach::form(config.document_input, &document, &model) {
             Ok(form) => config.document_input = form,

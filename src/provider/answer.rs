@@ -5,12 +5,17 @@
 //! parsed again from the start. What is certain to be a slip of the pen is set right and counted:
 //! a comma before a closing bracket, a bare line feed inside a string.
 
+mod leaves;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use serde_json::Value;
+
+pub use tally::{Scored, Tally};
 
 /// The most that an answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub struct Closed {
     pub value: Value,
     /// Whether a member of that name stood before; the first one holds.
     pub duplicate: bool,
+    /// Where the value stands, bytes of all that was read.
+    pub span: Range<u64>,
 }
 
 /// Why the text cannot be read on. What had closed before holds.
@@ -108,6 +115,8 @@ pub struct Members {
     /// Where in `text` the last comma stands, when only white space follows it.
     comma: Option<usize>,
     name: String,
+    /// Where the value under way began.
+    start: u64,
     names: HashSet<String>,
     rest: Rest,
 }
@@ -129,6 +138,7 @@ impl Members {
             text: String::new(),
             comma: None,
             name: String::new(),
+            start: 0,
             names: HashSet::new(),
             rest: Rest::default(),
         }
@@ -238,6 +248,7 @@ impl Members {
             }
             At::Value => {
                 self.at = At::InValue;
+                self.start = self.rest.scanned - character.len() as u64;
                 return self.in_value(character, closed);
             }
             At::InValue => return self.in_value(character, closed),
@@ -294,7 +305,7 @@ impl Members {
     fn in_value(&mut self, character: &str, closed: &mut Vec<Closed>) -> Result<(), Broken> {
         if self.in_string {
             if self.string(character) && self.depth == 0 {
-                return self.end(closed);
+                return self.end(closed, self.rest.scanned);
             }
             return Ok(());
         }
@@ -317,13 +328,13 @@ impl Members {
                 self.depth -= 1;
                 self.text.push_str(character);
                 return if self.depth == 0 {
-                    self.end(closed)
+                    self.end(closed, self.rest.scanned)
                 } else {
                     Ok(())
                 };
             }
             b',' | b'}' | b' ' | b'\t' | b'\n' | b'\r' if self.depth == 0 => {
-                self.end(closed)?;
+                self.end(closed, self.rest.scanned - 1)?;
                 return self.after_value(character);
             }
             b',' => self.comma = Some(self.text.len()),
@@ -368,7 +379,8 @@ impl Members {
         false
     }
 
-    fn end(&mut self, closed: &mut Vec<Closed>) -> Result<(), Broken> {
+    /// The value is whole; it ended with byte `end`.
+    fn end(&mut self, closed: &mut Vec<Closed>, end: u64) -> Result<(), Broken> {
         let name = std::mem::take(&mut self.name);
         let value = self.parse(|| name.clone())?;
         let duplicate = !self.names.insert(name.clone());
@@ -376,6 +388,7 @@ impl Members {
             name,
             value,
             duplicate,
+            span: self.start..end,
         });
         self.at = At::Next;
         Ok(())

@@ -162,6 +162,9 @@ fn config(ask: &Ask) -> Value {
     if let Some(most) = ask.max_output_tokens {
         config.insert("maxOutputTokens".into(), most.into());
     }
+    if ask.logprobs {
+        config.insert("responseLogprobs".into(), true.into());
+    }
     if let Some(thinking) = thinking(ask) {
         config.insert("thinkingConfig".into(), thinking);
     }

@@ -22,11 +22,12 @@ mod words;
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::evidence::{Attributions, Match, Quote};
+use crate::domain::evidence::{Attributions, Logprobs, Match, Quote};
 use crate::domain::plan::{Kind, Plan, Subtree};
 use crate::domain::pointer::Pointer;
 use crate::domain::prompt::member;
 
+use super::answer::Scored;
 use code::{Book, Code, Place};
 use emit::{Emitter, Sheet};
 use read::Forms;
@@ -42,6 +43,8 @@ pub use profile::{
 const QUOTES: &str = "quotes";
 /// The member of a quoted answer that holds the value.
 const VALUE: &str = "value";
+/// Scalars of one value whose tokens are looked at; of a larger one none are.
+const MOST_SCORED: usize = 1 << 13;
 
 /// Something that the lowered schema says otherwise than the user's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -359,6 +362,35 @@ impl Lowered {
         })
     }
 
+    /// What is known of the tokens of a member's scalars, by their places in the user's value; to
+    /// be asked before the member is raised. A value of several, such as a pair, has the least.
+    pub fn logprobs(&self, index: usize, answer: &Value, scored: &[Scored]) -> Logprobs {
+        let laid = if self.quotes {
+            answer.get(VALUE)
+        } else {
+            Some(answer)
+        };
+        let (Some((code, book)), Some(laid)) = (self.code(index), laid) else {
+            return Logprobs::new();
+        };
+        let inside = scored.iter().filter_map(|leaf| match &leaf.at[..] {
+            [first, at @ ..] if self.quotes => (first == VALUE).then_some((at, leaf.logprob)),
+            at => (!self.quotes).then_some((at, leaf.logprob)),
+        });
+        let inside: Vec<_> = inside.take(MOST_SCORED + 1).collect();
+        let mut placed = Logprobs::new();
+        if inside.len() > MOST_SCORED {
+            return placed;
+        }
+        for (at, logprob) in inside {
+            if let Some(place) = book.place(code, laid, at) {
+                let known = placed.entry(pointer(&place).to_string()).or_insert(0.0);
+                *known = known.min(logprob);
+            }
+        }
+        placed
+    }
+
     /// A subtree's value as a model that keeps to the schema would write it, without quotes; none
     /// when it was not asked for.
     pub fn lay(&self, index: usize, value: &Value) -> Option<Value> {
@@ -450,10 +482,13 @@ fn resolve(book: &Book<'_>, code: &Code, laid: &Value, at: &str) -> Option<Point
     let tries = [Some(at.as_str()), inside];
     tries.into_iter().flatten().find_map(|at| {
         let tokens: Vec<String> = Pointer::parse(at)?.tokens().collect();
-        let place = book.place(code, laid, &tokens)?;
-        let join = |pointer: Pointer, token: &String| pointer.join(token);
-        Some(place.iter().fold(Pointer::root(), join))
+        book.place(code, laid, &tokens).map(|place| pointer(&place))
     })
+}
+
+fn pointer(place: &[String]) -> Pointer {
+    let join = |pointer: Pointer, token: &String| pointer.join(token);
+    place.iter().fold(Pointer::root(), join)
 }
 
 fn quote(text: String, page: Option<u32>) -> Quote {

@@ -127,6 +127,9 @@ pub struct Profile {
     /// The field that limits the answer: `max_completion_tokens`, or else `max_tokens`.
     #[serde(default)]
     pub completion_limit: bool,
+    /// Whether it tells how likely its tokens were when it is asked to.
+    #[serde(default)]
+    pub logprobs: bool,
     #[serde(default)]
     pub price: Option<Price>,
 }
@@ -188,7 +191,7 @@ pub enum TableError {
     )]
     NotAnObject(String),
     #[error(
-        "model `{model}` in the table of models: {reason}; what can be set is vendor, context_tokens, output_tokens, images, pdf, request_bytes, pictures, picture_bytes, pdf_pages, output, temperature, seed, thinking, completion_limit and price (US dollars per million tokens: prompt, cached, cache_written, answer, long)"
+        "model `{model}` in the table of models: {reason}; what can be set is vendor, context_tokens, output_tokens, images, pdf, request_bytes, pictures, picture_bytes, pdf_pages, output, temperature, seed, thinking, completion_limit, logprobs and price (US dollars per million tokens: prompt, cached, cache_written, answer, long)"
     )]
     Model { model: String, reason: String },
 }

@@ -66,6 +66,9 @@ impl Wire for OpenAi {
         if let Some(effort) = effort(ask) {
             body.insert("reasoning_effort".into(), effort.into());
         }
+        if ask.logprobs {
+            body.insert("logprobs".into(), true.into());
+        }
         body.insert("stream".into(), ask.stream.into());
         if ask.stream {
             body.insert("stream_options".into(), json!({ "include_usage": true }));

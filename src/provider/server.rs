@@ -67,6 +67,9 @@ pub struct Options {
     pub models: Vec<String>,
     /// Whether answers are read while they are written.
     pub stream: bool,
+    /// Whether models are asked how likely their tokens were; what is known of each model where
+    /// nothing is said.
+    pub logprobs: Option<bool>,
     /// Whether a call whose answer is late to begin is sent a second time.
     pub hedging: bool,
     pub bounds: Bounds,
@@ -84,6 +87,7 @@ struct Inner {
     gate: Arc<Gate>,
     profiles: Arc<Models>,
     stream: bool,
+    logprobs: Option<bool>,
     hedging: bool,
     /// Prompt texts by the document's hash.
     documents: Mutex<LruCache<String, Arc<str>>>,
@@ -108,6 +112,7 @@ impl Server {
                 gate: Arc::new(Gate::default()),
                 profiles,
                 stream: options.stream,
+                logprobs: options.logprobs,
                 hedging: options.hedging,
                 documents: Mutex::new(LruCache::new(KEPT)),
                 refusals: Refusals::default(),
@@ -263,10 +268,10 @@ impl Provider for Server {
                     match piece {
                         Piece::Held { fault, for_ms } => yield Ok(Answer::Held { fault, for_ms }),
                         Piece::Begun { after_ms } => yield Ok(Answer::Begun { after_ms }),
-                        Piece::Closed { index, value, attributions } => {
+                        Piece::Closed { index, answer } => {
                             if left.contains(&index) {
                                 left.retain(|open| *open != index);
-                                yield Ok(Answer::Subtree { index, value, attributions });
+                                yield Ok(answer.of(index));
                             }
                         }
                         Piece::Spent(usage) => bill.add(&usage),
@@ -286,9 +291,7 @@ impl Provider for Server {
                     let (usage, settled) = pieces::ask(&inner, &call, index, failed).await;
                     bill.add(&usage);
                     match settled {
-                        Ok((value, attributions)) => {
-                            yield Ok(Answer::Subtree { index, value, attributions });
-                        }
+                        Ok(answer) => yield Ok(answer.of(index)),
                         Err(error) => {
                             failure = Some(error);
                             break;

@@ -6,6 +6,7 @@
 pub mod failure;
 pub mod headers;
 pub mod key;
+pub mod logprobs;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::{anthropic, gemini, openai};
 pub use failure::{Failure, FailureKind};
 pub use headers::{Limits, Quota};
 pub use key::Key;
+pub use logprobs::TokenLogprobs;
 
 /// Whose wire format is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,6 +77,8 @@ pub struct Ask {
     pub thinking: Thinking,
     pub max_output_tokens: Option<u32>,
     pub stream: bool,
+    /// Whether the answer is to tell how likely its tokens were.
+    pub logprobs: bool,
     pub cache: Cache,
 }
 
@@ -142,6 +146,8 @@ pub enum Cache {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delta {
     Limits(Limits),
+    /// Of text that follows, with this piece or a later one.
+    Logprobs(TokenLogprobs),
     Text(String),
     Thought(String),
     Tokens(Tokens),

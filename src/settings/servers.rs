@@ -36,12 +36,15 @@ pub struct ModelServer {
     pub models: Vec<String>,
     /// Whether answers are read while they are written.
     pub stream: bool,
+    /// Whether its models are asked how likely their tokens were; what is known of each model
+    /// where nothing is said.
+    pub logprobs: Option<bool>,
 }
 
 /// Why a server is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("`{}`: {cause}. A table [servers.NAME] may have: dialect (openai, gemini or anthropic), base_url, key, key_variable, models, stream.", file.display())]
+    #[error("`{}`: {cause}. A table [servers.NAME] may have: dialect (openai, gemini or anthropic), base_url, key, key_variable, models, stream, logprobs.", file.display())]
     Table { file: PathBuf, cause: String },
     #[error(
         "`{name}` is not allowed as the name of a server ([servers.{name}] in `{}`). Allowed are letters, digits, `-` and `_`.", file.display()
@@ -75,6 +78,7 @@ struct Entry {
     #[serde(default)]
     models: Vec<String>,
     stream: Option<bool>,
+    logprobs: Option<bool>,
 }
 
 /// What has a name of its own and variables of its own.
@@ -167,6 +171,7 @@ fn server<'a>(
         key: key.map(Secret),
         models: entry.models,
         stream: entry.stream.unwrap_or(true),
+        logprobs: entry.logprobs,
     })
 }
 
@@ -210,7 +215,7 @@ mod tests {
 
     #[test]
     fn several_servers_of_one_dialect_are_told_apart_by_name() {
-        let file = "[servers.house]\nbase_url = 'http://10.0.0.7:8000/v1'\nmodels = ['qwen3']\n\
+        let file = "[servers.house]\nbase_url = 'http://10.0.0.7:8000/v1'\nmodels = ['qwen3']\nlogprobs = true\n\
                     [servers.lab]\ndialect = 'anthropic'\nbase_url = 'https://lab'\n\
                     key_variable = 'LAB_KEY'\n[servers.openai]\nkey = 'from file'\n";
         let found = servers(file, &[("LAB_KEY", "l"), ("OPENAI_API_KEY", "o")]).unwrap();
@@ -222,6 +227,8 @@ mod tests {
             "a variable goes before the file"
         );
         assert_eq!(found[1].models, ["qwen3"]);
+        let asked: Vec<_> = found.iter().map(|server| server.logprobs).collect();
+        assert_eq!(asked, [None, Some(true), None]);
         assert_eq!(
             (found[2].dialect, &found[2].key.as_ref().unwrap().0[..]),
             (Dialect::Anthropic, "l")

@@ -6,6 +6,7 @@ mod documents;
 mod hedging;
 mod jobs;
 mod llama;
+mod logprobs;
 mod plans;
 mod scenarios;
 
@@ -77,6 +78,7 @@ fn options(server: &model::Server, wire: Wire) -> Options {
         key: Some(Key::new(KEY).unwrap()),
         models: Vec::new(),
         stream: true,
+        logprobs: None,
         hedging: false,
         bounds: bounds(),
     }

@@ -59,7 +59,7 @@ fn document(content: &str) -> Vec<u8> {
 }
 
 fn page(bytes: &[u8]) -> Page {
-    let mut pages = read(bytes).unwrap();
+    let mut pages = read(bytes).unwrap().0;
     assert_eq!(pages.len(), 1);
     check(&pages[0]);
     pages.remove(0)
@@ -395,7 +395,7 @@ fn files_without_pages_or_content_are_empty() {
 
 #[test]
 fn a_scan_has_its_pages_and_no_words() {
-    let pages = read(&document("q 200 0 0 100 0 0 cm /I Do Q")).unwrap();
+    let pages = read(&document("q 200 0 0 100 0 0 cm /I Do Q")).unwrap().0;
     assert_eq!((pages.len(), pages[0].words.len()), (1, 0));
     assert!(pages[0].width > 0.0 && pages[0].text.is_empty());
 }
@@ -484,7 +484,7 @@ fn many_pages_come_in_order() {
         objects.push(stream("", &content));
     }
     objects[1] = format!("<</Type/Pages/Kids[{}]/Count 40>>", kids.join(" "));
-    let pages = read(&file(&objects)).unwrap();
+    let pages = read(&file(&objects)).unwrap().0;
     let texts: Vec<_> = pages.iter().map(|page| page.text.clone()).collect();
     let wanted: Vec<_> = (1..=40).map(|number| format!("Page {number}")).collect();
     assert_eq!(texts, wanted);
@@ -547,7 +547,7 @@ proptest! {
         if cut < 0.5 {
             bytes.truncate((cut * 2.0 * bytes.len() as f64) as usize);
         }
-        if let Ok(pages) = read(&bytes) {
+        if let Ok((pages, _)) = read(&bytes) {
             pages.iter().for_each(check);
         }
     }

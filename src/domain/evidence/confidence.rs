@@ -28,7 +28,7 @@ pub struct ConfidenceParts {
     /// How far a second reading gave the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
-    /// Mean probability of the value's tokens.
+    /// Probability of the value's least sure token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprob: Option<f64>,
     /// How legible the words of the quote were.
@@ -44,7 +44,7 @@ pub struct ConfidenceParts {
 pub struct Signals {
     /// How far a second reading gave the same, 0..=1.
     pub agreement: Option<f64>,
-    /// Mean natural logarithm of the probabilities of the value's tokens, at most 0.
+    /// Natural logarithm of the probability of the value's least sure token, at most 0.
     pub logprob: Option<f64>,
     /// How legible the words of the quote were, 0..=1.
     pub ocr: Option<f64>,
@@ -151,6 +151,16 @@ mod tests {
         let plain = of(Verdict::Verified, none, None, true);
         assert!(of(Verdict::Verified, none, Some(0.5), true) < plain);
         assert!(of(Verdict::Verified, none, None, false) < 0.5);
+        let guessed = Signals {
+            logprob: Some(0.5_f64.ln()),
+            ..none
+        };
+        let sure = Signals {
+            logprob: Some(0.0),
+            ..none
+        };
+        assert!(of(Verdict::Verified, guessed, None, true) < plain - 0.05);
+        assert!((of(Verdict::Verified, sure, None, true) - plain).abs() < 1e-9);
         let doubted = Signals {
             agreement: Some(0.0),
             ..none

@@ -35,6 +35,7 @@ fn document(pages: &[&str]) -> Document {
         kind: Kind::Pdf,
         sha256: String::new(),
         pages: pages.iter().enumerate().map(page).collect(),
+        unread: vec![],
     }
 }
 

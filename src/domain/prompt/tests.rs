@@ -19,6 +19,7 @@ fn printed_document(lines: Vec<Vec<Word>>) -> Document {
         kind: FileKind::Pdf,
         sha256: String::new(),
         pages: vec![Page::from_lines(1, 100.0, 100.0, lines, vec![])],
+        unread: vec![],
     }
 }
 
@@ -29,6 +30,7 @@ fn text_document(text: &str) -> Document {
         kind: FileKind::Text,
         sha256: String::new(),
         pages: vec![page],
+        unread: vec![],
     }
 }
 

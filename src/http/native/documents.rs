@@ -1,5 +1,7 @@
 //! Documents: upload, list, look at, fetch, delete.
 
+use std::borrow::Cow;
+
 use actix_web::http::Method;
 use actix_web::http::header::{
     CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, LOCATION, X_CONTENT_TYPE_OPTIONS,
@@ -15,8 +17,8 @@ use crate::domain::document::Kind;
 use crate::domain::event::BASE;
 use crate::domain::id::DocumentId;
 use crate::domain::time::Time;
-use crate::engine::Engine;
 use crate::engine::ports::StoredDocument;
+use crate::engine::{Engine, Uploaded};
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
@@ -44,7 +46,7 @@ struct DocumentBody {
     media_type: &'static str,
     page_count: u32,
     has_text: bool,
-    warnings: Vec<&'static str>,
+    warnings: Vec<Cow<'static, str>>,
     sha256: String,
     status: &'static str,
     uploaded_at: Time,
@@ -59,7 +61,7 @@ impl From<&StoredDocument> for DocumentBody {
             media_type: document.kind.media_type(),
             page_count: document.page_count,
             has_text: document.kind.has_text(),
-            warnings: warnings(document.kind).into_iter().collect(),
+            warnings: warning(document.kind).into_iter().map(Cow::from).collect(),
             sha256: document.sha256.clone(),
             status: "uploaded",
             uploaded_at: document.uploaded_at,
@@ -67,9 +69,18 @@ impl From<&StoredDocument> for DocumentBody {
     }
 }
 
+/// Pages that a warning names.
+const MOST_NAMED: usize = 50;
+
 /// What a document is not good for.
-fn warnings(kind: Kind) -> Option<&'static str> {
-    if kind.has_text() {
+fn warning(kind: Kind) -> Option<&'static str> {
+    if kind == Kind::Mixed {
+        Some(
+            "Some pages of this PDF have pictures and no text: only models with `native` or \
+             `pages` among their `document_inputs` (GET /v1/extract/models) can read those, and \
+             nothing they say of them can be found on the page. Run OCR on it first to change that.",
+        )
+    } else if kind.has_text() {
         None
     } else if kind.is_picture() {
         Some(
@@ -92,10 +103,24 @@ async fn upload(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let file = body::file(&request, payload, engine.max_document_bytes() as usize).await?;
-    let document = engine.upload(&caller.0, &file.name, file.bytes).await?;
+    let Uploaded { document, unread } = engine.upload(&caller.0, &file.name, file.bytes).await?;
+    let mut body = DocumentBody::from(&document);
+    if document.kind == Kind::Mixed {
+        body.warnings.push(Cow::from(named(&unread)));
+    }
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, format!("{BASE}/documents/{}", document.id)))
-        .json(DocumentBody::from(&document)))
+        .json(body))
+}
+
+/// Which pages only a model that sees can read.
+fn named(pages: &[u32]) -> String {
+    let shown = pages.iter().take(MOST_NAMED).map(u32::to_string);
+    let numbers = shown.collect::<Vec<_>>().join(", ");
+    match pages.len().saturating_sub(MOST_NAMED) {
+        0 => format!("Pages without text: {numbers}."),
+        more => format!("Pages without text: {numbers} and {more} more."),
+    }
 }
 
 async fn list(

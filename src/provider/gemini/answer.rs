@@ -4,12 +4,13 @@
 //! an error may stand among them as bare JSON.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::provider::wire::headers::{span, span_after};
 use crate::provider::wire::{
-    Delta, Failure, FailureKind, Finish, Reader, Sorted, Tokens, close, count, failure, mentions,
-    word,
+    Delta, Failure, FailureKind, Finish, Reader, Sorted, TokenLogprobs, Tokens, close, count,
+    failure, mentions, word,
 };
 
 #[derive(Default)]
@@ -29,7 +30,13 @@ impl Answer {
         let candidates = chunk.candidates.unwrap_or_default();
         if let Some(candidate) = candidates.into_iter().find(|c| c.index.unwrap_or(0) == 0) {
             let parts = candidate.content.and_then(|content| content.parts);
-            for Piece { text, thought } in parts.unwrap_or_default() {
+            let parts = parts.unwrap_or_default();
+            // Which tokens are of thoughts is not told.
+            if !parts.iter().any(|part| part.thought == Some(true)) {
+                let logprobs = candidate.logprobs_result.as_deref();
+                out.extend(logprobs.and_then(TokenLogprobs::read).map(Delta::Logprobs));
+            }
+            for Piece { text, thought } in parts {
                 match text.filter(|text| !text.is_empty()) {
                     Some(text) if thought == Some(true) => out.push(Delta::Thought(text)),
                     Some(text) => out.push(Delta::Text(text)),
@@ -180,6 +187,7 @@ struct Candidate {
     #[serde(default, deserialize_with = "count")]
     index: Option<u64>,
     content: Option<Content>,
+    logprobs_result: Option<Box<RawValue>>,
     #[serde(default, deserialize_with = "word")]
     finish_reason: Option<String>,
 }

@@ -357,3 +357,37 @@ fn only_models_that_generate_text_are_listed() {
     assert_eq!(page.names, ["gemini-2.5-flash"]);
     assert_eq!(page.next, Some(("pageToken", "abc".into())));
 }
+
+#[test]
+fn how_likely_tokens_were_is_read_before_their_text_unless_there_are_thoughts() {
+    let chunk = |parts: &str, said: &str| {
+        format!(
+            "data: {{\"candidates\": [{{\"content\": {{\"parts\": {parts}}}, \"logprobsResult\": {said}, \"avgLogprobs\": -0.5, \"finishReason\": \"STOP\"}}]}}\n\n"
+        )
+    };
+    let said = r#"{"topCandidates": [], "chosenCandidates": [{"token": "{", "tokenId": 7, "logProbability": -0.5}, {"token": "}", "logProbability": -1}]}"#;
+    let text = r#"[{"text": "{}"}]"#;
+    let sure = told(&chunk(text, said));
+    assert_eq!(
+        (&sure.text[..], &sure.logprobs.text[..]),
+        ("{}", &b"{}"[..])
+    );
+    assert_eq!(sure.logprobs.tokens, [(1, -0.5), (1, -1.0)]);
+    for (parts, said) in [
+        (text, "{\"chosenCandidates\": 7}"),
+        (text, "{\"chosenCandidates\": [{\"token\": \"{}\"}]}"),
+        (
+            r#"[{"text": "Well", "thought": true}, {"text": "{}"}]"#,
+            said,
+        ),
+    ] {
+        let told = told(&chunk(parts, said));
+        assert_eq!((&told.text[..], told.failure), ("{}", None), "{said}");
+        assert_eq!(told.logprobs.tokens, [], "{said}");
+    }
+    let mut ask = flash();
+    let asked = |ask: &Ask| Gemini.body(ask)["generationConfig"]["responseLogprobs"].clone();
+    assert_eq!(asked(&ask), Value::Null);
+    ask.logprobs = true;
+    assert_eq!(asked(&ask), true);
+}

@@ -85,6 +85,7 @@ mod tests {
             kind: Kind::Text,
             sha256: name.to_string(),
             pages: vec![],
+            unread: vec![],
         }
     }
 

@@ -39,7 +39,7 @@ use serde_json::Value;
 
 use crate::domain::document::{Document, DocumentInput};
 use crate::domain::error::Fault;
-use crate::domain::evidence::Attributions;
+use crate::domain::evidence::{Attributions, Logprobs};
 use crate::domain::plan::Plan;
 use crate::domain::usage::Usage;
 use crate::domain::value::{date, number};
@@ -104,7 +104,7 @@ impl Provider for Layout {
                 })
                 .await;
                 match done {
-                    Ok(Some((value, attributions))) => yield Ok(Answer::Subtree { index, value, attributions }),
+                    Ok(Some((value, attributions))) => yield Ok(Answer::Subtree { index, value, attributions, logprobs: Logprobs::new() }),
                     Ok(None) => yield Err(failed(format!("The plan has no subtree {index}."))),
                     Err(_) => yield Err(failed("The extractor stopped unexpectedly on this subtree.".to_owned())),
                 }

@@ -65,6 +65,7 @@ fn document(text: &str, kind: Kind) -> Document {
         kind,
         sha256: text.len().to_string(),
         pages: vec![page],
+        unread: vec![],
     }
 }
 

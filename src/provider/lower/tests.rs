@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use proptest::prelude::*;
@@ -405,6 +406,48 @@ fn quotes_are_placed_where_their_values_end_up() {
             .flat_map(|a| &a.quotes)
             .all(|quote| !quote.verified)
     );
+}
+
+#[test]
+fn what_is_known_of_tokens_is_placed_where_their_values_end_up() {
+    let schema = json!({"type": "object", "properties": {
+        "a/b": {"type": "string"},
+        "rates": {"type": "object", "additionalProperties": {"type": "number"}},
+        "pair": {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}]}}});
+    let laid = json!({"a_b": "x", "pair": {"item_1": "p", "item_2": 2, "count": 2},
+        "rates": [{"key": "7", "value": 1}, {"key": "q", "value": 2}]});
+    let scored = |under: &str, all: &[(&str, f64)]| -> Vec<Scored> {
+        let leaf = |(at, logprob): &(&str, f64)| Scored {
+            at: format!("{under}{at}")
+                .split('/')
+                .map(str::to_owned)
+                .collect(),
+            logprob: *logprob,
+        };
+        all.iter().map(leaf).collect()
+    };
+    let all = [
+        ("a_b", -1.0),
+        ("rates/0/key", -2.0),
+        ("rates/0/value", -3.0),
+        ("rates/1/key", -5.0),
+        ("rates/1/value", -4.0),
+        ("nobody/asked", -9.0),
+    ];
+    let plan = plan_of(schema);
+    let expected = [("/a~1b", -1.0), ("/rates/7", -3.0), ("/rates/q", -5.0)];
+    let expected: BTreeMap<String, f64> = expected.map(|(at, own)| (at.to_owned(), own)).into();
+    let plain = lower(&plan, &[0], &ANTHROPIC, false);
+    assert_eq!(plain.logprobs(0, &laid, &scored("", &all)), expected);
+    let quoted = lower(&plan, &[0], &ANTHROPIC, true);
+    let answer = json!({"quotes": [{"at": "/a_b", "text": "x", "page": 1}], "value": laid});
+    let mut beside = scored("value/", &all);
+    beside.extend(scored("quotes/0/", &[("at", -7.0), ("text", -7.0)]));
+    assert_eq!(quoted.logprobs(0, &answer, &beside), expected);
+    assert!(quoted.logprobs(3, &answer, &beside).is_empty());
+    let many = vec![beside[0].clone(); MOST_SCORED + 1];
+    assert_eq!(quoted.logprobs(0, &answer, &many[1..]).len(), 1);
+    assert!(quoted.logprobs(0, &answer, &many).is_empty());
 }
 
 #[test]

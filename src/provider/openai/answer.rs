@@ -6,11 +6,12 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::provider::wire::headers::span_after;
 use crate::provider::wire::{
-    Delta, Failure, FailureKind, Finish, Reader, Sorted, Tokens, close, count, failure, mentions,
-    word,
+    Delta, Failure, FailureKind, Finish, Reader, Sorted, TokenLogprobs, Tokens, close, count,
+    failure, mentions, word,
 };
 
 #[derive(Default)]
@@ -36,7 +37,13 @@ impl Answer {
         if let Some(said) = choice.delta.or(choice.message) {
             let some = |text: Option<String>| text.filter(|text| !text.is_empty());
             self.has_refused |= some(said.refusal).is_some();
-            out.extend(some(said.reasoning_content.or(said.reasoning)).map(Delta::Thought));
+            let thought = some(said.reasoning_content.or(said.reasoning));
+            // Where both come at once, the tokens of thoughts are among those of the answer.
+            if thought.is_none() {
+                let logprobs = choice.logprobs.as_deref().and_then(TokenLogprobs::read);
+                out.extend(logprobs.map(Delta::Logprobs));
+            }
+            out.extend(thought.map(Delta::Thought));
             out.extend(some(said.content).map(Delta::Text));
         }
         if let Some(reason) = choice.finish_reason {
@@ -200,6 +207,7 @@ struct Choice {
     index: Option<u64>,
     delta: Option<Said>,
     message: Option<Said>,
+    logprobs: Option<Box<RawValue>>,
     #[serde(default, deserialize_with = "word")]
     finish_reason: Option<String>,
 }

@@ -416,3 +416,77 @@ fn the_form_of_the_answer_is_asked_for_as_far_as_it_can_be() {
     assert_eq!(format(Output::Schema, None), object);
     assert_eq!(format(Output::Text, Some(json!({}))), Value::Null);
 }
+
+/// Two pieces of an answer with their tokens, of which the second of the first ends inside a
+/// character.
+const SURE: [(&str, &str); 2] = [
+    (
+        "{\"t\": \"",
+        r#"{"content":[{"token":"{\"t\": \"","logprob":-0.5,"bytes":null,"top_logprobs":[]},{"token":"\\xc3","logprob":-1,"bytes":[195]}],"refusal":null}"#,
+    ),
+    (
+        "\u{f6}\"}",
+        r#"{"content":[{"token":"\\xb6\"}","logprob":0.001,"bytes":[182,34,125]},{"token":"","logprob":-2,"bytes":[]}]}"#,
+    ),
+];
+
+fn sure(text: &str, logprobs: &str) -> String {
+    let text = serde_json::to_string(text).unwrap();
+    format!(
+        "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{text}}},\"logprobs\":{logprobs},\"finish_reason\":null}}]}}\n\n"
+    )
+}
+
+#[test]
+fn how_likely_tokens_were_is_read_before_their_text_asked_for_or_not() {
+    let pieces: String = SURE.iter().map(|(text, said)| sure(text, said)).collect();
+    let told = told(&(pieces + &chunk("{}", "\"stop\"")));
+    assert_eq!(told.text, "{\"t\": \"\u{f6}\"}");
+    assert_eq!(told.logprobs.text, told.text.as_bytes());
+    assert_eq!(
+        told.logprobs.tokens,
+        [(7, -0.5), (1, -1.0), (3, 0.0), (0, -2.0)]
+    );
+    let mut ask = gpt();
+    assert_eq!(OpenAi.body(&ask).get("logprobs"), None);
+    ask.logprobs = true;
+    assert_eq!(OpenAi.body(&ask)["logprobs"], true);
+    ask.stream = false;
+    let body = format!(
+        r#"{{"choices":[{{"message":{{"content":"{{}}"}},"logprobs":{},"finish_reason":"stop"}}]}}"#,
+        r#"{"content":[{"token":"{}","logprob":-0.25}]}"#
+    );
+    let told = read(Vendor::OpenAi, &ask, &body);
+    assert_eq!(
+        (&told.text[..], &told.logprobs.tokens[..]),
+        ("{}", &[(2, -0.25)][..])
+    );
+}
+
+#[test]
+fn logprobs_of_another_form_and_those_of_thoughts_are_passed_over() {
+    let wrong = [
+        "null",
+        "7",
+        "[]",
+        "{}",
+        "{\"content\":null}",
+        "{\"content\":[]}",
+        "{\"content\":[{\"token\":\"a\"}]}",
+        "{\"content\":[{\"logprob\":-1}]}",
+        "{\"content\":[{\"token\":\"a\",\"logprob\":null}]}",
+        "{\"content\":[{\"token\":\"a\",\"logprob\":-1,\"bytes\":[300]}]}",
+        "{\"content\":{\"tokens\":[]}}",
+    ];
+    for wrong in wrong {
+        let told = told(&(sure("{}", wrong) + &chunk("{}", "\"stop\"")));
+        assert_eq!((&told.text[..], told.failure), ("{}", None), "{wrong}");
+        assert_eq!(told.logprobs.tokens, [], "{wrong}");
+    }
+    let thought = sure("", SURE[0].1).replace("\"content\":\"\"", "\"reasoning\":\"Well\"");
+    let told = told(&(thought + &chunk("{}", "\"stop\"")));
+    assert_eq!(
+        (&told.thoughts[..], &told.logprobs.tokens[..]),
+        ("Well", &[][..])
+    );
+}

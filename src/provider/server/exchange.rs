@@ -12,12 +12,12 @@ use super::begin::{Begun, Sent};
 use super::refusals::{Mark, Refusals};
 use super::{Inner, reading};
 use crate::domain::error::Fault;
-use crate::domain::evidence::Attributions;
+use crate::domain::evidence::{Attributions, Logprobs};
 use crate::domain::pack::most_tokens;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
-use crate::engine::ports::{Call, CallError, Lowering};
-use crate::provider::answer::{self, Closed, Members};
+use crate::engine::ports::{Answer, Call, CallError, Lowering};
+use crate::provider::answer::{self, Closed, Members, Tally};
 use crate::provider::gate::{Blocked, Meter, Pass, Rates, Wait};
 use crate::provider::lower::{self, Lowered, lower};
 use crate::provider::models::{Output, Profile};
@@ -47,11 +47,28 @@ pub(super) enum Piece {
     },
     Closed {
         index: usize,
-        value: Value,
-        attributions: Attributions,
+        answer: Answered,
     },
     Spent(Usage),
     Failed(Failed),
+}
+
+/// A subtree as it was answered, or a part of one.
+pub(super) struct Answered {
+    pub(super) value: Value,
+    pub(super) attributions: Attributions,
+    pub(super) logprobs: Logprobs,
+}
+
+impl Answered {
+    pub(super) fn of(self, index: usize) -> Answer {
+        Answer::Subtree {
+            index,
+            value: self.value,
+            attributions: self.attributions,
+            logprobs: self.logprobs,
+        }
+    }
 }
 
 /// How a request failed.
@@ -107,6 +124,8 @@ pub(super) struct Exchange {
     /// As clients call it.
     model: String,
     subtrees: Vec<usize>,
+    /// Whether anybody wants to know how far the values may be trusted.
+    is_attributed: bool,
 }
 
 impl Exchange {
@@ -156,6 +175,7 @@ impl Exchange {
             },
             max_output_tokens: None,
             stream: inner.stream,
+            logprobs: call.per_key_attribution && inner.logprobs.unwrap_or(profile.logprobs),
             cache: Cache::Off,
             profile: Arc::clone(&profile),
         };
@@ -175,6 +195,7 @@ impl Exchange {
             cached_as,
             model: call.model.clone(),
             subtrees: load.to_vec(),
+            is_attributed: call.per_key_attribution,
         })
     }
 
@@ -207,6 +228,7 @@ impl Exchange {
             };
             let began = Instant::now();
             let mut members = Members::new(reading());
+            let mut tally = Tally::new(reading());
             let (mut tokens, mut failure) = (None, None);
             let mut has_begun = false;
             let Begun { mut leg, first: mut next, sent } = self.begin(pass).await;
@@ -218,7 +240,9 @@ impl Exchange {
                     }
                 }
                 match delta {
+                    Ok(Delta::Logprobs(said)) if self.is_attributed => tally.tell(&said),
                     Ok(Delta::Text(text)) => {
+                        tally.feed(&text);
                         let closed = match members.feed(&text) {
                             Ok(closed) => closed,
                             Err(broken) => {
@@ -226,11 +250,11 @@ impl Exchange {
                                 break;
                             }
                         };
-                        for piece in closed.into_iter().filter_map(|one| self.closed(one)) {
+                        for piece in closed.into_iter().filter_map(|one| self.closed(one, &tally)) {
                             yield piece;
                         }
                     }
-                    Ok(Delta::Limits(_) | Delta::Thought(_)) => {}
+                    Ok(Delta::Limits(_) | Delta::Thought(_) | Delta::Logprobs(_)) => {}
                     Ok(Delta::Tokens(counts)) => tokens = Some(counts),
                     Ok(Delta::Finish(finish)) => failure = ended(finish),
                     Err(failed) => failure = Some(failed),
@@ -291,16 +315,21 @@ impl Exchange {
         Some(Failure::from(kind).into())
     }
 
-    fn closed(&self, closed: Closed) -> Option<Piece> {
+    fn closed(&self, closed: Closed, tally: &Tally) -> Option<Piece> {
         let index = self.lowered.index_of(&closed.name)?;
         if closed.duplicate {
             return None;
         }
+        let scores = tally.scores(&closed.span);
+        let logprobs = self.lowered.logprobs(index, &closed.value, &scores);
         let raised = self.lowered.raise(index, closed.value).ok()?;
         Some(Piece::Closed {
             index,
-            value: raised.value,
-            attributions: raised.attributions,
+            answer: Answered {
+                value: raised.value,
+                attributions: raised.attributions,
+                logprobs,
+            },
         })
     }
 

@@ -2,23 +2,20 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, StreamExt as _};
-use serde_json::Value;
-
 use super::Inner;
-use super::exchange::{Exchange, Failed, Form, Piece};
-use crate::domain::evidence::Attributions;
+use super::exchange::{Answered, Exchange, Failed, Form, Piece};
 use crate::domain::plan::{Plan, Subtree};
 use crate::domain::usage::Usage;
 use crate::engine::ports::{Call, CallError};
 use crate::provider::lower::{halves, join};
 use crate::provider::wire::FailureKind;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 /// Halves of halves: up to 64 pieces.
 const DEEPEST: u32 = 6;
 
-type Settled = Result<(Value, Attributions), CallError>;
+type Settled = Result<Answered, CallError>;
 
 /// Asks for the subtree in pieces, after the whole of it `failed`. What was spent counts also when
 /// it does not help.
@@ -66,22 +63,23 @@ fn divided<'a>(
                 Err(failed) => Err(failed.error()),
             };
         };
-        let mut whole: Option<(Value, Attributions)> = None;
+        let mut whole: Option<Answered> = None;
         for half in [first, second] {
             let half = Subtree {
                 schema: half.schema,
                 ..part.clone()
             };
-            let (value, attributions) = match request(inner, call, &half, Form::Bound, bill).await?
-            {
+            let answer = match request(inner, call, &half, Form::Bound, bill).await? {
                 Ok(answer) => answer,
                 Err(failed) => divided(inner, call, &half, failed, depth + 1, bill).await?,
             };
             whole = Some(match whole {
-                None => (value, attributions),
-                Some((before, mut all)) => {
-                    all.extend(attributions);
-                    (join(before, value), all)
+                None => answer,
+                Some(mut all) => {
+                    all.attributions.extend(answer.attributions);
+                    all.logprobs.extend(answer.logprobs);
+                    all.value = join(all.value, answer.value);
+                    all
                 }
             });
         }
@@ -97,7 +95,7 @@ async fn request(
     part: &Subtree,
     form: Form,
     bill: &mut Usage,
-) -> Result<Result<(Value, Attributions), Failed>, CallError> {
+) -> Result<Result<Answered, Failed>, CallError> {
     let plan = Plan {
         subtrees: vec![Arc::new(part.clone())],
         shells: Vec::new(),
@@ -111,11 +109,7 @@ async fn request(
     let (mut answer, mut failure) = (None, None);
     while let Some(piece) = pieces.next().await {
         match piece {
-            Piece::Closed {
-                value,
-                attributions,
-                ..
-            } => answer = answer.or(Some((value, attributions))),
+            Piece::Closed { answer: closed, .. } => answer = answer.or(Some(closed)),
             Piece::Spent(usage) => bill.add(&usage),
             Piece::Failed(failed) => failure = Some(failed),
             Piece::Held { .. } | Piece::Begun { .. } => {}

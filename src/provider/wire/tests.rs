@@ -29,6 +29,7 @@ pub fn ask(vendor: Vendor, model: &str) -> Ask {
         thinking: Thinking::Off,
         max_output_tokens: None,
         stream: true,
+        logprobs: false,
         cache: Cache::Off,
     }
 }
@@ -47,6 +48,7 @@ pub fn page(media_type: &'static str) -> Part {
 pub struct Told {
     pub text: String,
     pub thoughts: String,
+    pub logprobs: TokenLogprobs,
     pub tokens: Option<Tokens>,
     pub finish: Option<Finish>,
     pub failure: Option<FailureKind>,
@@ -59,6 +61,15 @@ impl Told {
             match delta {
                 Delta::Text(text) => self.text += &text,
                 Delta::Thought(text) => self.thoughts += &text,
+                Delta::Logprobs(more) => {
+                    self.logprobs.text.extend(more.text);
+                    self.logprobs.tokens.extend(more.tokens);
+                    let spelled = &self.logprobs.text[..];
+                    assert!(
+                        spelled.starts_with(self.text.as_bytes()),
+                        "text before its tokens"
+                    );
+                }
                 Delta::Tokens(tokens) => assert!(self.tokens.replace(tokens).is_none()),
                 Delta::Finish(finish) => self.finish = Some(finish),
                 Delta::Limits(_) => panic!("an answer has no limits in its body"),

@@ -96,6 +96,7 @@ impl Provider for Gated {
                     index,
                     value: plain_value(&plan.subtrees[index]),
                     attributions: Default::default(),
+                    logprobs: Default::default(),
                 })
             }
         });

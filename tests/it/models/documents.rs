@@ -356,3 +356,64 @@ async fn a_picture_is_of_no_use_to_the_embedded_extractor_and_both_say_so() {
         assert_eq!(before["total_count"], after["total_count"]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_only_has_a_picture_is_named_and_seen_by_models_that_see() {
+    for wire in WIRES {
+        let server = Server::start();
+        let app = app(&server, wire, model_of(wire)).await;
+        let bytes = pdf::with_text_and_pictures("Number: R-1017");
+        let upload = app.upload("mixed.pdf", bytes.clone()).await.body;
+        assert_eq!(upload["has_text"], true, "{upload}");
+        let warnings = upload["warnings"].to_string();
+        assert!(warnings.contains("`native` or `pages`"), "{warnings}");
+        assert_eq!(
+            upload["warnings"][1], "Pages without text: 2.",
+            "neither a blank page nor one with a logo"
+        );
+        let path = format!(
+            "/v1/extract/documents/{}",
+            upload["document_id"].as_str().unwrap()
+        );
+        let shown = app.get(&path, "document").await.body;
+        assert_eq!(shown["warnings"][0], upload["warnings"][0]);
+        for (config, form) in [
+            (json!({}), "native"),
+            (json!({"document_input": "text"}), "text"),
+        ] {
+            let body = json!({
+                "document_id": upload["document_id"], "schema": schema(), "config": config});
+            let job = app.submit(&body).await;
+            app.end_of(&job).await;
+            let results = app.results(&job).await.body;
+            assert_eq!(results["config"]["document_input"], form, "{wire:?}");
+            let asked = server.asked();
+            let is_text = form == "text";
+            assert_eq!(
+                asked.last().unwrap().prompt().contains("R-1017"),
+                is_text,
+                "{wire:?}"
+            );
+            if !is_text {
+                let sent = file(wire, &parts(asked.last().unwrap())[0]);
+                assert_eq!(
+                    sent,
+                    ("application/pdf".to_owned(), bytes.clone()),
+                    "{wire:?}"
+                );
+            }
+        }
+    }
+    // What reads words alone goes on to read those that are there.
+    let app = TestApp::start().set("default_model", "layout").run().await;
+    let body = body(
+        &app,
+        pdf::with_text_and_pictures("Number: R-1017"),
+        json!({}),
+    )
+    .await;
+    let job = app.submit(&body).await;
+    assert_eq!(app.end_of(&job).await["status"], "completed");
+    let results = app.results(&job).await.body;
+    assert_eq!(results["config"]["document_input"], "text");
+}

@@ -186,6 +186,7 @@ async fn at_the_end_of_its_time_a_call_is_dropped_and_its_parts_say_so() {
         key: Some(Key::new(KEY).unwrap()),
         models: Vec::new(),
         stream: true,
+        logprobs: None,
         hedging: false,
         bounds: Bounds::default(),
     };
@@ -286,6 +287,7 @@ async fn of_a_document_that_is_too_long_calls_get_the_pages_that_say_what_they_a
         key: Some(Key::new(KEY).unwrap()),
         models: Vec::new(),
         stream: true,
+        logprobs: None,
         hedging: false,
         bounds: Bounds::default(),
     };

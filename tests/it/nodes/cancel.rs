@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use rivulet::domain::document::DocumentInput;
-use rivulet::domain::evidence::Attributions;
+use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::id::{JobId, Scope};
 use rivulet::domain::job::{Draft, Ending};
 use rivulet::domain::usage::Usage;
@@ -133,7 +133,7 @@ impl Provider for Counting {
             };
             tokio::time::sleep(Duration::from_millis(delay)).await;
             let value = plain_value(&call.plan.subtrees[index]);
-            yield Ok(Answer::Subtree { index, value, attributions: Attributions::new() });
+            yield Ok(Answer::Subtree { index, value, attributions: Attributions::new(), logprobs: Logprobs::new() });
             yield Ok(Answer::Usage(Usage::default()));
         }
         .boxed()

@@ -54,7 +54,7 @@ impl Provider for Slow {
                 println!("{ASKED}{}", subtree.id);
                 tokio::time::sleep(delay).await;
                 let (value, attributions) = (plain_value(&subtree), Attributions::new());
-                yield Ok(Answer::Subtree { index, value, attributions });
+                yield Ok(Answer::Subtree { index, value, attributions, logprobs: Default::default() });
             }
             yield Ok(Answer::Usage(Usage { request_count: 1, ..Usage::default() }));
         }

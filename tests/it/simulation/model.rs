@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use rivulet::domain::document::DocumentInput;
 use rivulet::domain::error::Fault;
-use rivulet::domain::evidence::Attributions;
+use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
 use serde_json::{Value, json};
@@ -164,7 +164,7 @@ impl Provider for Simulated {
                     Course::Answer => {
                         let path = call.plan.subtrees[index].path.to_string();
                         let value = value(asking.client, &path);
-                        yield Ok(Answer::Subtree { index, value, attributions: Attributions::new() });
+                        yield Ok(Answer::Subtree { index, value, attributions: Attributions::new(), logprobs: Logprobs::new() });
                     }
                     Course::Cut => return,
                     // Without the word of the panic hook.

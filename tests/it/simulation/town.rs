@@ -72,6 +72,7 @@ impl Reader for OnePage {
             kind: Kind::Text,
             sha256: SHA256.into(),
             pages: vec![Page::from_lines(1, 1.0, 1.0, Vec::new(), Vec::new())],
+            unread: vec![],
         })
     }
 }

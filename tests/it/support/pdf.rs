@@ -46,6 +46,32 @@ pub fn picture_only() -> Vec<u8> {
     pdf(&[CATALOGUE, PAGES, page, &content, &picture], "")
 }
 
+/// Four pages: a line of text, a picture, nothing at all, and a picture no larger than a logo.
+pub fn with_text_and_pictures(line: &str) -> Vec<u8> {
+    let page = |content: u32| {
+        format!(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {content} 0 R /Resources << /Font << /F 11 0 R >> /XObject << /P 12 0 R >> >> >>"
+        )
+    };
+    let entries = "/Type /XObject /Subtype /Image /Width 2 /Height 2 /ColorSpace /DeviceGray /BitsPerComponent 8";
+    let objects = [
+        CATALOGUE.to_owned(),
+        "<< /Type /Pages /Kids [3 0 R 4 0 R 5 0 R 6 0 R] /Count 4 >>".to_owned(),
+        page(7),
+        page(8),
+        page(9),
+        page(10),
+        stream("", &format!("BT /F 12 Tf 72 700 Td ({line}) Tj ET")),
+        stream("", "q 595 0 0 842 0 0 cm /P Do Q"),
+        stream("", " "),
+        stream("", "q 90 0 0 40 60 780 cm /P Do Q"),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
+        stream(entries, "\u{0}~~\u{0}"),
+    ];
+    let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
+    pdf(&objects, "")
+}
+
 /// Encrypted with a password that nobody knows: the check value fits none.
 pub fn encrypted() -> Vec<u8> {
     let page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R >>";

@@ -7,7 +7,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 use parking_lot::Mutex;
 use rivulet::domain::document::DocumentInput;
 use rivulet::domain::error::Fault;
-use rivulet::domain::evidence::Attributions;
+use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::plan::Subtree;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Answer, Call, CallError, Manner, Model, Provider};
@@ -162,7 +162,7 @@ impl Provider for Server {
                 scripted.gate.acquire().await.unwrap().forget();
                 match (scripted.script)(&subtree, count) {
                     Reply::Value(value) => {
-                        yield Ok(Answer::Subtree { index, value, attributions: Attributions::new() });
+                        yield Ok(Answer::Subtree { index, value, attributions: Attributions::new(), logprobs: Logprobs::new() });
                     }
                     Reply::Fail(error) => {
                         yield Err(error);

@@ -105,9 +105,11 @@ impl Book<'_> {
         let [first, rest @ ..] = tokens else {
             return None;
         };
-        let key_of = |pair: &Value| pair.get("key").and_then(Value::as_str).map(str::to_owned);
+        fn key_of(pair: &Value) -> Option<&str> {
+            pair.get("key").and_then(Value::as_str)
+        }
         let mut keyed = pairs.iter();
-        let by_key = keyed.find(|pair| key_of(pair).as_deref() == Some(first));
+        let by_key = keyed.find(|pair| key_of(pair) == Some(first));
         let (pair, rest) = if let Some(pair) = by_key {
             (pair, rest)
         } else {
@@ -119,6 +121,6 @@ impl Book<'_> {
                 _ => return None,
             }
         };
-        self.below(key_of(pair)?, code, pair.get("value")?, rest)
+        self.below(key_of(pair)?.to_owned(), code, pair.get("value")?, rest)
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::asked::Asked;
 use super::failure::{CANARY, Failure, Hint};
-use super::speech::{Ending, Frame, Part, Speech, steps, tokens};
+use super::speech::{Ending, Frame, Part, Speech, TOKEN, probability, steps, tokens};
 
 /// The body of a plain call.
 pub fn body(texts: &[&str], schema: Option<&Value>) -> Value {
@@ -152,8 +152,20 @@ fn usage(speech: &Speech, written: u64) -> Value {
     usage
 }
 
+/// The tokens of the parts that are no thoughts, where they were asked for.
+fn logprobs(asked: &Asked, parts: &[Value]) -> Option<Value> {
+    let wanted = asked.json.pointer("/generationConfig/responseLogprobs")?;
+    let said = parts.iter().filter(|part| part["thought"] != true);
+    let text: String = said.filter_map(|part| part["text"].as_str()).collect();
+    let token = |text: String| json!({"token": text, "tokenId": 1, "logProbability": probability(&text).ln()});
+    let chosen: Vec<Value> = steps(&text, TOKEN).into_iter().map(token).collect();
+    (*wanted == true && !chosen.is_empty())
+        .then(|| json!({"topCandidates": [], "chosenCandidates": chosen}))
+}
+
 /// One response object. `last` carries why it ended.
 fn response(asked: &Asked, speech: &Speech, parts: Vec<Value>, written: u64, last: bool) -> Value {
+    let logprobs = logprobs(asked, &parts);
     let mut content = json!({"role": "model"});
     if !parts.is_empty() {
         content["parts"] = json!(parts);
@@ -161,6 +173,9 @@ fn response(asked: &Asked, speech: &Speech, parts: Vec<Value>, written: u64, las
     let mut candidate = json!({"content": content, "index": 0});
     if last && let Some(reason) = finish(&speech.ending) {
         candidate["finishReason"] = json!(reason);
+    }
+    if let Some(logprobs) = logprobs {
+        candidate["logprobsResult"] = logprobs;
     }
     let mut response = json!({
         "candidates": [candidate],

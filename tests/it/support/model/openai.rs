@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::asked::Asked;
 use super::failure::{CANARY, Failure, Hint};
-use super::speech::{Ending, Frame, Part, Speech, steps, tokens};
+use super::speech::{Ending, Frame, Part, Speech, TOKEN, probability, steps, tokens};
 
 /// The body of a plain call.
 pub fn body(texts: &[&str], schema: Option<&Value>, stream: bool) -> Value {
@@ -236,6 +236,16 @@ fn envelope(asked: &Asked, speech: &Speech, object: &str, choices: Value) -> Val
     envelope
 }
 
+/// The tokens of a text, where they were asked for.
+fn logprobs(asked: &Asked, text: &str) -> Value {
+    if asked.json["logprobs"] != true || text.is_empty() {
+        return Value::Null;
+    }
+    let token = |text: String| json!({"token": text, "bytes": text.as_bytes(), "logprob": probability(&text).ln(), "top_logprobs": []});
+    let content: Vec<Value> = steps(text, TOKEN).into_iter().map(token).collect();
+    json!({"content": content, "refusal": null})
+}
+
 pub fn whole(asked: &Asked, speech: &Speech) -> String {
     let said = speech.said();
     let content = if said.is_empty() {
@@ -263,7 +273,9 @@ pub fn whole(asked: &Asked, speech: &Speech) -> String {
             reason
         };
     }
-    let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": reason});
+    let logprobs = logprobs(asked, message["content"].as_str().unwrap_or_default());
+    let choice =
+        json!({"index": 0, "message": message, "logprobs": logprobs, "finish_reason": reason});
     let mut body = envelope(asked, speech, "chat.completion", json!([choice]));
     if speech.tells_usage {
         body["usage"] = usage(speech);
@@ -276,7 +288,9 @@ pub fn frames(asked: &Asked, speech: &Speech, characters: usize) -> Vec<Frame> {
         |value: &Value, due: f64, said: usize| Frame::new(format!("data: {value}\n\n"), due, said);
     let includes = asked.json.pointer("/stream_options/include_usage") == Some(&json!(true));
     let chunk = |delta: Value, reason: Value| {
-        let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason});
+        let logprobs = logprobs(asked, delta["content"].as_str().unwrap_or_default());
+        let choice =
+            json!({"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason});
         let mut chunk = envelope(asked, speech, "chat.completion.chunk", json!([choice]));
         if includes {
             chunk["usage"] = Value::Null;
