@@ -98,6 +98,7 @@ mod tests {
         Plan {
             subtrees: fields.iter().enumerate().map(subtree).collect(),
             shells: Vec::new(),
+            bound: None,
         }
     }
 

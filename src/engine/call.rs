@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::Inner;
+use super::bonds::Bonds;
 use super::journal::{Halt, Journal};
 use super::lease::{Lease, Right};
 use super::metrics::label;
@@ -44,6 +45,10 @@ pub(super) struct Run {
     pub(super) keys: Vec<AnswerKey>,
     /// Whether an answer that does not follow its schema is asked for once more.
     pub(super) takes_corrections: bool,
+    /// Tokens that one answer may safely have.
+    pub(super) output_tokens: Option<u64>,
+    /// Answers that are checked against each other.
+    pub(super) bonds: Bonds,
     pub(super) waits: Waits,
     /// What is sent in place of the document's words; empty until it is read.
     pub(super) attachments: OnceCell<Arc<[Attachment]>>,
@@ -79,7 +84,19 @@ impl Run {
     pub(super) async fn call(&self, load: Load) -> Result<(), Halt> {
         self.waits.begin(&self.journal).await?;
         self.ask_until_settled(self.progress(load)).await?;
+        self.mend().await?;
         self.waits.end(&self.journal).await
+    }
+
+    /// Asks for subtrees that have an answer already, with what is wrong with it.
+    pub(super) async fn ask_again(
+        &self,
+        load: Load,
+        corrections: Vec<Correction>,
+    ) -> Result<(), Halt> {
+        let mut progress = self.progress(load);
+        progress.corrections = corrections;
+        self.ask_until_settled(progress).await
     }
 
     pub(super) fn progress(&self, missing: Load) -> Progress {

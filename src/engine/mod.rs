@@ -28,6 +28,7 @@
 mod again;
 mod answers;
 mod attach;
+mod bonds;
 mod call;
 mod cancel;
 mod catalog;

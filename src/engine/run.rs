@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::answers::{self, Asking};
+use super::bonds::Bonds;
 use super::call::Run;
 use super::journal::{Halt, Journal};
 use super::lease::Lease;
 use super::metrics::label;
 use super::plans::Planned;
-use super::ports::{Claimed, Manner, Release};
+use super::ports::{Claimed, Manner, Outcome, Release};
 use super::waits::Waits;
 use super::{Inner, stored};
 use crate::domain::document::Document;
@@ -101,7 +102,7 @@ async fn drive(
         Ok(prepared) => prepared,
         Err((fault, message)) => return end(engine, journal, failed(fault, message)).await,
     };
-    let pending = pending(engine, claimed, &planned).await?;
+    let (pending, settled) = pending(engine, claimed, &planned).await?;
     let Some((model, provider)) = engine.served(&spec.config.model) else {
         let message = format!(
             "The model `{}` is no longer configured here.",
@@ -110,7 +111,6 @@ async fn drive(
         return end(engine, journal, failed(Fault::ProviderError, message)).await;
     };
     let manner = provider.manner(&spec.config.model);
-    let output_tokens = manner.output_tokens;
     let run = Arc::new(Run {
         engine: Arc::clone(engine),
         blank: Usage {
@@ -121,6 +121,8 @@ async fn drive(
         },
         keys: keys(claimed, &manner, &document, &planned),
         takes_corrections: manner.takes_corrections,
+        output_tokens: manner.output_tokens,
+        bonds: bonds(spec, &planned, &pending, &settled, manner.takes_corrections),
         spec: Arc::clone(spec),
         document,
         planned,
@@ -146,7 +148,7 @@ async fn drive(
     // cancelled, or be another's, since the store gave it to us.
     journal.flush().await?;
     let started = Instant::now();
-    call_all(&run, &pending, output_tokens).await?;
+    call_all(&run, &pending).await?;
     if !pending.is_empty() {
         engine.learn_pace(started.elapsed(), pending.len());
     }
@@ -170,6 +172,25 @@ fn keys(
         document,
     };
     answers::keys(&asking, &planned.plan)
+}
+
+/// What binds the subtrees that are left to each other and to what is there; nothing where nobody
+/// asked for validation.
+fn bonds(
+    spec: &JobSpec,
+    planned: &Planned,
+    pending: &[usize],
+    settled: &[Outcome],
+    holds: bool,
+) -> Bonds {
+    if !spec.config.validate_response_schema || planned.plan.bound.is_none() {
+        return Bonds::default();
+    }
+    let values = settled.iter().filter_map(|outcome| {
+        let value = answers::value(outcome)?;
+        Some((outcome.ordinal as usize, value))
+    });
+    Bonds::new(&planned.plan, pending, values.collect(), holds)
 }
 
 impl Inner {
@@ -246,12 +267,17 @@ async fn prepare(
     })
 }
 
-/// The subtrees without an outcome: what a crash or a restart left to do.
-async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result<Vec<usize>, Halt> {
+/// The subtrees without an outcome, what a crash or a restart left to do; and the outcomes of the
+/// others.
+async fn pending(
+    engine: &Inner,
+    claimed: &Claimed,
+    planned: &Planned,
+) -> Result<(Vec<usize>, Vec<Outcome>), Halt> {
     let all = 0..planned.plan.subtrees.len();
     let settled = claimed.view.subtrees_succeeded + claimed.view.subtrees_failed;
     if settled == 0 {
-        return Ok(all.collect());
+        return Ok((all.collect(), Vec::new()));
     }
     let snapshot = patiently(engine, || async {
         stored(engine.jobs.snapshot(&claimed.scope, claimed.view.id).await)
@@ -263,7 +289,8 @@ async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result
                 .iter()
                 .map(|o| o.ordinal as usize)
                 .collect();
-            Ok(all.filter(|index| !done.contains(index)).collect())
+            let left = all.filter(|index| !done.contains(index)).collect();
+            Ok((left, snapshot.outcomes))
         }
         Ok(None) => Err(Halt::Lost),
         Err(cause) => {
@@ -276,16 +303,12 @@ async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result
 
 /// Makes every call, as many at a time as the job may. Dropped with the run, calls are dropped;
 /// while the engine drains, those under way go on and no further one begins.
-async fn call_all(
-    run: &Arc<Run>,
-    pending: &[usize],
-    output_tokens: Option<u64>,
-) -> Result<(), Halt> {
+async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     let permits = run.spec.config.max_num_concurrent_requests as usize;
     let slots = Arc::new(Semaphore::new(permits));
     let mut calls = JoinSet::new();
     let mut outcome = Ok(());
-    for load in pack(&run.planned.plan, pending, output_tokens) {
+    for load in pack(&run.planned.plan, pending, run.output_tokens) {
         let slot = tokio::select! {
             biased;
             () = run.engine.drained() => {
@@ -319,6 +342,7 @@ async fn call_all(
             }
         }
     }
+    run.release_all().await?;
     outcome
 }
 
