@@ -342,7 +342,7 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
             }
         }
     }
-    run.release_all().await?;
+    run.release_all(outcome.is_err()).await?;
     outcome
 }
 

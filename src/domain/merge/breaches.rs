@@ -276,7 +276,8 @@ mod tests {
                 .unwrap()
         };
         assert_eq!(breach.subtrees, [of("buyer"), of("seller")]);
-        assert_eq!(plan.bound.unwrap().groups, [breach.subtrees.clone()]);
+        let groups = plan.bound.unwrap().groups;
+        assert_eq!(groups, std::slice::from_ref(&breach.subtrees));
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl<'c, 'a> Cutter<'c, 'a> {
             None => self.keep_whole(schema, &shape, &level),
         }
         (self.cuts.len() <= self.most).then_some(Cuts {
-            cuts: self.cuts,
+            all: self.cuts,
             shells: self.shells,
             ties: self.ties,
         })
@@ -246,7 +246,7 @@ impl<'c, 'a> Cutter<'c, 'a> {
 
 /// All cuts of a schema.
 pub(super) struct Cuts<'a> {
-    cuts: Vec<Cut<'a>>,
+    all: Vec<Cut<'a>>,
     shells: Vec<Pointer>,
     ties: Vec<Tie>,
 }
@@ -254,27 +254,19 @@ pub(super) struct Cuts<'a> {
 impl<'a> Cuts<'a> {
     /// The plan, each subtree with a copy of its schema. `whole` is the schema as it was accepted.
     pub(super) fn copied(self, shapes: &Shapes<'a>, whole: &Value) -> Plan {
-        let schemas = self
-            .cuts
-            .iter()
-            .map(|cut| cut.source.lift(shapes))
-            .collect();
+        let schemas = self.all.iter().map(|cut| cut.source.lift(shapes)).collect();
         self.draft(whole).finish(schemas)
     }
 
     /// The plan without its schemas, and where those are to be taken from.
     pub(super) fn marked(self, shapes: &Shapes<'a>, whole: &Value) -> (Draft, Vec<Crop>) {
-        let crops = self
-            .cuts
-            .iter()
-            .map(|cut| cut.source.crop(shapes))
-            .collect();
+        let crops = self.all.iter().map(|cut| cut.source.crop(shapes)).collect();
         (self.draft(whole), crops)
     }
 
     fn draft(self, whole: &Value) -> Draft {
         let mut taken = HashSet::new();
-        let subtrees = self.cuts.into_iter().map(|cut| Subtree {
+        let subtrees = self.all.into_iter().map(|cut| Subtree {
             id: subtree_id(&cut.name, &mut taken),
             path: cut.path,
             kind: cut.kind,

@@ -104,7 +104,9 @@ impl Seen {
             }
             Value::Array(items) => {
                 let seen = self.array.get_or_insert_default();
-                items.iter().for_each(|item| seen.add(item));
+                for item in items {
+                    seen.add(item);
+                }
             }
             Value::Object(members) => self.object.get_or_insert_default().add(members),
         }

@@ -243,3 +243,39 @@ async fn nothing_waits_where_no_answer_is_asked_for_twice_or_nobody_asked_for_va
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_tells_what_waits_and_the_rest_is_checked_against_it() {
+    let model = forgetful(u32::MAX).in_manner(apart(true));
+    model.close();
+    let app = TestApp::start()
+        .provider(Arc::new(Server(model.clone())))
+        .set("drain", "1m")
+        .run()
+        .await;
+    let config = json!({"max_num_concurrent_requests": 1});
+    let job = app.submit(&app.job_body(order(), config).await).await;
+    model.until_asked(1).await;
+    let first = model.asked();
+    let (client, ready) = (app.client.clone(), app.url("/readyz"));
+    let meanwhile = async {
+        while client.get(&ready).send().await.unwrap().status() != 503 {}
+        model.pass(1);
+    };
+    let (next, ()) = tokio::join!(app.reopen(), meanwhile);
+    assert_eq!(
+        (first.as_slice(), model.asked().len()),
+        (&["buyer".to_owned()][..], 1)
+    );
+
+    let model = forgetful(u32::MAX).in_manner(apart(true));
+    let app = next.provider(Arc::new(Server(model.clone()))).run().await;
+    let frames = app.follow(&job, None).await.rest().await;
+    assert!(
+        !model.asked().contains(&"buyer".to_owned()),
+        "{:?}",
+        model.asked()
+    );
+    assert_eq!(result(&frames, "buyer")["validation"]["valid"], true);
+    assert_eq!(messages(&result(&frames, "seller")["validation"]), [BREACH]);
+}
