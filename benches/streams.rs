@@ -247,6 +247,7 @@ async fn seed(data: &Path) {
         queue_limit: 1,
         plan: Arc::new(Plan {
             shells: Vec::new(),
+            bound: None,
             subtrees: Vec::new(),
         }),
         key: None,

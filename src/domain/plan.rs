@@ -9,6 +9,7 @@
 //! carries. What a schema says of several subtrees together is in none of them; it is checked when
 //! all are there.
 
+mod bound;
 mod cut;
 mod harvest;
 
@@ -22,6 +23,8 @@ use super::config::SplitterConfigs;
 use super::pointer::Pointer;
 use super::shape::{Shapes, Style, divisible};
 use harvest::harvest;
+
+pub use bound::Bound;
 
 /// What a subtree is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,9 @@ pub struct Plan {
     /// Divided objects without loose fields of their own. No subtree carries the object itself,
     /// so of an instance their undeclared members, or a null in their place, are not asked for.
     pub shells: Vec<Pointer>,
+    /// What the schema says of several subtrees together; none where it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
 }
 
 impl Plan {
@@ -89,7 +95,7 @@ impl Plan {
         };
         let shapes = Shapes::of(&divisible, style);
         match cut::cut(&shapes, &divisible, splitter) {
-            Some(cuts) => cuts.copied(&shapes),
+            Some(cuts) => cuts.copied(&shapes, schema),
             None => Self::in_one_piece(schema.clone()),
         }
     }
@@ -102,7 +108,7 @@ impl Plan {
             return Self::of(&schema, splitter);
         }
         let shapes = Shapes::of(&schema, style);
-        match cut::cut(&shapes, &schema, splitter).map(|cuts| cuts.marked(&shapes)) {
+        match cut::cut(&shapes, &schema, splitter).map(|cuts| cuts.marked(&shapes, &schema)) {
             Some((draft, crops)) => draft.finish(harvest(&mut schema, crops)),
             None => Self::in_one_piece(schema),
         }
@@ -126,6 +132,7 @@ impl Plan {
         Self {
             subtrees: vec![Arc::new(subtree)],
             shells: Vec::new(),
+            bound: None,
         }
     }
 

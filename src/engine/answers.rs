@@ -1,5 +1,7 @@
 //! Answers that were paid for before, found again by all that they were asked with.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -9,14 +11,14 @@ use tracing::warn;
 use super::call::Run;
 use super::journal::Halt;
 use super::metrics::label;
-use super::ports::Kept;
+use super::ports::{Kept, Outcome};
 use super::run::patiently;
 use super::stored;
 use crate::domain::config::{Cache, Config};
 use crate::domain::document::{Document, DocumentInput};
-use crate::domain::event::{Aside, Validation};
+use crate::domain::event::{Aside, Kind, Validation};
 use crate::domain::id::Scope;
-use crate::domain::job::{AnswerKey, Draft, ResultDraft};
+use crate::domain::job::{AnswerKey, ResultDraft};
 use crate::domain::plan::{Plan, Subtree};
 use crate::domain::usage::Usage;
 
@@ -88,15 +90,22 @@ struct Settled {
 }
 
 impl Settled {
-    fn read(kept: &Kept) -> Result<Self, serde_json::Error> {
-        let mut settled: Self = serde_json::from_slice(&kept.outcome.event.payload)?;
-        if let Some(aside) = &kept.outcome.aside {
+    fn read(outcome: &Outcome) -> Result<Self, serde_json::Error> {
+        let mut settled: Self = serde_json::from_slice(&outcome.event.payload)?;
+        if let Some(aside) = &outcome.aside {
             let aside: Aside = serde_json::from_slice(aside)?;
             settled.extracted_result = aside.extracted_result;
             settled.attributions = aside.attributions;
         }
         Ok(settled)
     }
+}
+
+/// The value of a stored outcome; none where it is an error.
+pub(super) fn value(outcome: &Outcome) -> Option<Arc<RawValue>> {
+    let is_result = outcome.event.kind == Kind::SubtreeResult;
+    let settled = is_result.then(|| Settled::read(outcome).ok()).flatten()?;
+    Some(Arc::from(settled.extracted_result))
 }
 
 impl Run {
@@ -129,6 +138,7 @@ impl Run {
                 _ => left.push(index),
             }
         }
+        left.extend(self.bonds.refuse());
         Ok(left)
     }
 
@@ -138,9 +148,10 @@ impl Run {
 
     /// Whether the stored answer could be used.
     async fn settle_again(&self, index: usize, kept: &Kept) -> Result<bool, Halt> {
-        let (Some(subtree), Ok(settled)) =
-            (self.planned.plan.subtrees.get(index), Settled::read(kept))
-        else {
+        let (Some(subtree), Ok(settled)) = (
+            self.planned.plan.subtrees.get(index),
+            Settled::read(&kept.outcome),
+        ) else {
             return Ok(false);
         };
         let outcomes = &self.engine.metrics.subtrees;
@@ -161,7 +172,7 @@ impl Run {
             validation: settled.validation,
             answer: Some(kept.key),
         };
-        self.journal.push(Draft::Result(draft)).await?;
+        self.deliver(draft).await?;
         Ok(true)
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, timeout_at};
 
 use super::Inner;
+use super::bonds::Bonds;
 use super::budget::{Need, Purse, Ticket};
 use super::journal::{Halt, Journal};
 use super::lease::{Lease, Right};
@@ -48,6 +49,8 @@ pub(super) struct Run {
     pub(super) keys: Vec<AnswerKey>,
     /// Whether an answer that does not follow its schema is asked for once more.
     pub(super) takes_corrections: bool,
+    /// Answers that are checked against each other.
+    pub(super) bonds: Bonds,
     pub(super) waits: Waits,
     /// What is sent in place of the document's words; empty until it is read.
     pub(super) attachments: OnceCell<Arc<[Attachment]>>,
@@ -117,7 +120,22 @@ impl Run {
             ..self.progress(load)
         };
         self.ask_until_settled(progress).await?;
+        self.mend().await?;
         self.waits.end(&self.journal).await
+    }
+
+    /// Asks for subtrees that have an answer already, with what is wrong with it.
+    pub(super) async fn ask_again(
+        &self,
+        load: Load,
+        corrections: Vec<Correction>,
+    ) -> Result<(), Halt> {
+        let progress = Progress {
+            corrections,
+            document: self.pages_for(&load).await,
+            ..self.progress(load)
+        };
+        self.ask_until_settled(progress).await
     }
 
     pub(super) fn progress(&self, missing: Load) -> Progress {

@@ -31,6 +31,7 @@
 mod again;
 mod answers;
 mod attach;
+mod bonds;
 mod budget;
 mod call;
 mod cancel;

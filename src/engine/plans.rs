@@ -9,14 +9,16 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tracing::warn;
 
 use crate::domain::config::SplitterConfigs;
 use crate::domain::error::{Code, Error};
+use crate::domain::merge::{Breach, breaches};
 use crate::domain::plan::Plan;
 use crate::domain::schema;
 
-/// Changes whenever the same schema would be cut in another way.
-const PLANNER: &str = "2";
+/// Changes whenever the same schema would get another plan.
+const PLANNER: &str = "3";
 /// Plans kept in memory.
 const KEPT: usize = 64;
 /// How long a schema may take to be accepted and cut.
@@ -27,6 +29,7 @@ pub(super) struct Planned {
     pub(super) key: String,
     pub(super) plan: Arc<Plan>,
     validators: Vec<OnceLock<Result<Validator, Error>>>,
+    whole: OnceLock<Option<Validator>>,
 }
 
 impl Planned {
@@ -36,7 +39,25 @@ impl Planned {
             key,
             plan: Arc::new(plan),
             validators,
+            whole: OnceLock::new(),
         }
+    }
+
+    /// What several subtrees break together in a document of their values; nothing where the
+    /// schema binds none.
+    pub(super) fn breaches(&self, document: &Value) -> Vec<Breach> {
+        let Some(bound) = &self.plan.bound else {
+            return Vec::new();
+        };
+        let whole = self.whole.get_or_init(|| {
+            let compiled = schema::compile(&bound.schema);
+            compiled
+                .inspect_err(|error| warn!(cause = %error.detail, "plan.unchecked: the whole schema does not compile"))
+                .ok()
+        });
+        whole.as_ref().map_or_else(Vec::new, |whole| {
+            breaches(&self.plan, &bound.schema, whole, document)
+        })
     }
 
     /// The validator of subtree `index`'s value.

@@ -1,5 +1,7 @@
 //! The combined result of a job: a reading of its outcomes.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -110,6 +112,12 @@ impl JobResult {
                 error!(job = %result.view.id, %cause, "result.unreadable: a stored outcome cannot be read");
                 Error::internal()
             })?;
+        }
+        if let Some(validation) = &mut result.validation {
+            // What several break together is said with each of them.
+            let mut told = HashSet::new();
+            let errors = &mut validation.errors;
+            errors.retain(|error| told.insert((error.path.clone(), error.message.clone())));
         }
         Ok(result)
     }

@@ -13,13 +13,14 @@ use tokio::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::answers::{self, Asking};
+use super::bonds::Bonds;
 use super::budget::Purse;
 use super::call::Run;
 use super::journal::{Halt, Journal};
 use super::lease::Lease;
 use super::metrics::label;
 use super::plans::Planned;
-use super::ports::{Claimed, Manner, Model, Provider, Release};
+use super::ports::{Claimed, Manner, Model, Outcome, Provider, Release};
 use super::rates::Asked;
 use super::waits::Waits;
 use super::{Inner, stored};
@@ -104,7 +105,7 @@ async fn drive(
         Ok(prepared) => prepared,
         Err((fault, message)) => return end(engine, journal, failed(fault, message)).await,
     };
-    let pending = pending(engine, claimed, &planned).await?;
+    let (pending, settled) = pending(engine, claimed, &planned).await?;
     let Some((model, provider)) = engine.served(&spec.config.model) else {
         let message = format!(
             "The model `{}` is no longer configured here.",
@@ -113,7 +114,8 @@ async fn drive(
         return end(engine, journal, failed(Fault::ProviderError, message)).await;
     };
     let prepared = (planned, document);
-    let run = set_up(engine, claimed, prepared, (model, provider), &pending).await;
+    let todo = (pending.as_slice(), settled.as_slice());
+    let run = set_up(engine, claimed, prepared, (model, provider), todo).await;
     let run = Arc::new(run(lease, journal));
     let pending = run.reuse(&claimed.scope, pending).await?;
     if !pending.is_empty()
@@ -143,7 +145,7 @@ async fn set_up(
     claimed: &Claimed,
     (planned, document): Prepared,
     (model, provider): (Model, Arc<dyn Provider>),
-    pending: &[usize],
+    (pending, settled): (&[usize], &[Outcome]),
 ) -> impl FnOnce(&Arc<Lease>, &Journal) -> Run {
     let spec = claimed.view.spec.clone();
     let manner = provider.manner(&spec.config.model);
@@ -162,6 +164,7 @@ async fn set_up(
     let age = Duration::from_millis(age);
     let purse = Purse::new(spec.config.budget, &claimed.view.usage, age);
     let keys = keys(claimed, &manner, &document, &planned);
+    let bonds = bonds(&spec, &planned, pending, settled, manner.takes_corrections);
     let engine = Arc::clone(engine);
     move |lease, journal| Run {
         engine,
@@ -173,6 +176,7 @@ async fn set_up(
         },
         keys,
         takes_corrections: manner.takes_corrections,
+        bonds,
         purse,
         shared_tokens,
         work,
@@ -205,6 +209,25 @@ fn keys(
         document,
     };
     answers::keys(&asking, &planned.plan)
+}
+
+/// What binds the subtrees that are left to each other and to what is there; nothing where nobody
+/// asked for validation.
+fn bonds(
+    spec: &JobSpec,
+    planned: &Planned,
+    pending: &[usize],
+    settled: &[Outcome],
+    holds: bool,
+) -> Bonds {
+    if !spec.config.validate_response_schema || planned.plan.bound.is_none() {
+        return Bonds::default();
+    }
+    let values = settled.iter().filter_map(|outcome| {
+        let value = answers::value(outcome)?;
+        Some((outcome.ordinal as usize, value))
+    });
+    Bonds::new(&planned.plan, pending, values.collect(), holds)
 }
 
 impl Inner {
@@ -281,12 +304,17 @@ async fn prepare(
     })
 }
 
-/// The subtrees without an outcome: what a crash or a restart left to do.
-async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result<Vec<usize>, Halt> {
+/// The subtrees without an outcome, what a crash or a restart left to do; and the outcomes of the
+/// others.
+async fn pending(
+    engine: &Inner,
+    claimed: &Claimed,
+    planned: &Planned,
+) -> Result<(Vec<usize>, Vec<Outcome>), Halt> {
     let all = 0..planned.plan.subtrees.len();
     let settled = claimed.view.subtrees_succeeded + claimed.view.subtrees_failed;
     if settled == 0 {
-        return Ok(all.collect());
+        return Ok((all.collect(), Vec::new()));
     }
     let snapshot = patiently(engine, || async {
         stored(engine.jobs.snapshot(&claimed.scope, claimed.view.id).await)
@@ -298,7 +326,8 @@ async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result
                 .iter()
                 .map(|o| o.ordinal as usize)
                 .collect();
-            Ok(all.filter(|index| !done.contains(index)).collect())
+            let left = all.filter(|index| !done.contains(index)).collect();
+            Ok((left, snapshot.outcomes))
         }
         Ok(None) => Err(Halt::Lost),
         Err(cause) => {
@@ -309,15 +338,17 @@ async fn pending(engine: &Inner, claimed: &Claimed, planned: &Planned) -> Result
     }
 }
 
-/// The calls for what is pending.
-fn packed(run: &Run, pending: &[usize]) -> Packed {
-    let items = &run.work.items;
-    let items = items.iter().filter(|item| pending.contains(&item.index));
-    Work {
-        items: items.copied().collect(),
-        ..run.work.clone()
+impl Run {
+    /// The calls for some of what was pending when the run began.
+    pub(super) fn packed(&self, pending: &[usize]) -> Packed {
+        let items = &self.work.items;
+        let items = items.iter().filter(|item| pending.contains(&item.index));
+        Work {
+            items: items.copied().collect(),
+            ..self.work.clone()
+        }
+        .pack()
     }
-    .pack()
 }
 
 /// Makes every call, as many at a time as the job may. Dropped with the run, calls are dropped;
@@ -327,7 +358,7 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     let slots = Arc::new(Semaphore::new(permits));
     let mut calls = JoinSet::new();
     let mut outcome = Ok(());
-    let Packed { loads, start, .. } = packed(run, pending);
+    let Packed { loads, start, .. } = run.packed(pending);
     // Whom the others wait for, until it has read the document or cannot.
     let mut leader = (start == Start::LeaderFirst).then(|| Arc::new(Notify::new()));
     for load in loads {
@@ -376,6 +407,7 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
             }
         }
     }
+    run.release_all(outcome.is_err()).await?;
     outcome
 }
 

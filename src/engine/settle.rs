@@ -162,8 +162,7 @@ impl Run {
             };
             return self.fail(progress, index, &error).await;
         };
-        let outcomes = &self.engine.metrics.subtrees;
-        outcomes.get_or_create(&label("outcome", "result")).inc();
+        self.count_result(index);
         let draft = ResultDraft {
             ordinal: index as u32,
             subtree_id: subtree.id.clone(),
@@ -177,7 +176,7 @@ impl Run {
             validation,
             answer: self.key(index),
         };
-        self.journal.push(Draft::Result(draft)).await
+        self.deliver(draft).await
     }
 
     pub(super) async fn give_up(
@@ -211,6 +210,10 @@ impl Run {
         let Some(subtree) = self.planned.plan.subtrees.get(index) else {
             return Ok(());
         };
+        if self.falls_back(index, &progress.spent) {
+            progress.spent = self.blank.clone();
+            return Ok(());
+        }
         let outcomes = &self.engine.metrics.subtrees;
         outcomes.get_or_create(&label("outcome", "error")).inc();
         let draft = ErrorDraft {
@@ -224,7 +227,8 @@ impl Run {
             attempts: progress.attempt,
             duration_ms: millis(progress.started.elapsed()),
         };
-        self.journal.push(Draft::Error(draft)).await
+        self.journal.push(Draft::Error(draft)).await?;
+        self.let_go(index).await
     }
 }
 

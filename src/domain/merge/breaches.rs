@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use jsonschema::error::{ValidationError, ValidationErrorKind as Kind};
 use serde_json::Value;
 
-use super::{Plan, Subtree, Take};
+use super::Plan;
 use crate::domain::pointer::Pointer;
 use crate::domain::schema::is_schema_map;
 use crate::domain::shape;
@@ -33,22 +33,55 @@ pub struct Breach {
 /// only not there.
 pub fn breaches(plan: &Plan, schema: &Value, whole: &Validator, document: &Value) -> Vec<Breach> {
     let errors = whole.iter_errors(document).take(MAX_ERRORS);
-    let spanning = errors.filter_map(|error| spanning(plan, schema, &error));
     let mut found: Vec<Breach> = Vec::new();
-    for breach in spanning {
-        if found.len() == MAX_BREACHES {
-            break;
-        }
-        if !found.contains(&breach) {
-            found.push(breach);
+    for error in errors {
+        for (error, inside) in inner(&error) {
+            let Some(breach) = spanning(plan, schema, error, &inside) else {
+                continue;
+            };
+            if found.len() == MAX_BREACHES {
+                return found;
+            }
+            if !found.contains(&breach) {
+                found.push(breach);
+            }
         }
     }
     found
 }
 
-fn spanning(plan: &Plan, schema: &Value, error: &ValidationError) -> Option<Breach> {
+/// What an error says in the end, each with the choice that it stands in: where all options of a
+/// choice but one are of another type, as null is, that one's errors.
+fn inner<'e>(error: &'e ValidationError<'e>) -> Vec<(&'e ValidationError<'e>, String)> {
+    let mut found = Vec::new();
+    let mut left = vec![(error, String::new())];
+    while let Some((error, inside)) = left.pop() {
+        let (Kind::AnyOf { context } | Kind::OneOfNotValid { context }) = error.kind() else {
+            found.push((error, inside));
+            continue;
+        };
+        let is_of_type = |option: &&Vec<ValidationError>| {
+            !option.iter().any(|fault| {
+                matches!(fault.kind(), Kind::Type { .. })
+                    && fault.instance_path() == error.instance_path()
+            })
+        };
+        let mut options = context.iter().filter(is_of_type);
+        match (options.next(), options.next()) {
+            (Some(only), None) if context.len() > 1 => {
+                let inside = error.schema_path().as_str();
+                left.extend(only.iter().map(|fault| (fault, inside.to_owned())));
+            }
+            _ => found.push((error, inside)),
+        }
+    }
+    found
+}
+
+/// `inside` is the path in the schema of the choice that the error stands in; empty for none.
+fn spanning(plan: &Plan, schema: &Value, error: &ValidationError, inside: &str) -> Option<Breach> {
     let at = Pointer::parse(error.instance_path().as_str())?;
-    let binding = Binding::of(schema, error)?;
+    let binding = Binding::of(schema, error, inside)?;
     if is_miss(error, binding.keyword) {
         return None;
     }
@@ -57,10 +90,7 @@ fn spanning(plan: &Plan, schema: &Value, error: &ValidationError) -> Option<Brea
         .subtrees
         .iter()
         .enumerate()
-        .filter(|(_, subtree)| match &bound {
-            Some(names) => carries_one_of(subtree, &at, names),
-            None => is_below(&at, &subtree.path),
-        });
+        .filter(|(_, subtree)| subtree.carries(&at, &bound));
     let subtrees: Vec<usize> = concerned.map(|(index, _)| index).collect();
     (subtrees.len() > 1).then(|| Breach {
         message: error.to_string().chars().take(500).collect(),
@@ -79,11 +109,17 @@ struct Binding<'s> {
 }
 
 impl<'s> Binding<'s> {
-    fn of(schema: &'s Value, error: &'s ValidationError) -> Option<Self> {
-        let tokens: Vec<&str> = error.schema_path().as_str().split('/').skip(1).collect();
+    fn of(schema: &'s Value, error: &'s ValidationError, inside: &str) -> Option<Self> {
+        let path = error.schema_path().as_str();
+        let tokens: Vec<&str> = path.split('/').skip(1).collect();
+        // The choice and the number of its option.
+        let outside = match path.strip_prefix(inside) {
+            Some(_) if !inside.is_empty() => inside.split('/').count(),
+            _ => 0,
+        };
         // In-place keywords may stand inside each other; the outermost tells all that is bound.
         let mut start = tokens.len().checked_sub(1)?;
-        while let Some(above) = enclosing(&tokens[..start]) {
+        while let Some(above) = enclosing(&tokens[..start]).filter(|above| *above >= outside) {
             start = above;
         }
         Some(Self {
@@ -101,28 +137,12 @@ impl<'s> Binding<'s> {
             place.insert(0, '/');
         }
         let owner = self.schema.pointer(&place)?;
-        let bound = |key: &str, value: &Value| shape::names(self.schema, key, value);
-        match self.keyword {
-            "if" | "then" | "else" => {
-                let mut all = BTreeSet::new();
-                for key in ["if", "then", "else"] {
-                    if let Some(part) = owner.get(key) {
-                        all.extend(bound(key, part)?);
-                    }
-                }
-                Some(all)
-            }
-            keyword => {
-                let value = owner.get(keyword)?;
-                // Of all that depends on some property, what depends on this one.
-                let of_one = self.below.first().filter(|_| keyword.starts_with("depend"));
-                let property = of_one.map(|name| name.replace("~1", "/").replace("~0", "~"));
-                match property.and_then(|name| Some((value.get(&name)?.clone(), name))) {
-                    Some((then, name)) => bound(keyword, &serde_json::json!({name: then})),
-                    None => bound(keyword, value),
-                }
-            }
-        }
+        let of_one = self
+            .below
+            .first()
+            .filter(|_| self.keyword.starts_with("depend"));
+        let of_one = of_one.map(|name| name.replace("~1", "/").replace("~0", "~"));
+        shape::names(self.schema, owner, self.keyword, of_one.as_deref())
     }
 }
 
@@ -147,27 +167,6 @@ fn is_miss(error: &ValidationError, keyword: &str) -> bool {
         Kind::Required { .. } => keyword == "required",
         _ => error.instance().is_null(),
     }
-}
-
-fn is_below(above: &Pointer, path: &Pointer) -> bool {
-    path.as_str()
-        .strip_prefix(above.as_str())
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether a subtree carries one of these members of the object at `at`, or what is below one.
-fn carries_one_of(subtree: &Subtree, at: &Pointer, names: &BTreeSet<String>) -> bool {
-    if subtree.path == *at {
-        return match &subtree.take {
-            Take::Whole => true,
-            Take::Keys(keys) => keys.iter().any(|key| names.contains(key)),
-            Take::Rest(others) => names.iter().any(|name| !others.contains(name)),
-        };
-    }
-    is_below(at, &subtree.path)
-        && names
-            .iter()
-            .any(|name| is_below(&at.join(name), &subtree.path))
 }
 
 #[cfg(test)]
@@ -205,8 +204,13 @@ mod tests {
         let plan = Plan::of(&schema, splitter);
         assert_eq!(plan.subtrees.len(), 4, "{schema}");
         let id = |index: &usize| plan.subtrees[*index].id.clone();
-        breaches(&plan, &schema, &whole, &document)
-            .iter()
+        let bound = plan.bound.as_ref().map_or(&[][..], |bound| &bound.groups);
+        let told = breaches(&plan, &schema, &whole, &document);
+        for breach in &told {
+            let is_of = |group: &Vec<usize>| breach.subtrees.iter().all(|at| group.contains(at));
+            assert!(bound.iter().any(is_of), "{schema}: {breach:?}, {bound:?}");
+        }
+        told.iter()
             .map(|breach| breach.subtrees.iter().map(id).collect())
             .collect()
     }
@@ -245,6 +249,35 @@ mod tests {
             let expected: Vec<String> = expected.into_iter().map(Into::into).collect();
             assert_eq!(told, [expected], "{binding}");
         }
+    }
+
+    #[test]
+    fn what_a_nullable_object_binds_is_no_choice() {
+        let party = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+        let schema = json!({"type": "object", "properties": {"order": {"anyOf": [
+            {"type": "object", "properties": {"buyer": party, "seller": party, "lines": party},
+                "required": ["lines"], "dependentRequired": {"buyer": ["seller"]}},
+            {"type": "null"}]}}});
+        let splitter = SplitterConfigs {
+            max_fields_to_join: 0,
+            ..SplitterConfigs::default()
+        };
+        let (whole, plan) = (accept(&schema).unwrap(), Plan::of(&schema, splitter));
+        assert_eq!(plan.subtrees.len(), 3);
+        let found = breaches(&plan, &schema, &whole, &json!({"order": {"buyer": {}}}));
+        let [breach] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(breach.at.as_str(), "/order");
+        let of = |name: &str| {
+            plan.subtrees
+                .iter()
+                .position(|s| s.id.contains(name))
+                .unwrap()
+        };
+        assert_eq!(breach.subtrees, [of("buyer"), of("seller")]);
+        let groups = plan.bound.unwrap().groups;
+        assert_eq!(groups, std::slice::from_ref(&breach.subtrees));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::bound::{Bound, Tie, groups};
 use super::harvest::Crop;
 use super::{Kind, Plan, Subtree, Take};
 use crate::domain::config::SplitterConfigs;
@@ -62,6 +63,7 @@ struct Cutter<'c, 'a> {
     most: usize,
     cuts: Vec<Cut<'a>>,
     shells: Vec<Pointer>,
+    ties: Vec<Tie>,
 }
 
 /// Where in the schema the cutter is.
@@ -86,6 +88,7 @@ impl<'c, 'a> Cutter<'c, 'a> {
             most,
             cuts: Vec::new(),
             shells: Vec::new(),
+            ties: Vec::new(),
         }
     }
 
@@ -102,8 +105,9 @@ impl<'c, 'a> Cutter<'c, 'a> {
             None => self.keep_whole(schema, &shape, &level),
         }
         (self.cuts.len() <= self.most).then_some(Cuts {
-            cuts: self.cuts,
+            all: self.cuts,
             shells: self.shells,
+            ties: self.ties,
         })
     }
 
@@ -162,6 +166,11 @@ impl<'c, 'a> Cutter<'c, 'a> {
     ) {
         level.around.push(object);
         level.context.push(caption(node, object));
+        let tied = self.shapes.ties(object, &bonds.dropped).into_iter();
+        self.ties.extend(tied.map(|names| Tie {
+            at: level.path.clone(),
+            names,
+        }));
         let own: HashSet<&str> = bonds.own.iter().copied().collect();
         let others = self.shapes.properties(object).count() > own.len()
             || bonds.binds_more
@@ -237,34 +246,27 @@ impl<'c, 'a> Cutter<'c, 'a> {
 
 /// All cuts of a schema.
 pub(super) struct Cuts<'a> {
-    cuts: Vec<Cut<'a>>,
+    all: Vec<Cut<'a>>,
     shells: Vec<Pointer>,
+    ties: Vec<Tie>,
 }
 
 impl<'a> Cuts<'a> {
-    /// The plan, each subtree with a copy of its schema.
-    pub(super) fn copied(self, shapes: &Shapes<'a>) -> Plan {
-        let schemas = self
-            .cuts
-            .iter()
-            .map(|cut| cut.source.lift(shapes))
-            .collect();
-        self.draft().finish(schemas)
+    /// The plan, each subtree with a copy of its schema. `whole` is the schema as it was accepted.
+    pub(super) fn copied(self, shapes: &Shapes<'a>, whole: &Value) -> Plan {
+        let schemas = self.all.iter().map(|cut| cut.source.lift(shapes)).collect();
+        self.draft(whole).finish(schemas)
     }
 
     /// The plan without its schemas, and where those are to be taken from.
-    pub(super) fn marked(self, shapes: &Shapes<'a>) -> (Draft, Vec<Crop>) {
-        let crops = self
-            .cuts
-            .iter()
-            .map(|cut| cut.source.crop(shapes))
-            .collect();
-        (self.draft(), crops)
+    pub(super) fn marked(self, shapes: &Shapes<'a>, whole: &Value) -> (Draft, Vec<Crop>) {
+        let crops = self.all.iter().map(|cut| cut.source.crop(shapes)).collect();
+        (self.draft(whole), crops)
     }
 
-    fn draft(self) -> Draft {
+    fn draft(self, whole: &Value) -> Draft {
         let mut taken = HashSet::new();
-        let subtrees = self.cuts.into_iter().map(|cut| Subtree {
+        let subtrees = self.all.into_iter().map(|cut| Subtree {
             id: subtree_id(&cut.name, &mut taken),
             path: cut.path,
             kind: cut.kind,
@@ -273,9 +275,15 @@ impl<'a> Cuts<'a> {
             total_fields: cut.total_fields,
             context: cut.context,
         });
+        let subtrees: Vec<_> = subtrees.collect();
+        let groups = groups(&subtrees, &self.ties);
         Draft {
-            subtrees: subtrees.collect(),
+            subtrees,
             shells: self.shells,
+            bound: (!groups.is_empty()).then(|| Bound {
+                schema: whole.clone(),
+                groups,
+            }),
         }
     }
 }
@@ -306,6 +314,7 @@ impl<'a> Source<'a> {
 pub(super) struct Draft {
     subtrees: Vec<Subtree>,
     shells: Vec<Pointer>,
+    bound: Option<Bound>,
 }
 
 impl Draft {
@@ -316,6 +325,7 @@ impl Draft {
                 .map(|(subtree, schema)| Arc::new(Subtree { schema, ..subtree }))
                 .collect(),
             shells: self.shells,
+            bound: self.bound,
         }
     }
 }

@@ -30,6 +30,9 @@ pub(super) const BINDING: [&str; 18] = [
     "$ref",
 ];
 
+/// Keywords that mean something only together.
+const CONDITION: [&str; 3] = ["if", "then", "else"];
+
 /// Levels of schemas about the same object.
 const MAX_LEVELS: usize = 64;
 
@@ -113,6 +116,14 @@ impl<'a> Touch<'a> {
         }
     }
 
+    fn condition(&mut self, root: &'a Value, object: &'a Value) {
+        for key in CONDITION {
+            if let Some(part) = object.get(key) {
+                self.keyword(root, key, part, 0);
+            }
+        }
+    }
+
     fn schema(&mut self, root: &'a Value, node: &'a Value, level: usize) {
         if level > MAX_LEVELS {
             self.is_of_all = true;
@@ -124,10 +135,25 @@ impl<'a> Touch<'a> {
     }
 }
 
-/// The members of an object that one of its keywords binds; `None` where it binds them all.
-pub fn names(root: &Value, key: &str, value: &Value) -> Option<BTreeSet<String>> {
+/// The members of `object` that one of its keywords binds; `None` where it binds them all.
+///
+/// With `of_one`, of all that depends on some member, only what depends on this one.
+pub fn names(
+    root: &Value,
+    object: &Value,
+    keyword: &str,
+    of_one: Option<&str>,
+) -> Option<BTreeSet<String>> {
+    let value = object.get(keyword)?;
+    let one = of_one.and_then(|name| Some(json!({name: value.get(name)?})));
     let mut touch = Touch::default();
-    touch.keyword(root, key, value, 0);
+    if let Some(one) = &one {
+        touch.keyword(root, keyword, one, 0);
+    } else if CONDITION.contains(&keyword) {
+        touch.condition(root, object);
+    } else {
+        touch.keyword(root, keyword, value, 0);
+    }
     (!touch.is_of_all).then(|| touch.names().map(str::to_owned).collect())
 }
 
@@ -179,12 +205,26 @@ impl<'a> Shapes<'a> {
 
     fn condition(&self, object: &'a Value) -> (Vec<&'a str>, Touch<'a>) {
         let mut touch = Touch::default();
-        for key in ["if", "then", "else"] {
-            if let Some(part) = object.get(key) {
-                touch.keyword(self.root, key, part, 0);
+        touch.condition(self.root, object);
+        (CONDITION.to_vec(), touch)
+    }
+
+    /// What each of these keywords of an object binds together, as [`names`] has it.
+    pub fn ties(&self, object: &Value, keywords: &[&str]) -> Vec<Option<BTreeSet<String>>> {
+        let mut ties = Vec::new();
+        for keyword in keywords {
+            let names = |of_one| names(self.root, object, keyword, of_one);
+            match object.get(keyword) {
+                // They are told with `if`.
+                _ if matches!(*keyword, "then" | "else") => {}
+                Some(Value::Object(members)) if keyword.starts_with("depend") => {
+                    ties.extend(members.keys().map(|name| names(Some(name))));
+                }
+                Some(_) => ties.push(names(None)),
+                None => {}
             }
         }
-        (vec!["if", "then", "else"], touch)
+        ties
     }
 
     /// Takes out of `own` what an expression matches.

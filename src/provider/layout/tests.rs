@@ -81,6 +81,7 @@ fn plan(schema: Value) -> Plan {
     };
     Plan {
         shells: Vec::new(),
+        bound: None,
         subtrees: vec![Arc::new(subtree)],
     }
 }

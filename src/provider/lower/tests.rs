@@ -143,6 +143,7 @@ fn plan_of(schema: Value) -> Plan {
     Plan {
         subtrees: vec![std::sync::Arc::new(subtree)],
         shells: Vec::new(),
+        bound: None,
     }
 }
 

@@ -99,6 +99,7 @@ async fn request(
     let plan = Plan {
         subtrees: vec![Arc::new(part.clone())],
         shells: Vec::new(),
+        bound: None,
     };
     let call = Call {
         plan: Arc::new(plan),

@@ -1,4 +1,5 @@
 mod answers;
+mod bonds;
 mod jobs;
 mod recovery;
 mod retention;

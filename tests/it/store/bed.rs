@@ -303,6 +303,7 @@ fn plan(subtrees: u32) -> Plan {
     };
     Plan {
         shells: Vec::new(),
+        bound: None,
         subtrees: (0..subtrees).map(subtree).collect(),
     }
 }
