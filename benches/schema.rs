@@ -13,8 +13,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use rivulet::domain::config::SplitterConfigs;
 use rivulet::domain::plan::Plan;
+use rivulet::domain::plan::SplitterConfigs;
 use serde_json::{Map, Value, json};
 
 const ROUNDS: usize = 11;

@@ -6,6 +6,7 @@ mod demo;
 mod draw;
 mod exit;
 mod extract;
+mod input;
 mod keys;
 mod narrate;
 mod plan;

@@ -1,15 +1,12 @@
 //! `rivulet extract`.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
+use super::input::{embedded_sources, read_document, read_schema};
 use super::narrate::Narrator;
-use super::plan::read_schema;
 use super::scratch::Scratch;
 use super::show::Show;
 use super::signals::Signals;
@@ -18,10 +15,8 @@ use crate::domain::event::Envelope;
 
 use crate::domain::status::Status;
 use crate::engine::keys::Principal;
-use crate::engine::{
-    DocumentSource, Engine, Follow, JobRequest, JobResult, News, SchemaSource, Wanted,
-};
-use crate::settings::{Settings, Sources};
+use crate::engine::{Engine, Follow, JobRequest, JobResult, News, SchemaSource, Wanted};
+use crate::settings::Settings;
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -84,53 +79,11 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     Ok(verdict(&result))
 }
 
-/// The settings of an engine that lives as long as the command and keeps nothing.
-pub fn embedded_sources(scratch: &Scratch) -> Sources {
-    Sources::environment()
-        .by_default("log", "warn,actix_server=off")
-        .with("bind", "127.0.0.1:0")
-        .with("store", "")
-        .with("blobs", "")
-        .with("data", scratch.path().display())
-}
-
 fn config(args: &Args) -> Value {
     json!({
         "model": args.model,
         "additional_instructions": args.instructions,
         "per_key_attribution": true,
-    })
-}
-
-/// The bytes of a file or of stdin. No more is read than may be used.
-pub fn read_document(path: &Path, limit: u64) -> Result<DocumentSource, Failure> {
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let unusable = |what: String| {
-        Failure::of(
-            Exit::Unusable,
-            format!("The document `{}` {what}", path.display()),
-        )
-    };
-    let mut bytes = Vec::new();
-    let from: io::Result<Box<dyn Read>> = if path == Path::new("-") {
-        Ok(Box::new(io::stdin().lock()))
-    } else {
-        File::open(path).map(|file| Box::new(file) as Box<dyn Read>)
-    };
-    from.and_then(|from| from.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(|cause| unusable(format!("cannot be read: {cause}")))?;
-    if bytes.len() as u64 > limit {
-        return Err(unusable(format!(
-            "has more than {limit} bytes, the limit. Set RIVULET_MAX_DOCUMENT_BYTES to raise it."
-        )));
-    }
-    Ok(DocumentSource::Inline {
-        name,
-        bytes: Bytes::from(bytes),
     })
 }
 

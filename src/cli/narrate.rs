@@ -4,7 +4,7 @@ use std::io;
 
 use serde_json::Value;
 
-use super::plan::count;
+use super::show::count;
 use super::show::{Show, tame};
 use super::values::{INDENT, Leaf, aligned, leaves};
 use crate::domain::event::{

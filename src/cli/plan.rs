@@ -1,20 +1,19 @@
 //! `rivulet plan`: without a model what a schema splits into, with one what a job would take.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
-use super::extract;
+use super::input::{embedded_sources, read_document, read_schema};
 use super::scratch::Scratch;
-use super::show::Show;
+use super::show::{Show, count};
 use crate::app::App;
-use crate::domain::config::SplitterConfigs;
 use crate::domain::cost::Span;
 use crate::domain::event::PlannedSubtree;
 use crate::domain::explain::Explained;
 use crate::domain::plan::Plan;
+use crate::domain::plan::SplitterConfigs;
 use crate::domain::schema;
 use crate::engine::keys::Principal;
 use crate::engine::{PlanRequest, SchemaSource};
@@ -72,13 +71,13 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
 /// What a job would do, by the engine that would do it.
 async fn explain(args: &Args, definition: Value) -> Result<Exit, Failure> {
     let scratch = Scratch::new("plan");
-    let settings = Settings::load(extract::embedded_sources(&scratch))?;
+    let settings = Settings::load(embedded_sources(&scratch))?;
     telemetry::start(&settings.log);
     let limit = settings.limits.max_document_bytes;
     let document = args.document.as_deref();
     let request = PlanRequest {
         document: document
-            .map(|path| extract::read_document(path, limit))
+            .map(|path| read_document(path, limit))
             .transpose()?,
         schema: SchemaSource::Inline(definition),
         config: Some(json!({
@@ -203,23 +202,6 @@ fn cuts(args: &Args, definition: &Value) -> Result<Exit, Failure> {
     Ok(Exit::Complete)
 }
 
-/// The JSON Schema in a file, not yet looked into.
-pub fn read_schema(path: &Path) -> Result<Value, Failure> {
-    let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|cause| {
-        Failure::of(
-            Exit::Unusable,
-            format!("The schema `{shown}` cannot be read: {cause}"),
-        )
-    })?;
-    serde_json::from_str(&text).map_err(|cause| {
-        Failure::of(
-            Exit::Unusable,
-            format!("The schema `{shown}` is not JSON: {cause}"),
-        )
-    })
-}
-
 fn table(rows: &[PlannedSubtree]) -> Vec<String> {
     let mut cells = vec![["SUBTREE", "PATH", "KIND", "FIELDS"].map(str::to_owned)];
     cells.extend(rows.iter().map(|row| {
@@ -262,10 +244,4 @@ fn table(rows: &[PlannedSubtree]) -> Vec<String> {
         count(u64::from(total), "field")
     ));
     lines
-}
-
-/// `1 field`, `2 fields`.
-pub fn count(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
 }

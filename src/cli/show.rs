@@ -130,6 +130,12 @@ pub fn tame(text: &str, most: usize) -> String {
     format!("{}…", cut.trim_end())
 }
 
+/// `1 field`, `2 fields`.
+pub fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::document::DocumentInput;
 use super::error::{Code, Detail, Error};
 use super::pack::{Aim, Budget, Packing};
+use super::plan::SplitterConfigs;
 use super::pointer::Pointer;
 
 /// Settings of one job after checking; every field has the value that is used.
@@ -56,24 +57,6 @@ pub struct Splitter {
     pub cut: SplitterConfigs,
     #[serde(flatten)]
     pub packing: Packing,
-}
-
-/// How the schema is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SplitterConfigs {
-    /// An object with at most this many leaf fields stays with the fields around it, 0..=100.
-    pub max_fields_to_join: u32,
-    /// The most subtrees, 1..=200; a schema that would give more is cut less deep.
-    pub max_subtrees: u32,
-}
-
-impl Default for SplitterConfigs {
-    fn default() -> Self {
-        Self {
-            max_fields_to_join: 3,
-            max_subtrees: 200,
-        }
-    }
 }
 
 /// The most characters of `additional_instructions`.

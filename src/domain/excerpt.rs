@@ -187,8 +187,8 @@ fn headings(document: &Document, page: &Page) -> Page {
 mod tests {
     use serde_json::json;
 
-    use super::super::config::SplitterConfigs;
     use super::super::document::Kind;
+    use super::super::plan::SplitterConfigs;
     use super::super::prompt;
     use super::*;
 

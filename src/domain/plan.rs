@@ -19,12 +19,29 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::config::SplitterConfigs;
 use super::pointer::Pointer;
 use super::shape::{Shapes, Style, divisible};
 use harvest::harvest;
 
 pub use bound::Bound;
+
+/// How the schema is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitterConfigs {
+    /// An object with at most this many leaf fields stays with the fields around it, 0..=100.
+    pub max_fields_to_join: u32,
+    /// The most subtrees, 1..=200; a schema that would give more is cut less deep.
+    pub max_subtrees: u32,
+}
+
+impl Default for SplitterConfigs {
+    fn default() -> Self {
+        Self {
+            max_fields_to_join: 3,
+            max_subtrees: 200,
+        }
+    }
+}
 
 /// What a subtree is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,12 +13,12 @@ use tracing::error;
 use super::metrics::label;
 use super::ports::{Deleted, Reader, StoredDocument, StoredSchema};
 use super::{Engine, Inner, stored};
-use crate::domain::config::SplitterConfigs;
 use crate::domain::document::Document;
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, SchemaId, Scope};
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
+use crate::domain::plan::SplitterConfigs;
 
 /// Words of parsed documents kept in memory, all documents together.
 const KEPT_WORDS: usize = 300_000;

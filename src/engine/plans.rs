@@ -11,10 +11,10 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
-use crate::domain::config::SplitterConfigs;
 use crate::domain::error::{Code, Error};
 use crate::domain::merge::{Breach, breaches};
 use crate::domain::plan::Plan;
+use crate::domain::plan::SplitterConfigs;
 use crate::domain::schema;
 
 /// Changes whenever the same schema would get another plan.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use rivulet::document::Readers;
-use rivulet::domain::config::SplitterConfigs;
 use rivulet::domain::document::Document;
 use rivulet::domain::evidence::Attribution;
 use rivulet::domain::merge::merge;
 use rivulet::domain::plan::Plan;
+use rivulet::domain::plan::SplitterConfigs;
 use rivulet::domain::pointer::Pointer;
 use rivulet::engine::ports::Reader as _;
 use rivulet::provider::layout::extract;

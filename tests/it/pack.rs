@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use rivulet::domain::config::SplitterConfigs;
 use rivulet::domain::cost::{Pace, Terms, size};
 use rivulet::domain::pack::{Aim, Budget, Item, Packing, Room, Work};
+use rivulet::domain::plan::SplitterConfigs;
 use rivulet::domain::plan::{Kind, Plan};
 use serde_json::Value;
 

@@ -6,8 +6,8 @@ mod suite;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use rivulet::domain::config::SplitterConfigs;
 use rivulet::domain::error::Code;
+use rivulet::domain::plan::SplitterConfigs;
 use rivulet::domain::plan::{Plan, Take};
 use rivulet::domain::pointer::Pointer;
 use rivulet::domain::{merge, schema};

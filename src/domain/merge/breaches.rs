@@ -174,7 +174,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::config::SplitterConfigs;
+    use crate::domain::plan::SplitterConfigs;
     use crate::domain::schema::accept;
 
     /// An order of four subtrees: `root`, `buyer`, `seller`, `lines`.

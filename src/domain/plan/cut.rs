@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::bound::{Bound, Tie, groups};
 use super::harvest::Crop;
 use super::{Kind, Plan, Subtree, Take};
-use crate::domain::config::SplitterConfigs;
+use crate::domain::plan::SplitterConfigs;
 use crate::domain::pointer::Pointer;
 use crate::domain::shape::{Bonds, Shape, Shapes};
 

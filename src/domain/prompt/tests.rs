@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::super::config::SplitterConfigs;
 use super::super::document::Kind as FileKind;
+use super::super::plan::SplitterConfigs;
 use super::*;
 
 fn word(text: &str, x: f32, y: f32) -> Word {

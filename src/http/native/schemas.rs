@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{DeletedBody, in_member, list_body, refuse_others, wrong};
-use crate::domain::config::SplitterConfigs;
 use crate::domain::error::{Code, Detail, Error};
 use crate::domain::event::{BASE, PlannedSubtree};
 use crate::domain::id::SchemaId;
 use crate::domain::plan::Plan;
+use crate::domain::plan::SplitterConfigs;
 use crate::domain::schema::{self, advice::advise};
 use crate::domain::time::Time;
 use crate::engine::ports::StoredSchema;

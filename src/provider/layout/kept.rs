@@ -77,8 +77,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::config::SplitterConfigs;
     use crate::domain::document::Kind;
+    use crate::domain::plan::SplitterConfigs;
 
     fn document(name: usize) -> Document {
         Document {

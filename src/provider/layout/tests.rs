@@ -6,10 +6,10 @@ use futures_util::StreamExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::domain::config::SplitterConfigs;
 use crate::domain::document::{Document, Kind, Page, Word};
 use crate::domain::evidence::{Attributions, Claim, Index, prove};
 use crate::domain::merge::merge;
+use crate::domain::plan::SplitterConfigs;
 use crate::domain::plan::{self, Plan, Subtree, Take};
 use crate::domain::pointer::Pointer;
 use crate::engine::ports::{Answer, Call, Provider};

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::domain::config::SplitterConfigs;
+use crate::domain::plan::SplitterConfigs;
 use crate::domain::plan::Subtree;
 use crate::domain::{merge, schema as domain_schema};
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use rivulet::document::Readers;
-use rivulet::domain::config::SplitterConfigs;
 use rivulet::domain::document::{Document, Kind};
 use rivulet::domain::error::Fault;
 use rivulet::domain::plan::Plan;
+use rivulet::domain::plan::SplitterConfigs;
 use rivulet::engine::ports::{Answer, Call, CallError, Provider, Reader as _};
 use serde_json::{Value, json};
 
