@@ -40,6 +40,7 @@ pub async fn measure(jobs: usize) {
             "document_id": document, "schema": wide(CALLS), "stream": true,
             "config": {
                 "model": model_of(wire), "max_num_concurrent_requests": 20, "cache": "off",
+                "splitter_configs": {"max_tokens_per_call": 16},
             },
         });
         let (mut ratios, mut refused) = (Vec::new(), Vec::new());

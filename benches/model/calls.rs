@@ -90,7 +90,10 @@ pub async fn measure(rounds: usize) {
             let document = process.upload(document(round)).await;
             let body = json!({
                 "document_id": document, "schema": schema(), "stream": true,
-                "config": {"model": model_of(wire), "per_key_attribution": true},
+                "config": {
+                    "model": model_of(wire), "per_key_attribution": true,
+                    "splitter_configs": {"max_calls": 1},
+                },
             });
             let seen = process.run(&body).await;
             assert_eq!(seen.end["status"], "completed", "{}", seen.end);
