@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::schema::{flatten, follow, localize};
 
-pub use bond::{Bonds, names};
+pub use bond::{BINDING, Bonds, names};
 pub use style::Style;
 
 /// What a node describes, as far as the splitter cares.

@@ -2,7 +2,7 @@
 
 use std::future::{poll_fn, ready};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{self, Context, Poll};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -112,7 +112,7 @@ impl Follower {
                 return Poll::Ready(Ok(News::Draining));
             }
             if let Some(read) = &mut self.reading {
-                let read = std::task::ready!(read.poll_unpin(context));
+                let read = task::ready!(read.poll_unpin(context));
                 self.reading = None;
                 let log = read?;
                 if !log.events.is_empty() {

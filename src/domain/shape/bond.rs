@@ -9,7 +9,7 @@ use super::Shapes;
 use crate::domain::schema::{compile, follow};
 
 /// Keywords of an object that say something of more than one of its properties.
-pub(super) const BINDING: [&str; 18] = [
+pub const BINDING: [&str; 18] = [
     "allOf",
     "anyOf",
     "oneOf",

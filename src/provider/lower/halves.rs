@@ -6,28 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::plan::{Plan, Subtree};
 use crate::domain::schema::follow;
-use crate::domain::shape::Shapes;
-
-/// Keywords that bind an object's properties together.
-const BINDING: [&str; 17] = [
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "not",
-    "if",
-    "then",
-    "else",
-    "const",
-    "enum",
-    "dependentRequired",
-    "dependentSchemas",
-    "dependencies",
-    "minProperties",
-    "maxProperties",
-    "propertyNames",
-    "patternProperties",
-    "unevaluatedProperties",
-];
+use crate::domain::shape::{BINDING, Shapes};
 
 /// Half of a schema: of the same kind of value, with some of its properties.
 #[derive(Debug, Clone, PartialEq)]

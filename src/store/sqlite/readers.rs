@@ -65,8 +65,11 @@ fn snapshot<T>(
     // Kept statements: parsing the two each time cost more than most reads.
     connection.prepare_cached("BEGIN")?.execute(())?;
     let answer = catch_unwind(AssertUnwindSafe(|| work(connection)));
-    // Nothing was written.
-    connection.prepare_cached("ROLLBACK")?.execute(())?;
+    // Nothing was written. Some errors, of the disk for one, have ended the transaction: what is
+    // told then is the error, not that there is nothing to end.
+    if !connection.is_autocommit() {
+        connection.prepare_cached("ROLLBACK")?.execute(())?;
+    }
     answer.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
@@ -87,5 +90,28 @@ impl Drop for Readers {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_that_ends_the_transaction_is_told_and_the_next_read_goes_on() {
+        let readers = Readers::start(vec![Connection::open_in_memory().unwrap()]).unwrap();
+        // As the database itself does on some errors.
+        let broken = |connection: &Connection| {
+            connection.execute_batch("ROLLBACK")?;
+            Err::<(), _>(StoreError::Unavailable("planned".into()))
+        };
+        let told = readers.run(broken).await;
+        assert!(matches!(&told, Err(StoreError::Unavailable(cause)) if cause == "planned"));
+        let panics = |_: &Connection| -> Result<(), StoreError> { panic!("as a test") };
+        assert!(readers.run(panics).await.is_err());
+        let one = readers.run(|connection| {
+            Ok(connection.query_row("SELECT 1", (), |row| row.get::<_, i64>(0))?)
+        });
+        assert_eq!(one.await.unwrap(), 1);
     }
 }
