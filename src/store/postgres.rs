@@ -35,9 +35,10 @@ use self::news::Hints;
 use crate::domain::time::Time;
 use crate::engine::ports::{Clock, Commit, Committed, Created, NewJob, StoreError};
 
-/// Transactions that append at once; each takes all commits that wait.
-const APPENDERS: usize = 4;
-/// Transactions that create at once. They contend for the rows of their scopes.
+/// Transactions that append at once; each takes all commits that wait. One more would only make
+/// the groups smaller.
+const APPENDERS: usize = 2;
+/// Transactions that create at once. They contend for their scopes.
 const CREATORS: usize = 2;
 
 /// How long anybody should wait for an answer: clients hear within two seconds that there is none.

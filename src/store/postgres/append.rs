@@ -1,6 +1,6 @@
 //! Appending to logs: the commits of many jobs in one transaction of two round trips.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,12 +38,6 @@ const WRITE: &str = "WITH logged AS ( \
      $14::bigint[], $15::text[], $16::bigint[], $17::boolean[]) \
      AS new (id, status, sequence, updated_ms, ended_ms, expires_ms, state, epoch, lets_go) \
      WHERE jobs.id = new.id";
-const GIVE_BACK: &str = "WITH ended AS ( \
-     SELECT * FROM unnest($1::text[], $2::bigint[]) AS ended (scope, jobs)), \
-     held AS (SELECT tenants.scope, ended.jobs FROM tenants JOIN ended USING (scope) \
-     ORDER BY tenants.scope FOR NO KEY UPDATE OF tenants) \
-     UPDATE tenants SET active_jobs = active_jobs - held.jobs FROM held \
-     WHERE tenants.scope = held.scope";
 
 /// A job that is locked, and what becomes of it.
 struct Held {
@@ -68,8 +62,6 @@ struct New {
     outcome_sequences: Vec<i64>,
     outcome_asides: Vec<Option<String>>,
     outcome_answers: Vec<Option<Vec<u8>>>,
-    /// Jobs that ended, by scope.
-    ended: BTreeMap<String, i64>,
 }
 
 impl New {
@@ -83,9 +75,6 @@ impl New {
         self.outcome_sequences.extend(more.outcome_sequences);
         self.outcome_asides.extend(more.outcome_asides);
         self.outcome_answers.extend(more.outcome_answers);
-        for (scope, jobs) in more.ended {
-            *self.ended.entry(scope).or_default() += jobs;
-        }
     }
 }
 
@@ -211,7 +200,6 @@ impl Appender {
         }
         if view.status.is_terminal() && !before.is_terminal() {
             lets_go = true;
-            rows.ended.insert(held.scope.as_str().to_owned(), 1);
         }
         settled.extend(outcomes);
         new.take(rows);
@@ -281,15 +269,12 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
     let states = states.collect::<Result<Vec<_>, _>>()?;
     let epochs = column(|held| held.epoch as i64);
     let lets_go: Vec<_> = changed.iter().map(|held| held.lets_go).collect();
-    let scopes: Vec<_> = new.ended.keys().map(String::as_str).collect();
-    let slots: Vec<_> = new.ended.values().copied().collect();
     let ends = changed
         .iter()
         .map(|held| (held.view.id, held.view.sequence));
     let (channel, hint) = (news::EVENTS, news::events(ends));
 
     let write = connection.statement(WRITE).await?;
-    let give_back = connection.statement(GIVE_BACK).await?;
     let notify = connection.statement(news::NOTIFY).await?;
     let rows: [Param; 18] = [
         &new.event_jobs,
@@ -311,20 +296,12 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
         &lets_go,
         &new.outcome_answers,
     ];
-    let (slots, hint): ([Param; 2], [Param; 2]) = ([&scopes, &slots], [&channel, &hint]);
+    let hint: [Param; 2] = [&channel, &hint];
     let answers = async {
-        let written = connection.send(&write, &rows);
-        let given_back = async {
-            if new.ended.is_empty() {
-                return Ok(Vec::new());
-            }
-            connection.send(&give_back, &slots).await
-        };
         // After the commit, in a transaction of its own that writes nothing: a notification holds
         // a lock on all others until its transaction is flushed.
         try_join!(
-            written,
-            given_back,
+            connection.send(&write, &rows),
             connection.commit(),
             connection.send(&notify, &hint)
         )?;

@@ -26,34 +26,40 @@ const ARRIVE: &str = "INSERT INTO tenants (scope, served) \
      SELECT scope, nextval('arrivals') FROM unnest($1::text[]) AS asked (scope) \
      WHERE NOT EXISTS (SELECT 1 FROM tenants WHERE tenants.scope = asked.scope) \
      ORDER BY scope ON CONFLICT (scope) DO NOTHING";
-const ACTIVE: &str = "SELECT scope, active_jobs FROM tenants WHERE scope = ANY($1) \
-     ORDER BY scope FOR NO KEY UPDATE";
-/// Sent after the rows of the scopes were locked, which whoever takes a key does first.
+/// Sent once the scopes are [locked](LOCK), as whoever adds a job to one does first. Counted, and
+/// not kept in a row: that row would be changed by each start and end of a job, one after the
+/// other, each for as long as a flush takes.
+pub const ACTIVE: &str = "SELECT scope, count(*) FROM jobs \
+     WHERE ended_ms IS NULL AND scope = ANY($1) GROUP BY scope";
+/// Nobody else adds jobs to these scopes until the end of the transaction. No lock of a row, so
+/// that claims, which give the scopes a new place in line, go on meanwhile. `1` keeps it apart from
+/// other locks of this kind.
+pub const LOCK: &str = "SELECT pg_advisory_xact_lock(1, key) FROM ( \
+     SELECT DISTINCT hashtext(scope) AS key FROM unnest($1::text[]) AS asked (scope) \
+     ORDER BY key) AS keys";
+/// Sent once the scopes are locked, too.
 const TAKEN: &str = "SELECT scope, key FROM idempotency \
      JOIN unnest($1::text[], $2::text[]) AS asked (scope, key) USING (scope, key)";
 /// Not locked: what others add at the same moment may lead a little over the limit.
-const TOTAL: &str = "SELECT coalesce(sum(active_jobs), 0)::bigint FROM tenants";
+pub const TOTAL: &str = "SELECT count(*) FROM ( \
+     SELECT 1 FROM jobs WHERE ended_ms IS NULL LIMIT $1) AS active";
 const PLANS: &str = "SELECT key FROM plans WHERE key = ANY($1) ORDER BY key FOR KEY SHARE";
-const WRITE: &str = "WITH counted AS ( \
-     UPDATE tenants SET active_jobs = active_jobs + new.jobs \
-     FROM unnest($1::text[], $2::bigint[]) AS new (scope, jobs) \
-     WHERE tenants.scope = new.scope), \
-     planned AS ( \
-     INSERT INTO plans (key, plan) SELECT * FROM unnest($3::text[], $4::text[]) \
+const WRITE: &str = "WITH planned AS ( \
+     INSERT INTO plans (key, plan) SELECT * FROM unnest($1::text[], $2::text[]) \
      ON CONFLICT (key) DO NOTHING), \
      listed AS ( \
      INSERT INTO jobs (id, scope, status, sequence, created_ms, updated_ms, ended_ms, expires_ms, \
      state, document_id, document_sha256) \
-     SELECT * FROM unnest($5::uuid[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], \
-     $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::uuid[], $15::text[])), \
+     SELECT * FROM unnest($3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], \
+     $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::uuid[], $13::text[])), \
      specified AS ( \
      INSERT INTO specs (job_id, document_name, schema_name, plan, spec) \
-     SELECT * FROM unnest($5::uuid[], $16::text[], $17::text[], $18::text[], $19::text[])), \
+     SELECT * FROM unnest($3::uuid[], $14::text[], $15::text[], $16::text[], $17::text[])), \
      keyed AS ( \
      INSERT INTO idempotency (scope, key, request_hash, job_id) \
-     SELECT * FROM unnest($22::text[], $23::text[], $24::text[], $25::uuid[])) \
+     SELECT * FROM unnest($20::text[], $21::text[], $22::text[], $23::uuid[])) \
      INSERT INTO events (job_id, sequence, kind, payload) \
-     SELECT * FROM unnest($5::uuid[], $8::bigint[], $20::text[], $21::text[])";
+     SELECT * FROM unnest($3::uuid[], $6::bigint[], $18::text[], $19::text[])";
 
 /// What stands before a group is stored.
 struct Before {
@@ -62,7 +68,7 @@ struct Before {
     documents: HashSet<(String, Uuid)>,
     /// Active jobs by scope.
     active: HashMap<String, i64>,
-    /// Active jobs of all scopes.
+    /// Active jobs of all scopes, as far as they matter.
     total: i64,
     plans: HashSet<String>,
 }
@@ -144,6 +150,7 @@ async fn look(connection: &Connection, group: &[NewJob]) -> Result<Before, Store
         .collect();
     let of_documents = connection.statement(DOCUMENTS).await?;
     let arrive = connection.statement(ARRIVE).await?;
+    let lock = connection.statement(LOCK).await?;
     let of_tenants = connection.statement(ACTIVE).await?;
     let of_keys = connection.statement(TAKEN).await?;
     let of_all = connection.statement(TOTAL).await?;
@@ -155,18 +162,21 @@ async fn look(connection: &Connection, group: &[NewJob]) -> Result<Before, Store
     let (askers, keys): (Vec<_>, Vec<_>) = keyed.unzip();
     let (of_group, by_name): ([Param; 2], [Param; 2]) = ([&owners, &documents], [&askers, &keys]);
     let (of_scopes, by_key): ([Param; 1], [Param; 1]) = ([&scopes], [&plans]);
+    let queue = group.iter().map(|new| i64::from(new.queue_limit)).max();
+    let enough: [Param; 1] = [&queue];
     let answers = async {
         Ok(try_join!(
             connection.begin("BEGIN"),
             connection.send(&of_documents, &of_group),
             connection.send(&arrive, &of_scopes),
+            connection.send(&lock, &of_scopes),
             connection.send(&of_tenants, &of_scopes),
             connection.send(&of_keys, &by_name),
             connection.send(&of_plans, &by_key),
-            connection.send(&of_all, &[]),
+            connection.send(&of_all, &enough),
         )?)
     };
-    let ((), documents, _, tenants, taken, plans, total) = connection.within(answers).await?;
+    let ((), documents, _, _, tenants, taken, plans, total) = connection.within(answers).await?;
     Ok(Before {
         taken: pairs(&taken)?,
         documents: pairs(&documents)?,
@@ -226,8 +236,6 @@ impl Before {
 /// The rows of new jobs, by column.
 #[derive(Default)]
 struct Rows<'a> {
-    scopes: Vec<String>,
-    counts: Vec<i64>,
     plan_keys: Vec<&'a str>,
     plans: Vec<String>,
     ids: Vec<Uuid>,
@@ -260,18 +268,13 @@ impl<'a> Rows<'a> {
         max_event_bytes: usize,
     ) -> Result<Self, StoreError> {
         let mut rows = Self::default();
-        let (mut counts, mut plans) = (BTreeMap::<_, i64>::new(), BTreeMap::new());
+        let mut plans = BTreeMap::new();
         for job in new {
-            *counts.entry(job.scope.as_str()).or_default() += 1;
             let key = job.view.spec.plan.as_str();
             if !known.contains(key) {
                 plans.insert(key, &job.plan);
             }
             rows.push(job, max_event_bytes)?;
-        }
-        for (scope, jobs) in counts {
-            rows.scopes.push(scope.to_owned());
-            rows.counts.push(jobs);
         }
         for (key, plan) in plans {
             rows.plan_keys.push(key);
@@ -313,10 +316,8 @@ impl<'a> Rows<'a> {
     }
 
     /// In the order in which [`WRITE`] counts them.
-    fn params(&self) -> [Param<'_>; 25] {
+    fn params(&self) -> [Param<'_>; 23] {
         [
-            &self.scopes,
-            &self.counts,
             &self.plan_keys,
             &self.plans,
             &self.ids,

@@ -22,7 +22,8 @@ const EXPIRE: &str = "UPDATE jobs SET owner = NULL, lease_ms = NULL WHERE id IN 
      AND lease_ms < (SELECT coalesce($1::bigint, clock_ms())) FOR NO KEY UPDATE SKIP LOCKED)";
 
 /// The scopes that wait are found one after the other in the index, as many steps as there are
-/// scopes; the first jobs of each take turns, in the order in which their scopes stand in line.
+/// scopes; the first jobs of each take turns, in the order in which their scopes stand in line. A
+/// scope that another claim is giving its new place in line keeps that one: it is as good.
 const CLAIM: &str = "WITH RECURSIVE waiting AS ( \
      (SELECT scope FROM jobs WHERE ended_ms IS NULL AND owner IS NULL ORDER BY scope LIMIT 1) \
      UNION ALL \
@@ -49,7 +50,7 @@ const CLAIM: &str = "WITH RECURSIVE waiting AS ( \
      FROM taken WHERE jobs.id = taken.id RETURNING jobs.*, taken.turn, taken.served), \
      held AS ( \
      SELECT scope FROM tenants WHERE scope IN (SELECT scope FROM claimed) \
-     ORDER BY scope FOR NO KEY UPDATE), \
+     ORDER BY scope FOR NO KEY UPDATE SKIP LOCKED), \
      places AS ( \
      SELECT scope, nextval('turns') AS place FROM ( \
      SELECT scope, max(turn) AS turn, max(served) AS served FROM claimed JOIN held USING (scope) \

@@ -4,6 +4,7 @@ use futures_util::FutureExt as _;
 
 use super::Postgres;
 use super::connection::Connection;
+use super::create::{ACTIVE, LOCK, TOTAL};
 use super::news;
 use super::rows::{self, JOBS, VIEW};
 use crate::domain::event::Kind;
@@ -14,9 +15,6 @@ use crate::store::state;
 const DOCUMENT: &str = "SELECT 1 FROM documents JOIN jobs ON jobs.document_id = documents.id \
      AND jobs.scope = documents.scope WHERE jobs.id = $1 AND jobs.scope = $2 \
      FOR KEY SHARE OF documents";
-const TAKE_SLOT: &str = "UPDATE tenants SET active_jobs = active_jobs + 1 \
-     WHERE scope = $1 AND active_jobs < $2";
-const TOTAL: &str = "SELECT coalesce(sum(active_jobs), 0)::bigint FROM tenants";
 const UNSETTLE: &str = "DELETE FROM outcomes USING events WHERE outcomes.job_id = $1 \
      AND events.job_id = $1 AND events.sequence = outcomes.sequence AND events.kind = $2";
 const LOG: &str = "INSERT INTO events (job_id, sequence, kind, payload) VALUES ($1, $2, $3, $4)";
@@ -70,16 +68,8 @@ impl Postgres {
         let Ok(envelope) = view.admit(draft, now, self.terms.retention_ms) else {
             return Ok(Reopened::Changed);
         };
-        let limit = i64::from(reopen.active_limit);
-        if connection.execute(TAKE_SLOT, &[&scope, &limit]).await? == 0 {
-            return Ok(Reopened::TooManyActive);
-        }
-        let total: i64 = match connection.query(TOTAL, &[]).await?.first() {
-            Some(row) => row.try_get(0)?,
-            None => 0,
-        };
-        if total > i64::from(reopen.queue_limit) {
-            return Ok(Reopened::QueueFull);
+        if let Some(refused) = refused(connection, reopen).await? {
+            return Ok(refused);
         }
         let failed = Kind::SubtreeError.name();
         connection.execute(UNSETTLE, &[&job, &failed]).await?;
@@ -102,4 +92,23 @@ impl Postgres {
             },
         })
     }
+}
+
+/// Why one more job of the scope may not be active; if it may, nobody else adds one meanwhile.
+async fn refused(connection: &Connection, reopen: &Reopen) -> Result<Option<Reopened>, StoreError> {
+    let scopes = [reopen.scope.as_str()];
+    connection.query(LOCK, &[&&scopes[..]]).await?;
+    let active = match connection.query(ACTIVE, &[&&scopes[..]]).await?.first() {
+        Some(row) => row.try_get(1)?,
+        None => 0,
+    };
+    if active >= i64::from(reopen.active_limit) {
+        return Ok(Some(Reopened::TooManyActive));
+    }
+    let limit = i64::from(reopen.queue_limit);
+    let total: i64 = match connection.query(TOTAL, &[&limit]).await?.first() {
+        Some(row) => row.try_get(0)?,
+        None => 0,
+    };
+    Ok((total >= limit).then_some(Reopened::QueueFull))
 }

@@ -18,7 +18,8 @@ const EVENTS: &str = "DELETE FROM events WHERE job_id = $1 AND sequence IN \
 const OUTCOMES: &str = "DELETE FROM outcomes WHERE job_id = $1";
 const MARK: &str = "UPDATE jobs SET status = 'expired' WHERE id = $1";
 const DOCUMENTS: &str = "SELECT scope, id FROM documents WHERE uploaded_ms < $1 \
-     AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.document_id = documents.id \
+     AND NOT EXISTS (SELECT 1 FROM jobs \
+     WHERE jobs.scope = documents.scope AND jobs.document_id = documents.id \
      AND ended_ms IS NULL) ORDER BY uploaded_ms LIMIT $2";
 const SCHEMAS: &str = "DELETE FROM schemas WHERE (scope, id) IN \
      (SELECT scope, id FROM schemas WHERE updated_ms < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";

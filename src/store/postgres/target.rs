@@ -18,6 +18,12 @@ const STATEMENT_MS: u64 = 5_000;
 /// lock of its jobs, and nobody could take them over.
 const STANDSTILL_MS: u64 = 5_000;
 
+/// An index serves each of our statements, few rows at a time. So they are planned once a
+/// connection, and not by what the tables hold: while they are new, that is unknown, and a plan that
+/// reads them whole would be kept until they are analysed.
+const PLANS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
+     -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off";
+
 /// An address that was read.
 #[derive(Clone)]
 pub struct Target {
@@ -55,7 +61,8 @@ impl Target {
             "-c synchronous_commit=on -c default_transaction_isolation=read\\ committed \
              -c default_transaction_read_only=off -c statement_timeout={STATEMENT_MS} \
              -c lock_timeout={STATEMENT_MS} \
-             -c idle_in_transaction_session_timeout={STANDSTILL_MS} -c client_min_messages=warning"
+             -c idle_in_transaction_session_timeout={STANDSTILL_MS} -c client_min_messages=warning \
+             {PLANS}"
         );
         let options = config
             .get_options()
