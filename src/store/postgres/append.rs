@@ -16,6 +16,7 @@ use super::connection::{Connection, Param, Pool};
 use super::line::Server;
 use super::news;
 use super::rows::{self, JOBS, VIEW};
+use super::windows;
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::{Draft, JobView, Ordinal};
 use crate::engine::ports::{Commit, Committed, Guard, StoreError, StoredEvent};
@@ -68,6 +69,7 @@ struct New {
     outcome_sequences: Vec<i64>,
     outcome_asides: Vec<Option<String>>,
     outcome_answers: Vec<Option<Vec<u8>>>,
+    windows: windows::New,
     /// Jobs that ended, by scope.
     ended: BTreeMap<String, i64>,
 }
@@ -83,6 +85,7 @@ impl New {
         self.outcome_sequences.extend(more.outcome_sequences);
         self.outcome_asides.extend(more.outcome_asides);
         self.outcome_answers.extend(more.outcome_answers);
+        self.windows.take(more.windows);
         for (scope, jobs) in more.ended {
             *self.ended.entry(scope).or_default() += jobs;
         }
@@ -196,6 +199,10 @@ impl Appender {
         let (mut view, mut rows, mut outcomes) = (held.view.clone(), New::default(), Vec::new());
         let mut events = Vec::with_capacity(commit.drafts.len());
         for draft in &commit.drafts {
+            if let Draft::Window(window) = draft {
+                rows.windows.add(commit.job, window);
+                continue;
+            }
             let outcome = draft.ordinal().map(|ordinal| (commit.job, ordinal));
             if outcome.is_some_and(|one| settled.contains(&one) || outcomes.contains(&one)) {
                 continue;
@@ -214,6 +221,7 @@ impl Appender {
             rows.ended.insert(held.scope.as_str().to_owned(), 1);
         }
         settled.extend(outcomes);
+        held.is_changed |= !rows.windows.is_empty();
         new.take(rows);
         held.is_changed |= view.sequence != held.view.sequence || epoch != held.epoch;
         (held.view, held.epoch, held.lets_go) = (view, epoch, lets_go);
@@ -290,6 +298,7 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
 
     let write = connection.statement(WRITE).await?;
     let give_back = connection.statement(GIVE_BACK).await?;
+    let keep = connection.statement(windows::KEEP).await?;
     let notify = connection.statement(news::NOTIFY).await?;
     let rows: [Param; 18] = [
         &new.event_jobs,
@@ -312,6 +321,7 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
         &new.outcome_answers,
     ];
     let (slots, hint): ([Param; 2], [Param; 2]) = ([&scopes, &slots], [&channel, &hint]);
+    let read: [Param; 3] = [&new.windows.jobs, &new.windows.keys, &new.windows.bodies];
     let answers = async {
         let written = connection.send(&write, &rows);
         let given_back = async {
@@ -320,10 +330,17 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
             }
             connection.send(&give_back, &slots).await
         };
+        let kept = async {
+            if new.windows.is_empty() {
+                return Ok(Vec::new());
+            }
+            connection.send(&keep, &read).await
+        };
         // After the commit, in a transaction of its own that writes nothing: a notification holds
         // a lock on all others until its transaction is flushed.
         try_join!(
             written,
+            kept,
             given_back,
             connection.commit(),
             connection.send(&notify, &hint)
