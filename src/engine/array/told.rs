@@ -32,7 +32,8 @@ pub(super) struct Told {
     phase: Phase,
     is_news: bool,
     events: u32,
-    last: Option<Instant>,
+    /// When there may be another.
+    next: Instant,
     /// As the last event said.
     found_then: u64,
     pages_then: BTreeSet<u32>,
@@ -51,7 +52,7 @@ impl Told {
             phase: Phase::Locating,
             is_news: true,
             events: 0,
-            last: None,
+            next: Instant::now(),
             found_then: 0,
             pages_then: BTreeSet::new(),
         }
@@ -83,7 +84,7 @@ impl Told {
     /// When there will be something to tell; none where all is told.
     pub(super) fn due(&self) -> Option<Instant> {
         let is_left = self.is_news && self.events < MOST_EVENTS;
-        is_left.then(|| self.last.map_or_else(Instant::now, |last| last + PAUSE))
+        is_left.then_some(self.next)
     }
 
     /// What is to be told now, if anything.
@@ -92,7 +93,7 @@ impl Told {
         if self.due()? > now {
             return None;
         }
-        (self.last, self.is_news) = (Some(now), false);
+        (self.next, self.is_news) = (now + PAUSE, false);
         self.events += 1;
         let pages = self.pages.difference(&self.pages_then).copied().collect();
         let draft = ArrayDraft {
