@@ -31,7 +31,7 @@ use super::answer;
 use super::client::{Bounds, Client, ClientError};
 use super::gate::Gate;
 use super::models::{Models, Profile};
-use super::wire::{Key, Part, Vendor};
+use super::wire::{FailureKind, Key, Part, Vendor};
 use crate::domain::document::Document;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
@@ -40,7 +40,7 @@ use crate::engine::ports::{
 };
 
 use copies::Copies;
-use exchange::{Exchange, Form, Piece};
+use exchange::{Answered, Exchange, Form, Piece, has_array};
 use names::Names;
 use refusals::Refusals;
 use tardiness::Tardiness;
@@ -261,7 +261,7 @@ impl Provider for Server {
                         break;
                     }
                 };
-                let mut left = load;
+                let (mut left, keeps_rows) = (load, exchange.keeps_rows);
                 let mut pieces = std::pin::pin!(exchange.pieces());
                 let mut end = None;
                 while let Some(piece) = pieces.next().await {
@@ -272,6 +272,12 @@ impl Provider for Server {
                             if left.contains(&index) {
                                 left.retain(|open| *open != index);
                                 yield Ok(answer.of(index));
+                            }
+                        }
+                        Piece::Cut { index, answer } => {
+                            if left.contains(&index) {
+                                left.retain(|open| *open != index);
+                                yield Ok(answer.cut(index));
                             }
                         }
                         Piece::Spent(usage) => bill.add(&usage),
@@ -287,7 +293,13 @@ impl Provider for Server {
                     break;
                 }
                 // Too much for one request: less is asked for, what closed stays.
-                if let [index] = left[..] {
+                if let [index] = left[..]
+                    && keeps_rows
+                    && failed.kind == FailureKind::Truncation
+                    && has_array(&call.plan, &left)
+                {
+                    yield Ok(Answered::nothing().cut(index));
+                } else if let [index] = left[..] {
                     let (usage, settled) = pieces::ask(&inner, &call, index, failed).await;
                     bill.add(&usage);
                     match settled {
