@@ -236,6 +236,7 @@ async fn seed(data: &Path) {
         prompt_version: None,
         forecast: None,
         request_hash: None,
+        callback_url: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;

@@ -22,12 +22,13 @@ use tracing::{info, warn};
 use crate::blob::{Local, bucket};
 use crate::document::sandbox::Sandbox;
 use crate::domain::time::Time;
-use crate::engine::ports::{Catalog, Clock, Jobs, Keys, Provider, StoreError};
+use crate::engine::ports::{Catalog, Clock, Jobs, Keys, Outbox, Provider, StoreError};
 use crate::engine::{self, Engine, Outside};
 use crate::http;
 use crate::settings::{Origin, Secret, Settings, Storage, table};
 use crate::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions, postgres};
 use crate::tls;
+use crate::webhook::{HttpSender, Reach};
 pub use backup::{Backup, backup};
 use folder::DataFolder;
 pub use keys::{has_data, keyring, place};
@@ -151,6 +152,9 @@ impl Builder {
         let folder = needs_folder.then(|| DataFolder::open(&storage.data));
         let folder = folder.transpose()?;
         let mut outside = outside(storage, folder.as_ref(), self.clock)?;
+        if self.settings.webhooks.loopback {
+            outside.sender = Arc::new(HttpSender::new(Reach::AlsoLoopback));
+        }
         outside.providers = models::providers(&self.settings.models)?;
         let outside = self
             .rewires
@@ -241,6 +245,8 @@ fn outside(
         jobs: kept.jobs,
         catalog: kept.catalog,
         keys: kept.keys,
+        outbox: kept.outbox,
+        sender: Arc::new(HttpSender::new(Reach::Internet)),
         clock: kept.clock,
         blobs: Arc::new(blobs),
         reader: Arc::new(Sandbox::of_this_program()),
@@ -253,6 +259,7 @@ struct Kept {
     jobs: Arc<dyn Jobs>,
     catalog: Arc<dyn Catalog>,
     keys: Arc<dyn Keys>,
+    outbox: Arc<dyn Outbox>,
     clock: Arc<dyn Clock>,
 }
 
@@ -285,7 +292,8 @@ fn here(
     Ok(Kept {
         jobs: store.clone(),
         catalog: store.clone(),
-        keys: store,
+        keys: store.clone(),
+        outbox: store,
         clock,
     })
 }
@@ -303,7 +311,8 @@ fn elsewhere(storage: &Storage, url: &str, clock: Option<Arc<dyn Clock>>) -> Res
         clock: store.clock(),
         jobs: store.clone(),
         catalog: store.clone(),
-        keys: store,
+        keys: store.clone(),
+        outbox: store,
     })
 }
 

@@ -12,6 +12,7 @@
 //! | [`settings`] | everything an operator can set |
 //! | [`telemetry`] | logs |
 //! | [`tls`] | the cryptography of connections to elsewhere |
+//! | [`webhook`] | webhooks on the wire: who may be dialled, and one try at a delivery |
 //! | [`app`] | the composition root: puts the parts together |
 //! | [`cli`] | the commands |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -28,3 +29,4 @@ pub mod settings;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod webhook;

@@ -27,6 +27,7 @@ pub struct Settings {
     pub storage: Storage,
     pub limits: Limits,
     pub models: Models,
+    pub webhooks: Webhooks,
     pub log: Log,
 }
 
@@ -110,6 +111,13 @@ pub struct Limits {
     pub max_streams_per_user: usize,
 }
 
+/// Where webhooks may be sent.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    /// Also to this machine, and over plain HTTP there.
+    pub loopback: bool,
+}
+
 /// What goes to stderr.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -161,6 +169,9 @@ impl Settings {
                 servers: layers.servers()?,
                 profiles: layers.get(&table::MODEL_PROFILES)?,
                 hedging: layers.get(&table::HEDGING)?,
+            },
+            webhooks: Webhooks {
+                loopback: layers.get(&table::WEBHOOKS_LOOPBACK)?,
             },
             log: Log {
                 filter: layers.get(&table::LOG)?,

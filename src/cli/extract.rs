@@ -66,6 +66,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         schema: SchemaSource::Inline(read_schema(&args.schema)?),
         document: read_document(&args.file, settings.limits.max_document_bytes)?,
         config: Some(config(&args)),
+        callback_url: None,
     };
     let mut signals = Signals::listen()?;
     let embedded = App::builder(settings).embedded()?;

@@ -46,6 +46,7 @@ codes! {
     InvalidJobId "invalid_job_id" 400 false "The job id is not a UUID";
     InvalidDocumentId "invalid_document_id" 400 false "The document id is not a UUID";
     InvalidSchemaId "invalid_schema_id" 400 false "The schema id is not a UUID";
+    InvalidWebhookId "invalid_webhook_id" 400 false "The webhook id is not a UUID";
     InvalidCursor "invalid_cursor" 400 false "The list cursor cannot be read";
     InvalidLastEventId "invalid_last_event_id" 400 false "The event cursor cannot be read";
     LastEventIdOutOfRange "last_event_id_out_of_range" 400 false "The event cursor lies beyond the log";
@@ -56,6 +57,7 @@ codes! {
     DocumentNotFound "document_not_found" 404 false "No such document";
     SchemaNotFound "schema_not_found" 404 false "No such schema";
     JobNotFound "job_not_found" 404 false "No such job";
+    WebhookNotFound "webhook_not_found" 404 false "No such webhook";
     MethodNotAllowed "method_not_allowed" 405 false "The route does not take this method";
     NotAcceptable "not_acceptable" 406 false "None of the accepted media types can be sent";
     ResultNotReady "result_not_ready" 409 true "The job has not ended";
@@ -64,6 +66,7 @@ codes! {
     JobActive "job_active" 409 true "The job is still active";
     IdempotencyKeyInUse "idempotency_key_in_use" 409 true "A request with this key is being worked on";
     DocumentInUse "document_in_use" 409 true "A job that has not ended needs the document";
+    TooManyWebhooks "too_many_webhooks" 409 false "Too many webhooks";
     EventsExpired "events_expired" 410 false "The log of the job has expired";
     ResultExpired "result_expired" 410 false "The result of the job has expired";
     TooLarge "too_large" 413 false "The body is larger than the limit";
@@ -73,6 +76,7 @@ codes! {
     InvalidConfig "invalid_config" 422 false "A config value is out of its range";
     BudgetTooSmall "budget_too_small" 422 false "The job cannot be done within its budget";
     ModelNotFound "model_not_found" 422 false "No such model here";
+    CallbackUrlForbidden "callback_url_forbidden" 422 false "Nothing is sent to this URL";
     IdempotencyKeyReused "idempotency_key_reused" 422 false "The key was used for another request";
     DocumentCorrupt "document_corrupt" 422 false "The document cannot be read";
     DocumentEmpty "document_empty" 422 false "The document has no content";

@@ -45,6 +45,8 @@ ids! {
     JobId InvalidJobId "job";
     DocumentId InvalidDocumentId "document";
     SchemaId InvalidSchemaId "schema";
+    /// An endpoint of webhooks.
+    WebhookId InvalidWebhookId "webhook";
 }
 
 /// Whose data a query may see. Every read and write of a store takes one.

@@ -50,6 +50,9 @@ pub struct JobSpec {
     /// did not come over the wire, and for those of before it was kept: no request repeats them.
     #[serde(default)]
     pub request_hash: Option<String>,
+    /// Where the end of the job is told, beside the webhooks of its user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback_url: Option<String>,
 }
 
 /// A setting that was accepted and changes nothing, and why.

@@ -27,3 +27,4 @@ pub mod status;
 pub mod time;
 pub mod usage;
 pub mod value;
+pub mod webhook;

@@ -11,7 +11,15 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use uuid::{Builder, Uuid};
+
+use super::event::Links;
+use super::id::{Scope, WebhookId};
+use super::job::JobView;
+use super::status::Status;
+use super::time::Time;
 
 /// What a secret begins with when it is written.
 pub const SECRET_PREFIX: &str = "whsec_";
@@ -115,6 +123,184 @@ impl Verdict {
     }
 }
 
+/// A place between 0 and 1 for a try, the same for the same try: tries of different deliveries
+/// are spread by it, and nothing needs to be drawn.
+pub fn chance(id: Uuid, attempts: u32) -> f64 {
+    let hash = Sha256::new()
+        .chain_update(id.as_bytes())
+        .chain_update(attempts.to_be_bytes())
+        .finalize();
+    let first = hash
+        .iter()
+        .take(4)
+        .fold(0, |all, byte| all << 8 | u32::from(*byte));
+    f64::from(first) / f64::from(u32::MAX)
+}
+
+/// What a delivery tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl Topic {
+    pub const ALL: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// The `type` of a body.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "job.completed",
+            Self::Failed => "job.failed",
+            Self::Cancelled => "job.cancelled",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+
+    /// What there is to tell of a job that has come to this.
+    pub fn of(status: Status) -> Option<Self> {
+        match status {
+            Status::Completed => Some(Self::Completed),
+            Status::Failed => Some(Self::Failed),
+            Status::Cancelled => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    /// To be sent, for the first time or again.
+    Pending,
+    Delivered,
+    /// Given up after the last try, or forbidden.
+    Failed,
+    /// Its endpoint was disabled or deleted before it was delivered.
+    Disabled,
+}
+
+impl DeliveryState {
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Delivered, Self::Failed, Self::Disabled];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// An endpoint that is enabled, as the end of a job sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub id: WebhookId,
+    pub url: String,
+    pub topics: Vec<Topic>,
+}
+
+/// What is put into the outbox: one message to one receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The value of `webhook-id`. The same for the same end of a job and the same receiver.
+    pub id: Uuid,
+    /// None for the callback URL of the job.
+    pub webhook: Option<WebhookId>,
+    /// Names the receiver: what it is slow with holds up no other.
+    pub receiver: String,
+    pub url: String,
+    pub topic: Topic,
+    /// JSON. Names the job and how it ended; nothing that was extracted.
+    pub body: String,
+}
+
+/// Everything that is to be told of a job that has just ended, to its callback URL and to the
+/// endpoints that want to hear of it.
+pub fn notices(scope: &Scope, view: &JobView, endpoints: &[Endpoint]) -> Vec<Notice> {
+    let Some(topic) = Topic::of(view.status) else {
+        return Vec::new();
+    };
+    let body = body(view, topic);
+    let notice = |webhook: Option<WebhookId>, receiver: String, url: &str| Notice {
+        id: id_of(view, &receiver),
+        webhook,
+        receiver,
+        url: url.to_owned(),
+        topic,
+        body: body.clone(),
+    };
+    let callback = view.spec.callback_url.as_deref();
+    let callback = callback.map(|url| notice(None, callback_receiver(scope, url), url));
+    let wanted = endpoints.iter().filter(|one| one.topics.contains(&topic));
+    let wanted = wanted.map(|one| notice(Some(one.id), one.id.to_string(), &one.url));
+    callback.into_iter().chain(wanted).collect()
+}
+
+/// The callbacks of a user to one server share a receiver, whatever their paths.
+fn callback_receiver(scope: &Scope, url: &str) -> String {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let server = place.split(['/', '?', '#']).next().unwrap_or(place);
+    format!("{server} {}", scope.as_str())
+}
+
+/// Version 7: in the order in which jobs ended. What follows the time is a hash and not drawn, so
+/// that the same end gives the same id however often it is worked out.
+fn id_of(view: &JobView, receiver: &str) -> Uuid {
+    let hash = Sha256::new()
+        .chain_update(view.id.0.as_bytes())
+        .chain_update(view.sequence.to_be_bytes())
+        .chain_update(receiver.as_bytes())
+        .finalize();
+    let mut rest = [0; 10];
+    for (byte, hashed) in rest.iter_mut().zip(hash) {
+        *byte = hashed;
+    }
+    let millis = u64::try_from(ended(view).0).unwrap_or(0);
+    Builder::from_unix_timestamp_millis(millis, &rest).into_uuid()
+}
+
+fn ended(view: &JobView) -> Time {
+    view.ended_at.unwrap_or(view.updated_at)
+}
+
+fn body(view: &JobView, topic: Topic) -> String {
+    let links = Links::of(view.id);
+    let error = view.error.as_ref();
+    let error = error.filter(|_| view.status == Status::Failed);
+    json!({
+        "type": topic.name(),
+        "timestamp": ended(view),
+        "data": {
+            "job_id": view.id,
+            "run": view.run,
+            "status": view.status,
+            "partial": view.is_partial(),
+            "document_id": view.spec.document_id,
+            "schema_id": view.spec.schema_id,
+            "total_subtrees": view.total_subtrees,
+            "subtrees_succeeded": view.subtrees_succeeded,
+            "subtrees_failed": view.subtrees_failed,
+            "error_type": error.map(|(fault, _)| fault),
+            "links": {
+                "self": links.job,
+                "results": links.results,
+                "events": links.events,
+            },
+        },
+    })
+    .to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +327,13 @@ mod tests {
         let secret = Secret::parse(WRITTEN).unwrap();
         assert_eq!(secret.reveal(), WRITTEN);
         assert!(!format!("{secret:?}").contains("MfKQ"));
-        for bad in ["", "whsec_", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAAA", "whsec_*"] {
+        for bad in [
+            "",
+            "whsec_",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_AAAA",
+            "whsec_*",
+        ] {
             assert_eq!(Secret::parse(bad), Err(BadSecret), "{bad}");
         }
     }
@@ -168,5 +360,27 @@ mod tests {
         ] {
             assert_eq!(Verdict::of(status), verdict, "{status}");
         }
+    }
+
+    #[test]
+    fn tries_are_spread_over_the_whole_range_and_the_same_for_the_same_try() {
+        let chances: Vec<_> = (0..1_000)
+            .map(|number| chance(Uuid::from_u128(number), 1))
+            .collect();
+        assert!(chances.iter().all(|chance| (0.0..=1.0).contains(chance)));
+        let mean = chances.iter().sum::<f64>() / 1_000.0;
+        assert!((0.45..0.55).contains(&mean), "{mean}");
+        assert_eq!(chance(Uuid::from_u128(7), 1), chances[7]);
+        assert_ne!(chance(Uuid::from_u128(7), 2), chances[7]);
+    }
+
+    #[test]
+    fn callbacks_to_one_server_share_a_receiver_and_those_of_two_users_do_not() {
+        let (ada, eve) = (Scope::new("ada"), Scope::new("eve"));
+        let of = |scope, url| callback_receiver(scope, url);
+        let first = of(&ada, "https://example.com:8443/a?job=1");
+        assert_eq!(first, of(&ada, "https://example.com:8443/b#x"));
+        assert_ne!(first, of(&eve, "https://example.com:8443/a?job=1"));
+        assert_ne!(first, of(&ada, "https://example.com/a?job=1"));
     }
 }

@@ -56,6 +56,7 @@ impl Inner {
                 epoch,
             } => {
                 self.live.publish(job, events);
+                self.posted.notify_one();
                 let cancelled = label("outcome", "cancelled");
                 self.metrics.jobs_ended.get_or_create(&cancelled).inc();
                 self.end_owner(job, epoch).await;

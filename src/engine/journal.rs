@@ -135,6 +135,9 @@ async fn commit(engine: &Inner, lease: &Lease, sequence: u64, drafts: Vec<Draft>
                 lease.confirm(asked, view.sequence);
                 engine.metrics.events.inc_by(events.len() as u64);
                 engine.live.publish(job, events);
+                if view.status.is_terminal() {
+                    engine.posted.notify_one();
+                }
                 return Some(view.sequence);
             }
             // The answer to an earlier try was lost, the drafts were not.

@@ -257,7 +257,7 @@ fn hex(bytes: [u8; ID_BYTES]) -> String {
     format!("{number:0width$x}", width = 2 * ID_BYTES)
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Error> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|cause| {
         error!(%cause, "keys.no_randomness: the system gives no random bytes");

@@ -24,6 +24,7 @@
 //! | `result` | the combined result |
 //! | `cancel` | ends a job, and the calls that are made for it |
 //! | `again` | an ended job goes on with what failed |
+//! | `webhooks`, `delivery` | endpoints of users; the outbox is sent |
 //! | `retention` | lets go of what was kept for a time only |
 //! | `orphans` | deletes files that a crash left without a row |
 //! | [`keys`], `tickets` | who asks; what opens one stream without a key |
@@ -38,6 +39,7 @@ mod budget;
 mod call;
 mod cancel;
 mod catalog;
+mod delivery;
 mod explain;
 mod follow;
 mod journal;
@@ -59,6 +61,7 @@ mod settle;
 mod submit;
 mod tickets;
 mod waits;
+mod webhooks;
 mod worker;
 
 use std::sync::Arc;
@@ -83,6 +86,7 @@ pub use result::{FailedSubtree, FoundArray, JobResult, Wanted};
 pub use retention::Lifetimes;
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
 pub use tickets::{Admission, Ticket};
+pub use webhooks::{MAX_WEBHOOKS, WebhookDraft};
 
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};
@@ -95,8 +99,8 @@ use live::{Limits, Live};
 use metrics::Metrics;
 use plans::{Planned, Plans};
 use ports::{
-    Blobs, Catalog, Clock, Deleted, JobQuery, Jobs, Keys, LogPage, Model, Provider, Reader,
-    Release, StoreError,
+    Blobs, Catalog, Clock, Deleted, JobQuery, Jobs, Keys, LogPage, Model, Outbox, Provider, Reader,
+    Release, Sender, StoreError,
 };
 use repeat::Creating;
 
@@ -133,6 +137,8 @@ pub struct Outside {
     pub jobs: Arc<dyn Jobs>,
     pub catalog: Arc<dyn Catalog>,
     pub keys: Arc<dyn Keys>,
+    pub outbox: Arc<dyn Outbox>,
+    pub sender: Arc<dyn Sender>,
     pub blobs: Arc<dyn Blobs>,
     pub reader: Arc<dyn Reader>,
     pub providers: Vec<Arc<dyn Provider>>,
@@ -144,6 +150,8 @@ struct Inner {
     jobs: Arc<dyn Jobs>,
     catalog: Arc<dyn Catalog>,
     keyring: Keyring,
+    outbox: Arc<dyn Outbox>,
+    sender: Arc<dyn Sender>,
     blobs: Arc<dyn Blobs>,
     reader: Arc<dyn Reader>,
     clock: Arc<dyn Clock>,
@@ -165,6 +173,8 @@ struct Inner {
     doubt: Notify,
     /// A hint that the queue may have grown.
     work: Notify,
+    /// A hint that something may have been put into the outbox.
+    posted: Notify,
     reading: Arc<Semaphore>,
     /// Apart from `reading`: what takes minutes to draw must not hold up uploads.
     drawing: Arc<Semaphore>,
@@ -227,6 +237,8 @@ impl Engine {
             jobs: outside.jobs,
             catalog: outside.catalog,
             keyring: Keyring::new(outside.keys, Arc::clone(&outside.clock)),
+            outbox: outside.outbox,
+            sender: outside.sender,
             blobs: outside.blobs,
             reader: outside.reader,
             clock: outside.clock,
@@ -240,6 +252,7 @@ impl Engine {
             claiming: tokio::sync::Mutex::default(),
             doubt: Notify::new(),
             work: Notify::new(),
+            posted: Notify::new(),
             blob_gate: RwLock::new(()),
             creating: Arc::default(),
             left: Notify::new(),
@@ -254,6 +267,7 @@ impl Engine {
         tokio::spawn(worker::listen(Arc::clone(&inner)));
         tokio::spawn(live::poll(Arc::clone(&inner)));
         tokio::spawn(lease::watch(Arc::clone(&inner)));
+        tokio::spawn(delivery::deliver(Arc::clone(&inner)));
         Self { inner }
     }
 

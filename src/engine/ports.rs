@@ -1,5 +1,7 @@
 //! What the engine needs from outside. Small object-safe traits, owned by their user.
 
+mod outbox;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,9 @@ use crate::domain::status::Status;
 use crate::domain::time::Time;
 pub use crate::domain::usage::Price;
 use crate::domain::usage::Usage;
+pub use outbox::{
+    About, Attempt, Delivery, DisabledBy, Due, Message, Outbox, Sender, Sent, StoredWebhook,
+};
 
 /// What a port answers with, boxed: beside a disk or a model its allocation costs nothing.
 pub type Answered<'a, T, E = StoreError> = BoxFuture<'a, Result<T, E>>;

@@ -38,6 +38,8 @@ pub struct JobRequest {
     pub document: DocumentSource,
     pub schema: SchemaSource,
     pub config: Option<Value>,
+    /// Where the end of the job is to be told.
+    pub callback_url: Option<String>,
 }
 
 /// What a new job is known by, beside its id.
@@ -50,7 +52,8 @@ pub(super) struct Name {
 impl Engine {
     /// Checks a request, stores it as a job with its first event, and lets a worker know.
     ///
-    /// Refused with the codes of the document, schema and config, and with `too_many_jobs`.
+    /// Refused with the codes of the document, schema and config, `callback_url_forbidden` and
+    /// `too_many_jobs`.
     pub async fn submit(&self, caller: &Principal, request: JobRequest) -> Result<JobView, Error> {
         let submitted = self.begin(caller, request, Name::default()).await?;
         // Nobody else uses the name that there is not.
@@ -67,6 +70,9 @@ impl Engine {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
         let mut config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
+        let callback_url = request.callback_url.as_deref();
+        let callback_url = callback_url.map(|url| self.checked_callback(url));
+        let callback_url = callback_url.transpose()?;
         let (model, provider) = self.served(&config.model)?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
@@ -97,6 +103,7 @@ impl Engine {
             config,
             forecast,
             request_hash: name.request_hash,
+            callback_url,
         };
         let created = match forecast {
             Ok(forecast) => {

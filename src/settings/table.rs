@@ -118,6 +118,12 @@ pub const HEDGING: Setting<Switch> = Setting {
     help: "Whether a call whose answer is late is sent a second time, where call times spread widely",
     form: Switch,
 };
+pub const WEBHOOKS_LOOPBACK: Setting<Switch> = Setting {
+    name: "webhooks_loopback",
+    default: "off",
+    help: "Whether webhooks may be sent to this machine, and over plain HTTP there; for trials",
+    form: Switch,
+};
 pub const MAX_ACTIVE_JOBS: Setting<Number> = Setting {
     name: "max_active_jobs",
     default: "5",
@@ -303,7 +309,7 @@ pub const LOG_FORMAT: Setting<Format> = Setting {
 };
 
 /// Every setting, in the order of the README.
-pub const ALL: [&dyn Row; 30] = [
+pub const ALL: [&dyn Row; 31] = [
     &BIND,
     &PUBLIC_HOSTS,
     &CORS_ORIGINS,
@@ -314,6 +320,7 @@ pub const ALL: [&dyn Row; 30] = [
     &DEFAULT_MODEL,
     &MODEL_PROFILES,
     &HEDGING,
+    &WEBHOOKS_LOOPBACK,
     &MAX_ACTIVE_JOBS,
     &MAX_QUEUED_JOBS,
     &MAX_RUNNING_JOBS,

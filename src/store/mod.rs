@@ -1,8 +1,9 @@
-//! Jobs, their logs, documents, schemas and keys in a database: the engine's `Jobs`, `Catalog` and
-//! `Keys`.
+//! Jobs, their logs, documents, schemas, keys and webhooks in a database: the engine's `Jobs`,
+//! `Catalog`, `Keys` and `Outbox`.
 //!
 //! Every store passes the same conformance suite, `tests/it/store.rs`.
 
+mod outbox;
 mod page;
 pub mod postgres;
 pub mod sqlite;

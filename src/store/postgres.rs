@@ -15,6 +15,7 @@ mod line;
 mod log;
 mod migrate;
 mod news;
+mod outbox;
 mod page;
 mod reopen;
 mod retention;

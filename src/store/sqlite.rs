@@ -9,6 +9,7 @@ mod jobs;
 mod keys;
 mod leases;
 mod log;
+mod outbox;
 mod page;
 mod readers;
 mod rows;
@@ -29,13 +30,14 @@ use self::writer::{Change, Writer};
 use crate::engine::ports::{Clock, StoreError};
 
 /// One script a version, applied in order to a file that has fewer.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("sqlite.sql"),
     include_str!("sqlite-2.sql"),
     include_str!("sqlite-3.sql"),
     include_str!("sqlite-4.sql"),
     include_str!("sqlite-5.sql"),
     include_str!("sqlite-6.sql"),
+    include_str!("sqlite-7.sql"),
 ];
 /// Marks the file as ours ("Rvlt"), so that no other program's database is changed.
 const APPLICATION_ID: i64 = 0x5276_6c74;
@@ -44,7 +46,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages that a connection keeps, in KiB: the inner pages of all indexes stay at hand.
 const CACHE_KIB: i64 = 8 << 10;
 /// More than there are statements, so that none is prepared twice.
-const CACHED_STATEMENTS: usize = 64;
+const CACHED_STATEMENTS: usize = 96;
 
 /// How to open a [`Sqlite`] store.
 pub struct SqliteOptions {
@@ -86,6 +88,7 @@ impl Sqlite {
         let path = &options.path;
         let connection = open_file(path)?;
         leases::clear(&connection)?;
+        outbox::clear(&connection)?;
         let readers = (0..options.readers.max(1))
             .map(|_| connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
             .collect::<Result<Vec<_>, _>>()?;

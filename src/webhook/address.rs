@@ -1,13 +1,20 @@
 //! Which addresses a webhook may be sent to: those of the open internet.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Host;
 
 /// Ports that may be named. Others belong to services that speak something else.
 pub const PORTS: [u16; 3] = [443, 8443, 80];
+
+/// Characters of a URL.
+const MAX_URL: usize = 2_048;
 
 /// Whether callbacks may stay on this machine, for trials: then `http` may be used for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +29,8 @@ pub enum Reach {
 pub enum Forbidden {
     #[error("`{0}` is not a URL such as https://example.com/hooks/rivulet")]
     NoUrl(String),
+    #[error("a URL of a webhook has {MAX_URL} characters at most, and this one has {0}")]
+    TooLong(usize),
     #[error("`{0}` is not used for webhooks; use https")]
     Scheme(String),
     #[error("a URL of a webhook has no user name or password; sign in by the signature")]
@@ -34,8 +43,14 @@ pub enum Forbidden {
 
 /// Reads a URL that webhooks may be sent to. Names are looked up when something is sent.
 pub fn checked(text: &str, reach: Reach) -> Result<Url, Forbidden> {
+    let length = text.chars().count();
+    if length > MAX_URL {
+        return Err(Forbidden::TooLong(length));
+    }
     let url = Url::parse(text).map_err(|_| Forbidden::NoUrl(shortened(text)))?;
-    let host = url.host().ok_or_else(|| Forbidden::NoUrl(shortened(text)))?;
+    let host = url
+        .host()
+        .ok_or_else(|| Forbidden::NoUrl(shortened(text)))?;
     let is_here = reach == Reach::AlsoLoopback && is_loopback(&host);
     if url.scheme() != "https" && !(is_here && url.scheme() == "http") {
         return Err(Forbidden::Scheme(url.scheme().to_owned()));
@@ -117,26 +132,43 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     is_global && !is_tunnel && !is_documentation
 }
 
+/// Gives the addresses of a name.
+pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
+
+/// As the system does it.
+pub(super) fn of_system() -> Lookup {
+    Arc::new(|name| {
+        async move {
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        }
+        .boxed()
+    })
+}
+
 /// Looks names up and keeps to itself what leads elsewhere than to the open internet. The
 /// connection is made to what was looked up here, so a name cannot lead elsewhere in between.
-pub struct OpenInternet {
-    pub reach: Reach,
+pub(super) struct OpenInternet {
+    pub(super) reach: Reach,
+    pub(super) lookup: Lookup,
 }
 
 impl Resolve for OpenInternet {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.reach;
+        let (reach, name) = (self.reach, name.as_str().to_owned());
+        let looked_up = (self.lookup)(name.clone());
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let is_allowed = |address: IpAddr| {
-                is_public(address) || (reach == Reach::AlsoLoopback && address.is_loopback())
+            let found = looked_up.await?;
+            let is_allowed = |address: &IpAddr| {
+                is_public(*address) || (reach == Reach::AlsoLoopback && address.is_loopback())
             };
-            let found: Vec<_> = found.collect();
             // One that is not open taints them all: who answers like that means no good.
-            if found.is_empty() || !found.iter().all(|one| is_allowed(one.ip())) {
-                return Err(Forbidden::Address(name.as_str().to_owned()).into());
+            if found.is_empty() || !found.iter().all(is_allowed) {
+                return Err(Forbidden::Address(name).into());
             }
-            Ok(Box::new(found.into_iter()) as Addrs)
+            // Port 0 stands for the port of the URL.
+            let found = found.into_iter().map(|address| SocketAddr::new(address, 0));
+            Ok(Box::new(found) as Addrs)
         })
     }
 }
@@ -148,18 +180,57 @@ mod tests {
     #[test]
     fn only_addresses_of_the_open_internet_are_dialled() {
         let closed = [
-            "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.127.255.255", "127.0.0.1",
-            "127.8.8.8", "169.254.169.254", "172.16.0.1", "172.31.9.9", "192.0.0.8", "192.0.2.1",
-            "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.1", "198.51.100.7",
-            "203.0.113.9", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "::", "::1",
-            "::ffff:127.0.0.1", "::ffff:8.8.8.8", "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1",
-            "2001::1", "2001:10::1", "2001:db8::1", "2002:7f00:1::1", "3fff::1", "fc00::1",
-            "fd12:3456::1", "fe80::1", "fec0::1", "ff02::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.8.8.8",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.9.9",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.19.255.1",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.1.1.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:8.8.8.8",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:10::1",
+            "2001:db8::1",
+            "2002:7f00:1::1",
+            "3fff::1",
+            "fc00::1",
+            "fd12:3456::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
         ];
         for address in closed {
             assert!(!is_public(address.parse().unwrap()), "{address}");
         }
-        for address in ["8.8.8.8", "100.63.0.1", "100.128.0.1", "172.32.0.1", "2606:4700::1", "2a00:1450:4001::1"] {
+        for address in [
+            "8.8.8.8",
+            "100.63.0.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2606:4700::1",
+            "2a00:1450:4001::1",
+        ] {
             assert!(is_public(address.parse().unwrap()), "{address}");
         }
     }
@@ -167,26 +238,56 @@ mod tests {
     #[test]
     fn spellings_that_lead_home_are_seen_through() {
         let forbidden = [
-            "", "example.com/hook", "ftp://example.com/", "http://example.com/",
-            "https://user:pw@example.com/", "https://example.com:22/", "https://example.com:8080/",
-            "https://localhost/", "https://localhost./", "https://intranet/",
-            "https://printer.local/", "https://metadata.google.internal/",
-            "https://127.0.0.1/", "https://127.1/", "https://2130706433/", "https://0x7f.1/",
-            "https://0177.0.0.1/", "https://[::1]/", "https://[::ffff:127.0.0.1]/",
-            "https://[::ffff:7f00:1]/", "https://[64:ff9b::7f00:1]/", "https://169.254.169.254/latest",
-            "https://0/", "https://10.1.2.3/", "https://192.168.0.1/", "https://100.64.1.1/",
-            "https://[fe80::1]/", "https://[fd00::1]/", "https://①②⑦.⓪.⓪.①/",
-            "https://api.localhost/", "file:///etc/passwd", "https:///x", "https://[2002:7f00:1::]/",
+            "",
+            "example.com/hook",
+            "ftp://example.com/",
+            "http://example.com/",
+            "https://user:pw@example.com/",
+            "https://example.com:22/",
+            "https://example.com:8080/",
+            "https://localhost/",
+            "https://localhost./",
+            "https://intranet/",
+            "https://printer.local/",
+            "https://metadata.google.internal/",
+            "https://127.0.0.1/",
+            "https://127.1/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://0177.0.0.1/",
+            "https://[::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://[::ffff:7f00:1]/",
+            "https://[64:ff9b::7f00:1]/",
+            "https://169.254.169.254/latest",
+            "https://0/",
+            "https://10.1.2.3/",
+            "https://192.168.0.1/",
+            "https://100.64.1.1/",
+            "https://[fe80::1]/",
+            "https://[fd00::1]/",
+            "https://①②⑦.⓪.⓪.①/",
+            "https://api.localhost/",
+            "file:///etc/passwd",
+            "https:///x",
+            "https://[2002:7f00:1::]/",
         ];
         for text in forbidden {
             assert!(checked(text, Reach::Internet).is_err(), "{text}");
         }
-        for text in ["https://example.com/hooks?a=b", "https://example.com:8443/", "https://8.8.8.8/"] {
+        for text in [
+            "https://example.com/hooks?a=b",
+            "https://example.com:8443/",
+            "https://8.8.8.8/",
+        ] {
             assert!(checked(text, Reach::Internet).is_ok(), "{text}");
         }
         let trial = "http://127.0.0.1:9999/hook";
         assert!(checked(trial, Reach::AlsoLoopback).is_ok());
-        assert_eq!(checked(trial, Reach::Internet), Err(Forbidden::Scheme("http".into())));
+        assert_eq!(
+            checked(trial, Reach::Internet),
+            Err(Forbidden::Scheme("http".into()))
+        );
         assert!(checked("http://10.0.0.1/", Reach::AlsoLoopback).is_err());
     }
 }

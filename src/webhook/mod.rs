@@ -3,20 +3,20 @@
 mod address;
 
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use reqwest::Client;
 use reqwest::redirect::Policy;
+use tracing::error;
 
 use crate::domain::error::{Code, Error};
 use crate::engine::ports::{Message, Sender, Sent};
 
-pub use address::{Forbidden, PORTS, Reach, checked, is_public};
 use address::OpenInternet;
+pub use address::{Forbidden, Lookup, PORTS, Reach, checked, is_public};
 
 /// How long a receiver gets to take the connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -26,24 +26,45 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// Sends webhooks over HTTP. Redirects are not followed, proxies not used, and what a receiver
 /// answers is not read beyond its status.
 pub struct HttpSender {
-    client: Client,
     reach: Reach,
+    lookup: Lookup,
+    /// Made when it is first needed: a machine without certificates can do everything else.
+    client: OnceLock<Client>,
 }
 
 impl HttpSender {
-    /// Errors: the system's certificates cannot be used.
-    pub fn new(reach: Reach) -> Result<Self, reqwest::Error> {
+    pub fn new(reach: Reach) -> Self {
+        Self::looking_up(reach, address::of_system())
+    }
+
+    /// With another way to look names up.
+    pub fn looking_up(reach: Reach, lookup: Lookup) -> Self {
+        Self {
+            reach,
+            lookup,
+            client: OnceLock::new(),
+        }
+    }
+
+    fn client(&self) -> Result<&Client, reqwest::Error> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let resolver = OpenInternet {
+            reach: self.reach,
+            lookup: Arc::clone(&self.lookup),
+        };
         let client = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
-            .dns_resolver(Arc::new(OpenInternet { reach }))
+            .dns_resolver(Arc::new(resolver))
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
             // A name is looked up, and checked, for each try.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("Rivulet/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, reach })
+        Ok(self.client.get_or_init(|| client))
     }
 
     async fn post(&self, message: Message) -> Sent {
@@ -51,8 +72,14 @@ impl HttpSender {
             Ok(url) => url,
             Err(forbidden) => return Sent::Forbidden(forbidden.to_string()),
         };
-        let request = self
-            .client
+        let client = match self.client() {
+            Ok(client) => client,
+            Err(error) => {
+                error!(%error, "webhook.no_client: the certificates of this system cannot be used");
+                return Sent::Unreached("the server has no certificates to trust".into());
+            }
+        };
+        let request = client
             .post(url)
             .header("content-type", "application/json")
             .header("webhook-id", &message.id)
@@ -85,10 +112,14 @@ fn failed(error: &reqwest::Error) -> Sent {
 }
 
 impl Sender for HttpSender {
-    fn check(&self, url: &str) -> Result<(), Error> {
-        checked(url, self.reach).map(|_| ()).map_err(|forbidden| {
-            Error::new(Code::CallbackUrlForbidden, format!("{forbidden}."))
-        })
+    fn check(&self, url: &str) -> Result<String, Error> {
+        match checked(url, self.reach) {
+            Ok(url) => Ok(url.into()),
+            Err(forbidden) => Err(Error::new(
+                Code::CallbackUrlForbidden,
+                format!("{forbidden}."),
+            )),
+        }
     }
 
     fn send(&self, message: Message) -> BoxFuture<'_, Sent> {

@@ -44,12 +44,13 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/jobs/{id}/retry", [on(Method::POST, retry)]));
 }
 
-const MEMBERS: [&str; 6] = [
+const MEMBERS: [&str; 7] = [
     "document_id",
     "document",
     "schema_id",
     "schema",
     "config",
+    "callback_url",
     "stream",
 ];
 
@@ -106,11 +107,14 @@ impl TryFrom<Value> for CreateRequest {
             _ => return Err(one_of("schema_id", "schema")),
         };
         let config = members.shift_remove("config");
+        let callback_url = members.shift_remove("callback_url");
+        let callback_url = callback_url.map(|url| text("/callback_url", &url).map(str::to_owned));
         Ok(Self {
             job: JobRequest {
                 document,
                 schema,
                 config,
+                callback_url: callback_url.transpose()?,
             },
             stream,
             body_sha256,

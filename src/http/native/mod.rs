@@ -10,6 +10,7 @@ mod plans;
 mod repeat;
 mod schemas;
 mod tickets;
+mod webhooks;
 
 use actix_web::http::Method;
 use actix_web::web;
@@ -31,6 +32,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     plans::routes(config);
     events::routes(config);
     tickets::routes(config);
+    webhooks::routes(config);
     config.service(resource("/models", [on(Method::GET, models)]));
 }
 

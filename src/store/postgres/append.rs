@@ -15,6 +15,7 @@ use super::clock::DatabaseClock;
 use super::connection::{Connection, Param, Pool};
 use super::line::Server;
 use super::news;
+use super::outbox::{self, Endpoints};
 use super::rows::{self, JOBS, VIEW};
 use super::windows;
 use crate::domain::id::{JobId, Scope};
@@ -64,6 +65,7 @@ struct New {
     outcome_asides: Vec<Option<String>>,
     outcome_answers: Vec<Option<Vec<u8>>>,
     windows: windows::New,
+    outbox: outbox::New,
 }
 
 impl New {
@@ -78,6 +80,7 @@ impl New {
         self.outcome_asides.extend(more.outcome_asides);
         self.outcome_answers.extend(more.outcome_answers);
         self.windows.take(more.windows);
+        self.outbox.take(more.outbox);
     }
 }
 
@@ -105,11 +108,11 @@ impl Appender {
 
     async fn append(&self, group: &[Commit]) -> Result<Vec<Committed>, StoreError> {
         let connection = self.pool.connection().await?;
-        let (mut held, mut settled) = self.hold(&connection, group).await?;
+        let (mut held, mut settled, endpoints) = self.hold(&connection, group).await?;
         let mut new = New::default();
         let mut answers = Vec::with_capacity(group.len());
         for commit in group {
-            answers.push(self.admit(commit, &mut held, &mut settled, &mut new)?);
+            answers.push(self.admit(commit, &endpoints, &mut held, &mut settled, &mut new)?);
         }
         let changed: Vec<_> = held.values().filter(|held| held.is_changed).collect();
         if changed.is_empty() {
@@ -124,7 +127,7 @@ impl Appender {
         &self,
         connection: &Connection,
         group: &[Commit],
-    ) -> Result<(HashMap<JobId, Held>, Settled), StoreError> {
+    ) -> Result<(HashMap<JobId, Held>, Settled, Endpoints), StoreError> {
         let ids: Vec<_> = group.iter().map(|commit| commit.job.0).collect();
         let outcomes = group.iter().flat_map(|commit| {
             let ordinals = commit.drafts.iter().filter_map(Draft::ordinal);
@@ -138,28 +141,39 @@ impl Appender {
         );
         let rows = connection.statement(&rows).await?;
         let settled = connection.statement(SETTLED).await?;
+        let endpoints = connection.statement(outbox::ENDPOINTS).await?;
         let asked = Instant::now();
         let (by_id, both): ([Param; 1], [Param; 2]) = ([&ids], [&jobs, &ordinals]);
         let answers = async {
+            let endpoints = async {
+                if !group.iter().any(ends) {
+                    return Ok(Vec::new());
+                }
+                connection.send(&endpoints, &by_id).await
+            };
             Ok(try_join!(
                 connection.begin("BEGIN"),
                 connection.send(&rows, &by_id),
                 connection.send(&settled, &both),
+                endpoints,
             )?)
         };
-        let ((), rows, settled) = connection.within(answers).await?;
+        let ((), rows, settled, endpoints) = connection.within(answers).await?;
         if let Some(row) = rows.first() {
             self.clock.learn(row.try_get(11)?, asked);
         }
         let jobs = rows
             .iter()
             .map(|row| held(row).map(|held| (held.view.id, held)));
-        Ok((jobs.collect::<Result<_, _>>()?, read_settled(&settled)?))
+        let jobs = jobs.collect::<Result<_, _>>()?;
+        let endpoints = outbox::endpoints(&endpoints)?;
+        Ok((jobs, read_settled(&settled)?, endpoints))
     }
 
     fn admit(
         &self,
         commit: &Commit,
+        endpoints: &Endpoints,
         jobs: &mut HashMap<JobId, Held>,
         settled: &mut Settled,
         new: &mut New,
@@ -207,6 +221,7 @@ impl Appender {
         }
         if view.status.is_terminal() && !before.is_terminal() {
             lets_go = true;
+            rows.outbox.add(&held.scope, &view, endpoints);
         }
         settled.extend(outcomes);
         held.is_changed |= !rows.windows.is_empty();
@@ -248,6 +263,11 @@ impl Appender {
     }
 }
 
+fn ends(commit: &Commit) -> bool {
+    let mut drafts = commit.drafts.iter();
+    drafts.any(|draft| matches!(draft, Draft::End(_)))
+}
+
 fn held(row: &Row) -> Result<Held, StoreError> {
     Ok(Held {
         view: rows::view(row)?,
@@ -284,6 +304,7 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
 
     let write = connection.statement(WRITE).await?;
     let keep = connection.statement(windows::KEEP).await?;
+    let post = connection.statement(outbox::POST).await?;
     let notify = connection.statement(news::NOTIFY).await?;
     let rows: [Param; 18] = [
         &new.event_jobs,
@@ -307,7 +328,14 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
     ];
     let hint: [Param; 2] = [&channel, &hint];
     let read: [Param; 3] = [&new.windows.jobs, &new.windows.keys, &new.windows.bodies];
+    let notices = new.outbox.columns();
     let answers = async {
+        let posted = async {
+            if new.outbox.is_empty() {
+                return Ok(Vec::new());
+            }
+            connection.send(&post, &notices).await
+        };
         let kept = async {
             if new.windows.is_empty() {
                 return Ok(Vec::new());
@@ -319,6 +347,7 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
         try_join!(
             connection.send(&write, &rows),
             kept,
+            posted,
             connection.commit(),
             connection.send(&notify, &hint)
         )?;

@@ -31,7 +31,8 @@ const DELETE: &str = "WITH gone AS ( \
      DELETE FROM jobs WHERE id = $1 AND scope = $2 AND ended_ms IS NOT NULL RETURNING id), \
      logged AS (DELETE FROM events USING gone WHERE events.job_id = gone.id), \
      settled AS (DELETE FROM outcomes USING gone WHERE outcomes.job_id = gone.id), \
-     read AS (DELETE FROM windows USING gone WHERE windows.job_id = gone.id) \
+     read AS (DELETE FROM windows USING gone WHERE windows.job_id = gone.id), \
+     told AS (DELETE FROM outbox USING gone WHERE outbox.job_id = gone.id) \
      DELETE FROM specs USING gone WHERE specs.job_id = gone.id RETURNING specs.plan";
 /// Jobs that are being made with the plan are waited for, and then seen.
 const LOCK_PLAN: &str = "SELECT 1 FROM plans WHERE key = $1 FOR UPDATE";

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::connection::Connection;
-use super::windows;
+use super::{outbox, windows};
 use crate::domain::id::{DocumentId, Scope};
 use crate::domain::time::Time;
 use crate::engine::ports::StoreError;
@@ -78,5 +78,6 @@ async fn sweep_job(connection: &Connection, job: Uuid, limit: u64) -> Result<u64
     }
     connection.execute(OUTCOMES, &[&job]).await?;
     connection.execute(windows::SWEEP, &[&job]).await?;
+    connection.execute(outbox::SWEEP, &[&job]).await?;
     Ok(events + connection.execute(MARK, &[&job]).await?)
 }

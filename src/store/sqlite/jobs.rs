@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::page::Listing;
 use super::rows::{self, JobRow, VIEW, has};
-use super::{Change, Sqlite, Terms, leases, log, windows};
+use super::{Change, Sqlite, Terms, leases, log, outbox, windows};
 use crate::domain::id::{IdempotencyKey, JobId, Scope};
 use crate::domain::job::{AnswerKey, Draft, JobSpec, JobView};
 use crate::domain::page::ListPage;
@@ -368,6 +368,7 @@ fn append(
     rows::update(connection, &view, before)?;
     if view.status.is_terminal() && !before.is_terminal() {
         leases::free_slot(connection, &scope)?;
+        outbox::post(connection, &scope, &view)?;
     }
     Ok(Change::Keep(Committed::Stored {
         view: Box::new(view),

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Terms, rows, windows};
+use super::{Terms, outbox, rows, windows};
 use crate::domain::event::{self, Envelope};
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::{AnswerKey, JobView, Ordinal};
@@ -217,6 +217,7 @@ pub fn sweep(connection: &Connection, now: Time, limit: u32) -> Result<u32, Stor
                 .prepare_cached("DELETE FROM outcomes WHERE job_id = ?1")?
                 .execute([job.0.as_bytes()])?;
             windows::sweep(connection, job)?;
+            outbox::sweep(connection, job)?;
             swept += connection
                 .prepare_cached("UPDATE jobs SET status = ?2 WHERE id = ?1")?
                 .execute(params![job.0.as_bytes(), Status::Expired.name()])?;

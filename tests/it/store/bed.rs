@@ -201,6 +201,7 @@ impl Bed {
             prompt_version: None,
             forecast: None,
             request_hash: None,
+            callback_url: None,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan

@@ -1,0 +1,268 @@
+//! Sends what is in the outbox: when, how often, and when it is given up.
+//!
+//! A delivery is taken under a lease, sent and recorded. Whoever dies in between leaves it to be
+//! sent again, with the same id and body.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::Inner;
+use super::ports::{Attempt, Due, Message, Sent};
+use crate::domain::error::Error;
+use crate::domain::webhook::{DeliveryState, Secret, Verdict, chance, pause, signatures};
+
+/// How long a delivery is ours without a word. Longer than a try takes.
+const LEASE: Duration = Duration::from_mins(1);
+/// How often the outbox is looked at without a hint: for tries whose time has come, and for what
+/// other processes left.
+const POLL: Duration = Duration::from_secs(1);
+/// Tries under way at once, of this process; and to one receiver, so that one that is slow takes
+/// no more than its part.
+const AT_ONCE: usize = 64;
+const EACH: u32 = 4;
+
+/// How many tries are under way, by receiver.
+#[derive(Clone, Default)]
+struct Busy(Arc<Mutex<HashMap<String, u32>>>);
+
+impl Busy {
+    fn list(&self) -> Vec<(String, u32)> {
+        let busy = self.0.lock();
+        busy.iter()
+            .map(|(receiver, count)| (receiver.clone(), *count))
+            .collect()
+    }
+
+    /// One more, until the place is dropped.
+    fn enter(&self, receiver: &str) -> Place {
+        *self.0.lock().entry(receiver.to_owned()).or_default() += 1;
+        Place {
+            busy: self.clone(),
+            receiver: receiver.to_owned(),
+        }
+    }
+}
+
+struct Place {
+    busy: Busy,
+    receiver: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut busy = self.busy.0.lock();
+        if let Some(count) = busy.get_mut(&self.receiver) {
+            *count -= 1;
+            if *count == 0 {
+                busy.remove(&self.receiver);
+            }
+        }
+    }
+}
+
+/// Delivers for as long as the engine lives. Jobs never wait for it.
+pub(super) async fn deliver(engine: Arc<Inner>) {
+    let (busy, mut sending) = (Busy::default(), JoinSet::new());
+    while !engine.is_draining() {
+        // Registered before looking: what is put into the outbox in between then wakes us.
+        let hint = engine.posted.notified();
+        while sending.try_join_next().is_some() {}
+        let taken = take(&engine, &busy, AT_ONCE - sending.len()).await;
+        let found = !taken.is_empty();
+        for due in taken {
+            let (engine, place) = (Arc::clone(&engine), busy.enter(&due.receiver));
+            sending.spawn(async move {
+                engine.deliver_once(due).await;
+                drop(place);
+            });
+        }
+        if found {
+            continue;
+        }
+        tokio::select! {
+            biased;
+            () = engine.drained() => {}
+            () = hint => {}
+            // Somebody has room again.
+            Some(_) = sending.join_next() => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+    // What is under way when the last job has stopped is sent again later.
+    tokio::select! {
+        biased;
+        () = engine.stopped() => {}
+        () = async { while sending.join_next().await.is_some() {} } => {}
+    }
+}
+
+async fn take(engine: &Inner, busy: &Busy, room: usize) -> Vec<Due> {
+    if room == 0 {
+        return Vec::new();
+    }
+    let due = engine
+        .outbox
+        .take_due(LEASE, room as u32, EACH, busy.list())
+        .await;
+    due.unwrap_or_else(|cause| {
+        warn!(%cause, "delivery.take: the outbox cannot be read");
+        Vec::new()
+    })
+}
+
+impl Inner {
+    /// Makes one try and records it.
+    async fn deliver_once(&self, due: Due) {
+        let attempt = match self.message(&due).await {
+            Ok(Some(message)) => attempt(&due, self.sender.send(message).await),
+            Ok(None) => disabled(&due),
+            Err(cause) => {
+                warn!(delivery = %due.id, %cause, "delivery.unsigned");
+                return;
+            }
+        };
+        info!(
+            delivery = %due.id,
+            state = attempt.state.name(),
+            status = attempt.status,
+            error = attempt.error,
+            attempts = due.attempts + 1,
+            "delivery.tried"
+        );
+        if let Err(cause) = self.outbox.record(attempt).await {
+            warn!(delivery = %due.id, %cause, "delivery.unrecorded: it will be sent again");
+        }
+    }
+
+    /// The request to be sent; none when nobody wants it any more.
+    async fn message(&self, due: &Due) -> Result<Option<Message>, Error> {
+        let now = self.clock.now();
+        let (url, secrets) = match (&due.webhook_id, &due.webhook) {
+            (None, _) => {
+                let secret = self.keyring.callback_secret(&due.scope).await?;
+                (due.url.clone(), vec![secret])
+            }
+            (Some(_), Some(webhook)) if webhook.disabled.is_none() => {
+                let old = webhook.old_secret.iter();
+                let old = old.filter(|(_, until)| now < *until);
+                let secrets: Vec<Secret> = std::iter::once(&webhook.secret)
+                    .chain(old.map(|(secret, _)| secret))
+                    .cloned()
+                    .collect();
+                (webhook.url.clone(), secrets)
+            }
+            (Some(_), _) => return Ok(None),
+        };
+        let (id, seconds) = (due.id.to_string(), now.0.div_euclid(1_000));
+        Ok(Some(Message {
+            url,
+            signatures: signatures(&secrets, &id, seconds, due.body.as_bytes()),
+            id,
+            seconds,
+            body: due.body.clone(),
+        }))
+    }
+}
+
+/// What a try comes to.
+fn attempt(due: &Due, sent: Sent) -> Attempt {
+    let failed = due.attempts + 1;
+    let again = || pause(failed, chance(due.id, failed));
+    let (verdict, status, error, pause) = match sent {
+        Sent::Answered(status) => {
+            let verdict = Verdict::of(status);
+            let pause = (verdict == Verdict::Failed).then(again).flatten();
+            (verdict, Some(status), None, pause)
+        }
+        Sent::Unreached(why) => (Verdict::Failed, None, Some(why), again()),
+        // Its name may lead elsewhere one day, but nobody should wait for that.
+        Sent::Forbidden(why) => (Verdict::Failed, None, Some(why), None),
+    };
+    let state = match verdict {
+        Verdict::Delivered => DeliveryState::Delivered,
+        Verdict::Gone => DeliveryState::Disabled,
+        Verdict::Failed if pause.is_some() => DeliveryState::Pending,
+        Verdict::Failed => DeliveryState::Failed,
+    };
+    Attempt {
+        id: due.id,
+        before: due.attempts,
+        state,
+        status,
+        error,
+        pause,
+        is_gone: verdict == Verdict::Gone,
+    }
+}
+
+fn disabled(due: &Due) -> Attempt {
+    Attempt {
+        id: due.id,
+        before: due.attempts,
+        state: DeliveryState::Disabled,
+        status: None,
+        error: None,
+        pause: None,
+        is_gone: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::id::Scope;
+
+    fn due(attempts: u32) -> Due {
+        Due {
+            id: Uuid::from_u128(7),
+            scope: Scope::local(),
+            receiver: "example.com local".into(),
+            url: "https://example.com/".into(),
+            body: "{}".into(),
+            attempts,
+            webhook_id: None,
+            webhook: None,
+        }
+    }
+
+    #[test]
+    fn a_delivery_is_tried_ten_times_over_three_days_and_then_given_up() {
+        let mut all = Duration::ZERO;
+        for before in 0..9 {
+            let attempt = attempt(&due(before), Sent::Answered(503));
+            assert_eq!(attempt.state, DeliveryState::Pending);
+            assert_eq!((attempt.before, attempt.status), (before, Some(503)));
+            all += attempt.pause.unwrap();
+        }
+        assert!(all > Duration::from_hours(60) && all < Duration::from_hours(92));
+        let last = attempt(&due(9), Sent::Unreached("no answer".into()));
+        assert_eq!((last.state, last.pause), (DeliveryState::Failed, None));
+        assert_eq!(last.error.as_deref(), Some("no answer"));
+    }
+
+    #[test]
+    fn what_is_gone_or_forbidden_is_not_tried_again() {
+        let gone = attempt(&due(0), Sent::Answered(410));
+        assert_eq!((gone.state, gone.pause), (DeliveryState::Disabled, None));
+        assert!(gone.is_gone);
+        let forbidden = attempt(&due(0), Sent::Forbidden("no".into()));
+        assert_eq!(
+            (forbidden.state, forbidden.pause),
+            (DeliveryState::Failed, None)
+        );
+        let redirect = attempt(&due(0), Sent::Answered(302));
+        assert_eq!(redirect.state, DeliveryState::Pending);
+        let delivered = attempt(&due(3), Sent::Answered(204));
+        assert_eq!(
+            (delivered.state, delivered.pause),
+            (DeliveryState::Delivered, None)
+        );
+    }
+}
