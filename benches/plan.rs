@@ -165,6 +165,7 @@ async fn run(engine: &Engine, schema: &Value, letters: u64, dice: &mut Dice) -> 
         config: Some(json!({
             "model": MODEL, "cache": "off", "splitter_configs": {"packing": aim},
         })),
+        callback_url: None,
     };
     let caller = Principal::local();
     let view = engine.submit(&caller, request).await.unwrap();

@@ -44,3 +44,5 @@ mod stop;
 mod store;
 mod storm;
 mod support;
+#[cfg(unix)]
+mod webhook;

@@ -9,6 +9,7 @@ mod keys;
 mod leases;
 mod lists;
 mod log;
+mod outbox;
 mod postgres;
 mod replay;
 mod retention;
@@ -90,6 +91,20 @@ conformance! {
         a_snapshot_holds_every_outcome_and_the_state_they_belong_to,
         a_read_sees_one_moment,
         an_ended_job_is_deleted_whole_and_an_active_one_is_not,
+    }
+    outbox {
+        the_end_of_a_job_is_told_to_those_who_want_to_hear_of_it,
+        a_commit_that_is_refused_puts_nothing_into_the_outbox,
+        a_delivery_is_taken_by_one_and_after_the_lease_by_another,
+        a_receiver_gets_no_more_at_once_than_its_part_and_holds_up_no_other,
+        a_try_is_recorded_once_and_the_next_one_comes_after_its_pause,
+        a_receiver_that_is_gone_disables_its_endpoint_and_what_is_pending,
+        an_endpoint_is_changed_disabled_and_deleted,
+        a_new_secret_leaves_the_one_of_before,
+        a_scope_has_no_more_endpoints_than_its_limit,
+        the_webhooks_of_another_scope_are_not_there,
+        deliveries_go_with_their_job_and_with_its_log,
+        a_job_that_was_retried_is_told_of_again,
     }
     retries {
         a_reopened_job_waits_again_and_has_no_failed_outcome,

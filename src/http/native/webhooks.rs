@@ -36,7 +36,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             "/webhooks/{id}",
             [
                 on(Method::GET, show),
-                on(Method::PATCH, update),
+                on(Method::PUT, update),
                 on(Method::DELETE, delete),
             ],
         ))

@@ -259,6 +259,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "native/plans",
         "native/schemas",
         "native/tickets",
+        "native/webhooks",
     ] {
         let source = String::from_utf8(file(&format!("src/http/{name}.rs"))).unwrap();
         let base = if name.starts_with("native") {
@@ -287,7 +288,7 @@ async fn every_id_in_a_path_is_refused_when_it_is_none_and_when_nothing_has_it()
     let app = TestApp::start().run().await;
     let mut asked = 0;
     for (path, method, _) in operations(&DOCUMENT) {
-        let Some(noun) = ["document", "schema", "job"]
+        let Some(noun) = ["document", "schema", "job", "webhook"]
             .into_iter()
             .find(|noun| path.contains(&format!("{{{noun}_id}}")))
         else {

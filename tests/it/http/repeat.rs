@@ -543,6 +543,7 @@ async fn neither_key_nor_cursor_leads_to_the_job_of_another_user() {
             },
             schema: SchemaSource::Inline(wide_schema(1)),
             config: None,
+            callback_url: None,
         };
         let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
         let repeat = Repeat {

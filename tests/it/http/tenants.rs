@@ -43,6 +43,7 @@ struct Ids {
     schema: String,
     ended: String,
     active: String,
+    webhook: String,
 }
 
 /// What ada stores: a document, a schema, a job that has ended and one that has not.
@@ -56,11 +57,19 @@ async fn stored(app: &TestApp, scripted: &Scripted) -> Ids {
     let ended = app.submit(&body).await;
     app.end_of(&ended).await;
     let active = app.submit(&body).await;
+    let body = json!({"url": "https://example.com/hook"});
+    let webhook = app
+        .post("/v1/extract/webhooks", &body, "webhook")
+        .await
+        .body["webhook_id"]
+        .clone();
+    let webhook = webhook.as_str().unwrap().to_owned();
     Ids {
         document,
         schema,
         ended,
         active,
+        webhook,
     }
 }
 
@@ -92,6 +101,7 @@ async fn a_foreign_id_is_answered_exactly_as_one_that_nobody_has() {
             () if path.starts_with("/console/") => continue,
             () if path.contains("{document_id}") => &[&ids.document],
             () if path.contains("{schema_id}") => &[&ids.schema],
+            () if path.contains("{webhook_id}") => &[&ids.webhook],
             () if path.contains("{job_id}") => &[&ids.ended, &ids.active],
             () => continue,
         };
@@ -111,7 +121,7 @@ async fn a_foreign_id_is_answered_exactly_as_one_that_nobody_has() {
             }
         }
     }
-    assert!(asked >= 18, "{asked} operations take an id");
+    assert!(asked >= 24, "{asked} operations take an id");
     assert_untouched(&app, &ids).await;
     scripted.pass(10);
     app.end_of(&ids.active).await;
@@ -124,6 +134,8 @@ async fn assert_untouched(app: &TestApp, ids: &Ids) {
     let schema = format!("/v1/extract/schemas/{}", ids.schema);
     assert_eq!(app.get(&schema, "schema").await.body["name"], "mine");
     assert_eq!(app.results(&ids.ended).await.status, 200);
+    let webhook = format!("/v1/extract/webhooks/{}", ids.webhook);
+    assert_eq!(app.get(&webhook, "webhook").await.body["enabled"], true);
     let active = format!("/v1/extract/jobs/{}", ids.active);
     let status = app.get(&active, "job").await.body["status"].clone();
     assert!(["pending", "processing"].contains(&status.as_str().unwrap()));

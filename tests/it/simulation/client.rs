@@ -165,6 +165,7 @@ impl Client {
                 "validate_response_schema": false,
                 "additional_instructions": self.number.to_string(),
             })),
+            callback_url: None,
         }
     }
 

@@ -39,7 +39,7 @@ fn is_listed(row: &Row, query: &JobQuery) -> bool {
 }
 
 /// One page of everything that matches.
-fn page<T>(mut all: Vec<T>, id: impl Fn(&T) -> Uuid, query: &ListQuery) -> ListPage<T> {
+pub(super) fn page<T>(mut all: Vec<T>, id: impl Fn(&T) -> Uuid, query: &ListQuery) -> ListPage<T> {
     all.sort_by_key(|item| std::cmp::Reverse(id(item)));
     let total_count = all.len() as u64;
     let limit = query.limit as usize;

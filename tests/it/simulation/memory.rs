@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use rivulet::domain::event::{Envelope, Kind};
-use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
+use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope, WebhookId};
 use rivulet::domain::job::{AnswerKey, Draft, JobView, Ordinal};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::status::Status;
@@ -12,8 +12,11 @@ use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Claimed, Commit, Committed, Created, Deleted, Guard, Kept, KeptWindow, Keyed, LogPage, NewJob,
     Outcome, Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredDocument,
-    StoredEvent, StoredKey, StoredSchema,
+    StoredEvent, StoredKey, StoredSchema, StoredWebhook,
 };
+use uuid::Uuid;
+
+use super::outbox::Parcel;
 
 /// A job as it lies on the disk.
 #[derive(Clone)]
@@ -62,6 +65,8 @@ pub struct Memory {
     pub blobs: HashMap<String, Bytes>,
     answers: BTreeMap<(JobId, Ordinal), AnswerKey>,
     windows: BTreeMap<(JobId, AnswerKey), String>,
+    pub webhooks: BTreeMap<Owned<WebhookId>, StoredWebhook>,
+    pub outbox: BTreeMap<Uuid, Parcel>,
 }
 
 impl Memory {
@@ -80,6 +85,8 @@ impl Memory {
             blobs: HashMap::new(),
             answers: BTreeMap::new(),
             windows: BTreeMap::new(),
+            webhooks: BTreeMap::new(),
+            outbox: BTreeMap::new(),
         }
     }
 
@@ -221,6 +228,7 @@ impl Memory {
         for row in self.jobs.values_mut() {
             row.owner = None;
         }
+        self.clear_parcels();
     }
 
     pub fn commit(&mut self, commit: Commit, now: Now) -> Committed {
@@ -279,6 +287,8 @@ impl Memory {
         row.events.extend(events.iter().cloned());
         if view.status.is_terminal() && !before.is_terminal() {
             self.free_slot(commit.job);
+            let scope = self.jobs[&commit.job].scope.clone();
+            self.post(&scope, &view);
         }
         for (ordinal, key) in answers {
             self.answers.insert((commit.job, ordinal), key);
@@ -454,6 +464,7 @@ impl Memory {
                 let plan = row.view.spec.plan.clone();
                 self.jobs.remove(&job);
                 self.windows.retain(|(of, _), _| *of != job);
+                self.forget_parcels(job);
                 self.keys.retain(|_, of| *of != job);
                 if !self.jobs.values().any(|row| row.view.spec.plan == plan) {
                     self.plans.remove(&plan);
@@ -482,6 +493,7 @@ impl Memory {
                 row.view.status = Status::Expired;
                 let job = row.view.id;
                 self.windows.retain(|(of, _), _| *of != job);
+                self.forget_parcels(job);
                 swept += 1;
             }
         }

@@ -10,6 +10,7 @@ mod ledger;
 mod lists;
 mod memory;
 mod model;
+mod outbox;
 mod shelf;
 mod town;
 mod weather;

@@ -45,7 +45,10 @@ impl Shelf {
         Now { wall, lease }
     }
 
-    fn done<T: Send + 'static>(&self, act: impl FnOnce(&mut Memory) -> T) -> Answered<'_, T> {
+    pub(super) fn done<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Memory) -> T,
+    ) -> Answered<'_, T> {
         ready(Ok(act(&mut self.disk.lock()))).boxed()
     }
 }

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use rivulet::domain::document::{Document, Kind, Page};
 use rivulet::domain::error::Error;
 use rivulet::domain::id::{JobId, Scope};
 use rivulet::domain::time::Time;
-use rivulet::engine::ports::{Reader, StoredDocument};
+use rivulet::engine::ports::{Message, Reader, Sender, Sent, StoredDocument};
 use rivulet::engine::{Engine, Lifetimes, Outside, Settings};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
@@ -225,6 +227,19 @@ fn stop(world: &Arc<World>, node: usize, grace: Duration) {
     });
 }
 
+/// Reaches nobody. No job of the simulation is to be told of.
+struct Silent;
+
+impl Sender for Silent {
+    fn check(&self, url: &str) -> Result<String, Error> {
+        Ok(url.to_owned())
+    }
+
+    fn send(&self, _: Message) -> BoxFuture<'_, Sent> {
+        std::future::ready(Sent::Unreached("nobody is there".into())).boxed()
+    }
+}
+
 /// Starts a process on a node, in the place of the one that may be there.
 ///
 /// Time stands still meanwhile. What runs on threads beside ours ends at a moment that nobody
@@ -252,6 +267,8 @@ async fn start(world: &Arc<World>, node: usize) {
         jobs: wire.clone(),
         catalog: wire.clone(),
         keys: wire.shelf.clone(),
+        outbox: wire.shelf.clone(),
+        sender: Arc::new(Silent),
         blobs: wire.clone(),
         reader: Arc::new(OnePage),
         providers: vec![Arc::new(Simulated {

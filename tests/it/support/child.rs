@@ -61,6 +61,7 @@ impl Told {
             ("document_retention", "1d"),
             ("schema_retention", "1d"),
             ("default_model", "scripted"),
+            ("webhooks_loopback", "on"),
         ];
         let flags = flags.map(|(name, value)| (name, value.to_owned()));
         let sources = Sources {

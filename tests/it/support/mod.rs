@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod provider;
 pub mod proxy;
 pub mod raw;
+pub mod receiver;
 pub mod s3;
 pub mod schemas;
 pub mod sse;

@@ -12,20 +12,22 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
-use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
+use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope, WebhookId};
 use rivulet::domain::job::{AnswerKey, Draft, JobView};
 use rivulet::domain::page::{ListPage, ListQuery};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
+use rivulet::domain::webhook::Secret;
 use rivulet::engine::Outside;
 use rivulet::engine::ports::{
-    Answered, Blobs, Catalog, Claimed, Commit, Committed, Created, Deleted, Guard, Hold, JobQuery,
-    Jobs, Kept, KeptWindow, Keyed, Keys, LogPage, NewJob, News, Release, Reopen, Reopened,
-    SECRET_BYTES, Snapshot, StoreError, StoredDocument, StoredKey, StoredSchema,
+    About, Answered, Attempt, Blobs, Catalog, Claimed, Commit, Committed, Created, Deleted,
+    Delivery, Due, Guard, Hold, JobQuery, Jobs, Kept, KeptWindow, Keyed, Keys, LogPage, NewJob,
+    News, Outbox, Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredDocument,
+    StoredKey, StoredSchema, StoredWebhook,
 };
 
 /// Every write, a commit by what it is about.
-pub const WRITES: [&str; 22] = [
+pub const WRITES: [&str; 24] = [
     "blobs.delete",
     "blobs.put",
     "catalog.delete_document",
@@ -48,6 +50,8 @@ pub const WRITES: [&str; 22] = [
     "keys.insert_key",
     "keys.revoke_key",
     "keys.secret",
+    "outbox.record",
+    "outbox.take_due",
 ];
 
 /// How often each point was reached, and where to die.
@@ -110,6 +114,7 @@ pub fn wrapped(points: &Arc<Points>, outside: Outside) -> Outside {
         jobs: Arc::new(Pointed(outside.jobs, points())),
         catalog: Arc::new(Pointed(outside.catalog, points())),
         keys: Arc::new(Pointed(outside.keys, points())),
+        outbox: Arc::new(Pointed(outside.outbox, points())),
         blobs: Arc::new(Pointed(outside.blobs, points())),
         ..outside
     }
@@ -347,6 +352,76 @@ impl Keys for Pointed<dyn Keys> {
 
     fn secret(&self, name: &str, fresh: [u8; SECRET_BYTES]) -> Answered<'_, [u8; SECRET_BYTES]> {
         self.write("keys.secret", self.0.secret(name, fresh))
+    }
+}
+
+impl Outbox for Pointed<dyn Outbox> {
+    fn insert_webhook(
+        &self,
+        scope: &Scope,
+        webhook: StoredWebhook,
+        limit: u32,
+    ) -> Answered<'_, bool> {
+        self.0.insert_webhook(scope, webhook, limit)
+    }
+
+    fn webhook(&self, scope: &Scope, id: WebhookId) -> Answered<'_, Option<StoredWebhook>> {
+        self.0.webhook(scope, id)
+    }
+
+    fn webhooks(&self, scope: &Scope) -> Answered<'_, Vec<StoredWebhook>> {
+        self.0.webhooks(scope)
+    }
+
+    fn update_webhook(&self, scope: &Scope, webhook: StoredWebhook) -> Answered<'_, bool> {
+        self.0.update_webhook(scope, webhook)
+    }
+
+    fn rotate_secret(
+        &self,
+        scope: &Scope,
+        id: WebhookId,
+        fresh: Secret,
+        old_until: Time,
+    ) -> Answered<'_, Option<StoredWebhook>> {
+        self.0.rotate_secret(scope, id, fresh, old_until)
+    }
+
+    fn delete_webhook(&self, scope: &Scope, id: WebhookId) -> Answered<'_, bool> {
+        self.0.delete_webhook(scope, id)
+    }
+
+    fn deliveries(
+        &self,
+        scope: &Scope,
+        about: About,
+        page: ListQuery,
+    ) -> Answered<'_, ListPage<Delivery>> {
+        self.0.deliveries(scope, about, page)
+    }
+
+    fn take_due(
+        &self,
+        lease: Duration,
+        limit: u32,
+        each: u32,
+        busy: Vec<(String, u32)>,
+    ) -> Answered<'_, Vec<Due>> {
+        let taken = self.0.take_due(lease, limit, each, busy);
+        async move {
+            self.1.reach("outbox.take_due", "before");
+            let taken = taken.await;
+            // With nothing taken it was no write.
+            if taken.as_ref().is_ok_and(|taken| !taken.is_empty()) {
+                self.1.reach("outbox.take_due", "after");
+            }
+            taken
+        }
+        .boxed()
+    }
+
+    fn record(&self, attempt: Attempt) -> Answered<'_, ()> {
+        self.write("outbox.record", self.0.record(attempt))
     }
 }
 
