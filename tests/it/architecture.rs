@@ -73,6 +73,11 @@ const ROOMS: &[Room] = &[
         may_name: &["domain", "engine::ports", "document"],
         never: &["actix", "tokio", "reqwest"],
     },
+    Room {
+        name: "webhook",
+        may_name: &["domain", "engine::ports", "webhook"],
+        never: WEB,
+    },
 ];
 
 const MAX_FILE_LINES: usize = 700;
@@ -170,6 +175,7 @@ fn concrete_adapters_are_named_in_the_composition_root_only() {
         "Local::open",
         "Layout::",
         "document::Readers",
+        "HttpSender::",
     ];
     let homes = [
         "src/app.rs",
@@ -178,6 +184,7 @@ fn concrete_adapters_are_named_in_the_composition_root_only() {
         "src/blob",
         "src/provider",
         "src/document",
+        "src/webhook",
     ];
     let mut breaches = Vec::new();
     for (path, text) in sources("src") {
