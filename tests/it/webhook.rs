@@ -13,6 +13,10 @@ use serde_json::{Value, json};
 use crate::support::app::{Start, TestApp, wide_schema};
 use crate::support::clock::Shifted;
 
+/// How often it is looked what became of a delivery; in all longer than a try may take.
+const LOOK: Duration = Duration::from_millis(25);
+const LOOKS: u32 = 1_200;
+
 /// A server that may send to this machine.
 fn start() -> Start {
     TestApp::start().set("webhooks_loopback", "on")
@@ -60,7 +64,7 @@ async fn deliveries(app: &TestApp, job: &str) -> Vec<Value> {
 /// the server has its answer.
 async fn settled(app: &TestApp, job: &str, is_it: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
-    for _ in 0..400 {
+    for _ in 0..LOOKS {
         let all = deliveries(app, job).await;
         assert!(all.len() <= 1, "{all:?}");
         if let Some(one) = all.into_iter().next() {
@@ -69,7 +73,7 @@ async fn settled(app: &TestApp, job: &str, is_it: impl Fn(&Value) -> bool) -> Va
             }
             last = one;
         }
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        tokio::time::sleep(LOOK).await;
     }
     panic!("it stays {last:#}");
 }

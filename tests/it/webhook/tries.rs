@@ -145,14 +145,7 @@ async fn a_receiver_that_does_not_answer_in_time_is_tried_again() {
         .await;
     receiver.calls(1).await;
     receiver.answer(Reply::Status(200));
-    // More than ten seconds of waiting, in steps of one look.
-    let mut one = Value::Null;
-    for _ in 0..3 {
-        let looked = tokio::spawn(tokio::time::sleep(Duration::from_secs(6)));
-        looked.await.unwrap();
-        one = deliveries(&app, &job).await.remove(0);
-    }
-    assert_eq!(one["attempts"], 1, "{one}");
+    let one = settled(&app, &job, |one| one["attempts"] == 1).await;
     assert!(
         one["last_error"].as_str().unwrap().contains("in time"),
         "{one}"
@@ -211,7 +204,7 @@ async fn failures_cancels_and_retries_are_told_each_under_an_id_of_its_own() {
     assert_eq!(payload["data"]["error_type"], "content_filtered");
     mended.store(true, std::sync::atomic::Ordering::SeqCst);
     let path = format!("/v1/extract/jobs/{job}/retry");
-    assert_eq!(app.post(&path, &json!({}), "job").await.status, 202);
+    assert_eq!(app.post(&path, &json!({}), "job_summary").await.status, 202);
     let second = receiver.calls(2).await.remove(1);
     let payload = second.payload();
     assert_eq!(
@@ -225,7 +218,7 @@ async fn failures_cancels_and_retries_are_told_each_under_an_id_of_its_own() {
     let body = json!({"document": "Total: 5", "schema": wide_schema(1)});
     let job = app.submit(&body).await;
     let path = format!("/v1/extract/jobs/{job}/cancel");
-    assert_eq!(app.post(&path, &json!({}), "job").await.status, 202);
+    assert_eq!(app.post(&path, &json!({}), "job_summary").await.status, 202);
     let third = receiver.calls(3).await.remove(2);
     assert_eq!(third.payload()["type"], "job.cancelled");
     assert_eq!(third.payload()["data"]["job_id"], *job);
