@@ -87,8 +87,11 @@ impl Reader {
             return Value::Array(self.list(said, document));
         }
         let members = schema["properties"].as_object().into_iter().flatten();
-        let value = members.map(|(name, _)| {
-            let known = self.values.get(name).cloned();
+        let value = members.map(|(name, asked_for)| {
+            let known = match asked_for["items"].is_object() {
+                true => Some(self.member(asked_for, document)),
+                false => self.values.get(name).cloned(),
+            };
             (name.clone(), known.unwrap_or(Value::Null))
         });
         Value::Object(value.collect())
