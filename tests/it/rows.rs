@@ -231,3 +231,219 @@ fn rows_given_window_by_window_are_the_rows_of_the_document_in_order() {
         }
     }
 }
+
+fn verdict(case: &Case, table: &Table, merged: &Merged, windows: &[Window]) -> Completeness {
+    judge(&case.survey, &table.list, merged, &all_read(windows))
+}
+
+fn states_something(spec: &Spec) -> bool {
+    spec.has_ordinals || spec.states_totals
+}
+
+/// Documents of every make.
+fn specs() -> Vec<Spec> {
+    let sizes = [27, 60, 100, 250, 400];
+    let each = sizes
+        .into_iter()
+        .flat_map(|rows| (1..=8).map(move |seed| (rows, seed)));
+    each.flat_map(|(rows, seed)| {
+        let (plain, hard) = (Spec::plain(seed, rows), Spec::hard(seed, rows));
+        let bare = Spec {
+            has_twin: false,
+            states_totals: false,
+            has_ordinals: false,
+            ..hard
+        };
+        [
+            plain,
+            hard,
+            Spec {
+                has_twin: false,
+                ..hard
+            },
+            bare,
+        ]
+    })
+    .collect()
+}
+
+#[test]
+fn whole_lists_are_called_complete_where_the_document_counts_them() {
+    let (mut counted, mut complete, mut bare, mut bare_complete) = (0, 0, 0, 0);
+    for (number, spec) in specs().into_iter().enumerate() {
+        let case = case(spec, number % 4 == 0);
+        for table in &case.lists {
+            let located = windows(&case.survey, &table.list, WindowLimits::default());
+            let merged = read_all(&case, table, &located.windows, |_, rows| rows);
+            let verdict = verdict(&case, table, &merged, &located.windows);
+            let is_complete = verdict.verdict == Verdict::Complete;
+            assert_ne!(
+                verdict.verdict,
+                Verdict::Incomplete,
+                "{spec:?} {verdict:#?}"
+            );
+            if states_something(&spec) {
+                counted += 1;
+                complete += usize::from(is_complete);
+                if !is_complete {
+                    println!("{spec:?}\n{:?}", verdict.evidence.reasons);
+                }
+            } else {
+                bare += 1;
+                bare_complete += usize::from(is_complete);
+            }
+        }
+    }
+    println!("complete: {complete} of {counted} that count, {bare_complete} of {bare} others");
+    assert!(complete * 10 >= counted * 9);
+}
+
+/// Small numbers that look random.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % bound.max(1) as u64) as usize
+    }
+}
+
+/// Does harm to rows that were read whole, and says what.
+fn harm(rows: &mut Vec<Value>, kind: usize, chance: &mut Chance) -> &'static str {
+    let at = chance.below(rows.len());
+    match kind {
+        0 => {
+            rows.remove(at);
+            "dropped"
+        }
+        1 => {
+            let count = 1 + chance.below(rows.len() / 2);
+            let from = chance.below(rows.len() - count);
+            rows.drain(from..from + count);
+            "a run dropped"
+        }
+        2 => {
+            rows.pop();
+            "the last dropped"
+        }
+        3 => {
+            rows.remove(0);
+            "the first dropped"
+        }
+        4 => {
+            let again = rows[at].clone();
+            rows.insert(at, again);
+            "doubled"
+        }
+        5 => {
+            let again = rows[at].clone();
+            rows.push(again);
+            "doubled at the end"
+        }
+        6 => {
+            let quantity = rows[at]["quantity"].as_u64().unwrap();
+            rows[at]["quantity"] = json!(quantity + 1 + chance.below(8) as u64);
+            "a figure altered"
+        }
+        7 => {
+            let other = rows[chance.below(rows.len())]["article"].clone();
+            if other == rows[at]["article"] {
+                rows.remove(at);
+            } else {
+                rows[at]["article"] = other;
+            }
+            "a code of another row"
+        }
+        8 => {
+            let other = rows[(at + 1) % rows.len()].clone();
+            if other == rows[at] {
+                rows.remove(at);
+            } else {
+                rows[at] = other;
+            }
+            "overwritten by its neighbour"
+        }
+        9 => {
+            let next = (at + 1) % rows.len();
+            if rows[at]["total"] == rows[next]["total"] {
+                rows.remove(at);
+            } else {
+                rows[at]["total"] = rows[next]["total"].clone();
+            }
+            "a figure of its neighbour"
+        }
+        _ => {
+            let price = rows[at]["unit_price"].clone();
+            if price == rows[at]["total"] {
+                rows.remove(at);
+            } else {
+                rows[at]["unit_price"] = rows[at]["total"].clone();
+                rows[at]["total"] = price;
+            }
+            "two figures swapped"
+        }
+    }
+}
+
+#[test]
+fn no_list_that_lacks_or_doubles_or_alters_a_row_is_called_complete() {
+    const TRIALS_A_TABLE: usize = 22;
+    let mut chance = Chance(7);
+    let (mut trials, mut incomplete) = (0, 0);
+    let specs = specs().into_iter().filter(|spec| spec.rows <= 100);
+    for (number, spec) in specs.enumerate() {
+        let case = case(spec, number % 5 == 0);
+        for table in &case.lists {
+            let limits = WindowLimits {
+                pages: 5,
+                tokens: 2_500,
+            };
+            let located = windows(&case.survey, &table.list, limits);
+            for trial in 0..TRIALS_A_TABLE {
+                let mut rows = table.rows.clone();
+                let kind = harm(&mut rows, trial % 11, &mut chance);
+                if rows == table.rows {
+                    continue;
+                }
+                let whole = located
+                    .windows
+                    .iter()
+                    .fold(None, |whole: Option<Window>, window| match whole {
+                        None => Some(window.clone()),
+                        Some(mut whole) => {
+                            whole.own.last = window.own.last;
+                            whole.shown.last = window.shown.last;
+                            Some(whole)
+                        }
+                    });
+                let window = whole.unwrap();
+                let places = place(&case.survey, &table.list, &window, &rows);
+                let part = Part {
+                    window: window.clone(),
+                    rows,
+                    places,
+                };
+                let merged = merge(&case.survey, &table.list, vec![part]);
+                // A row out of its order may come back to its place, and a doubled one may fill
+                // the place of one that says the same.
+                if merged.items == table.rows {
+                    continue;
+                }
+                let verdict = verdict(&case, table, &merged, &[window]);
+                trials += 1;
+                incomplete += usize::from(verdict.verdict == Verdict::Incomplete);
+                assert_ne!(
+                    verdict.verdict,
+                    Verdict::Complete,
+                    "{kind}: {spec:?} {:#?}",
+                    verdict.evidence
+                );
+            }
+        }
+    }
+    println!("{trials} trials, {incomplete} of them called incomplete");
+    assert!(trials > 1_500);
+}

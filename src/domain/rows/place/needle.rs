@@ -286,29 +286,28 @@ impl<'s> Haystack<'s> {
         span
     }
 
-    /// The edge of the cell in which a needle stands or begins, in a row that begins on the line
-    /// `line` of those looked at and has `limit` lines. Several where it stands several times.
-    pub(crate) fn edges(&self, needle: &Needle, line: usize, limit: usize) -> Vec<Edge> {
+    /// The edges of the cells in which a needle stands or begins, in a row of the lines `row` of
+    /// those looked at. None where it does not stand there.
+    pub(crate) fn edges(&self, needle: &Needle, row: Range<usize>) -> Vec<Edge> {
         let edge = |at: usize, cell: usize| {
             let cells = self.survey.cells(self.lines[at]);
             cells.get(cell).map(|cell| cell.edge)
         };
-        let end = self.lines.len().min(line + limit.max(1));
         match &needle.what {
             What::Words(words) => {
-                let (matched, lines) = self.best_run(words, line, limit);
-                if matched < words.len() {
+                let (matched, _) = self.run(words, row.start, row.len());
+                if matched * 5 < words.len() * 3 {
                     return Vec::new();
                 }
-                let first = self.words[lines.start].iter();
+                let first = self.words[row.start].iter();
                 let first = first.filter(|(word, _)| words.first() == Some(word));
                 first
-                    .filter_map(|(_, cell)| edge(lines.start, *cell))
+                    .filter_map(|(_, cell)| edge(row.start, *cell))
                     .collect()
             }
             value => {
                 let mut found = Vec::new();
-                for at in line..end {
+                for at in row {
                     let known = self.values[at].iter().filter(|(known, _)| known == value);
                     found.extend(known.filter_map(|(_, cell)| edge(at, *cell)));
                 }
