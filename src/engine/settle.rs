@@ -194,7 +194,7 @@ impl Run {
             answer: self
                 .key(index)
                 .filter(|_| !is_incomplete(completeness.as_ref())),
-            completeness,
+            completeness: completeness.map(Box::new),
         };
         self.deliver(draft).await
     }
