@@ -1,6 +1,7 @@
 //! Tables for their own sake: where rows of cells line up in columns, whatever they are about.
 
 use super::find::Source;
+use super::lattice::lattices;
 use super::page::{Cell, Span};
 
 /// A table as rows of cells, left to right; a cell holds the runs of words in it.
@@ -23,15 +24,34 @@ pub(super) fn grids(source: &Source<'_>) -> Vec<Grid> {
     let sheet = &source.analysis.sheet;
     let mut all = Vec::new();
     for (page, rows) in sheet.pages.iter().enumerate() {
-        for run in runs(source, rows.clone()) {
-            if let Some(grid) = grid(source, page, run) {
-                add(source, &mut all, grid);
-            }
+        for grid in page_grids(source, page, rows.clone()) {
+            add(source, &mut all, grid);
             if all.len() >= MOST {
                 return all;
             }
         }
     }
+    all
+}
+
+/// The tables of a page: those drawn with rulings, and those set without between them.
+fn page_grids(source: &Source<'_>, page: usize, rows: std::ops::Range<usize>) -> Vec<Grid> {
+    let mut all = Vec::new();
+    let mut from = rows.start;
+    let plain = |from: usize, to: usize, all: &mut Vec<Grid>| {
+        let runs = runs(source, from..to).into_iter();
+        all.extend(runs.filter_map(|run| grid(source, page, run)));
+    };
+    for lattice in lattices(source, page, rows.clone()) {
+        let rows = lattice.cells(source);
+        if rows.len() < 2 {
+            continue;
+        }
+        plain(from, lattice.rows.start, &mut all);
+        from = lattice.rows.end;
+        all.push(Grid { page, rows });
+    }
+    plain(from, rows.end, &mut all);
     all
 }
 
