@@ -14,6 +14,10 @@ const MOST_RULINGS: usize = 4_000;
 const SAME_END: f32 = 3.0;
 /// Rulings closer than this, in points, are one.
 const SAME_RULING: f32 = 2.5;
+/// Horizontal rulings of a table, at least.
+const LEAST_RULINGS: usize = 4;
+/// Words of a cell that is a row's of its own between two rulings.
+const FEW_WORDS: usize = 2;
 /// The least width of a table, as a part of its page's.
 const LEAST_WIDTH: f32 = 0.15;
 
@@ -35,6 +39,7 @@ pub(super) fn lattices(source: &Source<'_>, page: usize, rows: Range<usize>) -> 
     }
     let mut found: Vec<Lattice> = stacks(drawn)
         .into_iter()
+        .flat_map(|stack| stack.parted(drawn))
         .filter_map(|stack| lattice(source, drawn, rows.clone(), stack))
         .collect();
     found.sort_by_key(|lattice| lattice.rows.start);
@@ -56,6 +61,36 @@ struct Stack {
     x0: f32,
     x1: f32,
     heights: Vec<f32>,
+}
+
+impl Stack {
+    /// Its parts that have vertical rulings all the way down: what stands between two tables of
+    /// the same width is in neither.
+    fn parted(self, page: &Page) -> Vec<Self> {
+        let walls: Vec<(f32, f32)> = page
+            .rules
+            .iter()
+            .take(MOST_RULINGS)
+            .filter(|rule| !rule.is_horizontal(page))
+            .filter(|rule| {
+                let x = rule.bbox[0] * page.width;
+                x > self.x0 - SAME_END && x < self.x1 + SAME_END
+            })
+            .map(|rule| (rule.bbox[1] * page.height, rule.bbox[3] * page.height))
+            .collect();
+        let is_walled = |a: f32, b: f32| {
+            let middle = f32::midpoint(a, b);
+            walls.iter().any(|(y0, y1)| *y0 <= middle && middle <= *y1)
+        };
+        let parts = self.heights.chunk_by(|a, b| is_walled(*a, *b));
+        parts
+            .filter(|heights| heights.len() >= LEAST_RULINGS)
+            .map(|heights| Self {
+                heights: heights.to_vec(),
+                ..self
+            })
+            .collect()
+    }
 }
 
 fn stacks(page: &Page) -> Vec<Stack> {
@@ -83,7 +118,7 @@ fn stacks(page: &Page) -> Vec<Stack> {
         stack.heights.sort_by(f32::total_cmp);
         stack.heights.dedup_by(|a, b| *a - *b < SAME_RULING);
     }
-    stacks.retain(|stack| stack.heights.len() >= 4);
+    stacks.retain(|stack| stack.heights.len() >= LEAST_RULINGS);
     stacks
 }
 
@@ -132,30 +167,86 @@ impl Lattice {
         count > 0 && cells().filter(kept).count() * 10 >= count * 8
     }
 
-    /// The words of each cell, row by row. Rows without words are left out.
+    /// The words of each cell, row by row. Rows and columns without words are left out.
     pub(super) fn cells(&self, source: &Source<'_>) -> Vec<Vec<Vec<Span>>> {
-        let sheet = &source.analysis.sheet;
-        let mut out: Vec<Vec<Vec<Span>>> =
-            vec![vec![Vec::new(); self.columns.len()]; self.edges.len().saturating_sub(1)];
-        for cell in self.rows.clone().flat_map(|row| sheet.row(row)) {
-            let (x, y) = (
-                f32::midpoint(cell.x0, cell.x1),
-                f32::midpoint(cell.y0, cell.y1),
-            );
-            let above = self.edges.partition_point(|edge| *edge <= y);
-            let row = above.saturating_sub(1).min(out.len() - 1);
-            // What spans several columns begins in its first.
-            let starts = self
-                .columns
-                .iter()
-                .position(|(_, end)| cell.x0 + SAME_END < *end);
-            let holds = self.columns.iter().position(|(x0, x1)| x >= *x0 && x < *x1);
-            let fits = holds.filter(|at| cell.x0 + SAME_END >= self.columns[*at].0);
-            if let Some(column) = fits.or(starts) {
-                out[row][column].push(cell.span);
+        let mut out = Vec::new();
+        for band in self.bands(source) {
+            let empty = || vec![Vec::new(); self.columns.len()];
+            let mut rows: Vec<Vec<Vec<Span>>> = vec![empty()];
+            let is_parted = self.has_rows(source, &band);
+            for line in band {
+                let cells = source.analysis.sheet.row(line);
+                if is_parted
+                    && self.is_row(cells)
+                    && rows.iter().flatten().flatten().next().is_some()
+                {
+                    rows.push(empty());
+                }
+                for cell in cells {
+                    if let (Some(column), Some(row)) = (self.column(cell), rows.last_mut()) {
+                        row[column].push(cell.span);
+                    }
+                }
             }
+            out.append(&mut rows);
         }
         out.retain(|row| row.iter().any(|cell| !cell.is_empty()));
+        let filled: Vec<bool> = (0..self.columns.len())
+            .map(|column| out.iter().any(|row| !row[column].is_empty()))
+            .collect();
+        for row in &mut out {
+            let mut filled = filled.iter();
+            row.retain(|_| filled.next() == Some(&true));
+        }
         out
+    }
+
+    /// The rows of the sheet between each two rulings.
+    fn bands(&self, source: &Source<'_>) -> Vec<Vec<usize>> {
+        let sheet = &source.analysis.sheet;
+        let mut bands: Vec<Vec<usize>> = vec![Vec::new(); self.edges.len().saturating_sub(1)];
+        for row in self.rows.clone() {
+            let middle = f32::midpoint(sheet.rows[row].y0, sheet.rows[row].y1);
+            let above = self.edges.partition_point(|edge| *edge <= middle);
+            if let Some(band) = bands.get_mut(above.saturating_sub(1)) {
+                band.push(row);
+            }
+        }
+        bands
+    }
+
+    /// Whether the lines between two rulings are rows themselves, of short cells below one
+    /// another in several columns, and no wrapped text.
+    fn has_rows(&self, source: &Source<'_>, band: &[usize]) -> bool {
+        let sheet = &source.analysis.sheet;
+        let rows = band.iter().filter(|line| self.is_row(sheet.row(**line)));
+        rows.count() >= 2
+    }
+
+    fn is_row(&self, cells: &[Cell]) -> bool {
+        let short = cells
+            .iter()
+            .filter(|cell| cell.span.last - cell.span.first < FEW_WORDS)
+            .filter(|cell| self.column(cell).is_some_and(|column| column > 0));
+        let figures = short.filter(|cell| {
+            let mut tokens = cell.tokens.iter();
+            tokens.any(|(token, _)| token.contains(|char: char| char.is_ascii_digit()))
+        });
+        figures.count() >= 2
+    }
+
+    /// The column of a cell; what spans several begins in its first.
+    fn column(&self, cell: &Cell) -> Option<usize> {
+        let middle = f32::midpoint(cell.x0, cell.x1);
+        let starts = self
+            .columns
+            .iter()
+            .position(|(_, end)| cell.x0 + SAME_END < *end);
+        let holds = self
+            .columns
+            .iter()
+            .position(|(x0, x1)| middle >= *x0 && middle < *x1);
+        let fits = holds.filter(|at| cell.x0 + SAME_END >= self.columns[*at].0);
+        fits.or(starts)
     }
 }
