@@ -447,3 +447,202 @@ fn no_list_that_lacks_or_doubles_or_alters_a_row_is_called_complete() {
     println!("{trials} trials, {incomplete} of them called incomplete");
     assert!(trials > 1_500);
 }
+
+#[test]
+fn pages_of_prose_around_a_table_are_left_out_and_no_row_with_them() {
+    let long = Long::make(Spec::plain(5, 120));
+    let sentence =
+        "The parties agree that the goods are delivered in good order and without delay.\n";
+    let prose = || std::iter::repeat_n(sentence.repeat(30), 10);
+    let pages: Vec<String> = prose().chain([long.text()]).chain(prose()).collect();
+    let document = Readers.read(pages.join("\u{c}").as_bytes()).unwrap();
+    let survey = Survey::of(Arc::new(document));
+    let plan = Plan::of(&long.schema(), SplitterConfigs::default());
+    let list = List::of(&plan, 1).unwrap();
+    let located = windows(&survey, &list, WindowLimits::default());
+    for (page, line) in long.printed()[0].iter().flatten() {
+        let place = Place {
+            page: *page as u32 + 11,
+            line: *line as u32,
+        };
+        assert!(
+            located
+                .windows
+                .iter()
+                .any(|window| window.own.contains(place)),
+            "{place:?}"
+        );
+    }
+    let shown: usize = located
+        .windows
+        .iter()
+        .map(|window| show(&survey, window).pages.len())
+        .sum();
+    assert!(
+        shown <= long.page_count() + 4,
+        "{shown} pages of {}",
+        survey.document().pages.len()
+    );
+}
+
+/// Orders with their lines, as text and as they are to be read.
+fn orders() -> (String, Vec<Value>) {
+    let (mut text, mut orders) = (String::from("Orders of the week\n\n"), Vec::new());
+    for order in 0..12_u64 {
+        let (number, customer) = (
+            format!("O-{}", 7_000 + order * 13),
+            format!(
+                "Customer {}",
+                ["Alder", "Birch", "Cedar"][order as usize % 3]
+            ),
+        );
+        text += &format!("{number:<12}{customer}\n");
+        let lines: Vec<Value> = (0..6 + order % 5)
+            .map(|line| {
+                let (name, count, price) = (
+                    ["Bolt", "Nut", "Screw"][(order + line) as usize % 3],
+                    1 + (order * 7 + line * 3) % 40,
+                    100 + order * 31 + line * 17,
+                );
+                text += &format!(
+                    "      {name:<14}{count:>6}{:>12}\n",
+                    format!("{}.{:02}", price / 100, price % 100)
+                );
+                json!({"name": name, "count": count, "price": price as f64 / 100.0})
+            })
+            .collect();
+        orders.push(json!({"number": number, "customer": customer, "lines": lines}));
+    }
+    (text, orders)
+}
+
+fn orders_list() -> List {
+    let line = json!({"type": "object", "properties": {"name": {"type": "string"}, "count": {"type": "integer"}, "price": {"type": "number"}}});
+    let order = json!({"type": "object", "properties": {
+        "number": {"type": ["string", "null"]}, "customer": {"type": ["string", "null"]}, "lines": {"type": "array", "items": line}}});
+    let schema = json!({"type": "object", "required": ["orders"], "properties": {"orders": {"type": "array", "items": order}}});
+    let plan = Plan::of(&schema, SplitterConfigs::default());
+    (0..plan.subtrees.len())
+        .find_map(|subtree| List::of(&plan, subtree))
+        .unwrap()
+}
+
+/// What a window shows of the orders; what goes on from before it has no number.
+fn orders_seen(orders: &[Value], window: &Window) -> Vec<Value> {
+    let mut at = 1_u32;
+    let mut seen = Vec::new();
+    let shown = |line: u32| window.shown.contains(Place { page: 1, line });
+    for order in orders {
+        let owner = shown(at);
+        at += 1;
+        let lines = order["lines"].as_array().unwrap().iter().filter(|_| {
+            at += 1;
+            shown(at - 1)
+        });
+        let lines: Vec<Value> = lines.cloned().collect();
+        if owner {
+            seen.push(
+                json!({"number": order["number"], "customer": order["customer"], "lines": lines}),
+            );
+        } else if !lines.is_empty() {
+            seen.push(json!({"number": null, "customer": null, "lines": lines}));
+        }
+    }
+    seen
+}
+
+#[test]
+fn inner_rows_that_go_on_in_the_next_window_stay_with_their_owner() {
+    let (text, orders) = orders();
+    let survey = Survey::of(Arc::new(Readers.read(text.as_bytes()).unwrap()));
+    let list = orders_list();
+    let located = windows(
+        &survey,
+        &list,
+        WindowLimits {
+            pages: 5,
+            tokens: 220,
+        },
+    );
+    assert!(located.windows.len() > 3, "{}", located.windows.len());
+    let read = |without: Option<usize>| {
+        let parts = located.windows.iter().map(|window| {
+            let mut rows = orders_seen(&orders, window);
+            if let Some(without) = without {
+                for row in rows
+                    .iter_mut()
+                    .filter(|row| row["number"] == orders[without]["number"])
+                {
+                    row["lines"].as_array_mut().unwrap().truncate(2);
+                }
+            }
+            Part {
+                places: place(&survey, &list, window, &rows),
+                window: window.clone(),
+                rows,
+            }
+        });
+        merge(&survey, &list, parts.collect())
+    };
+    let whole = read(None);
+    assert_eq!(whole.items, orders);
+    assert_ne!(
+        judge(&survey, &list, &whole, &all_read(&located.windows)).verdict,
+        Verdict::Incomplete
+    );
+    let short = read(Some(1));
+    assert_ne!(short.items, orders);
+    assert_ne!(
+        judge(&survey, &list, &short, &all_read(&located.windows)).verdict,
+        Verdict::Complete
+    );
+}
+
+#[test]
+fn a_window_that_failed_or_was_cut_short_leaves_no_list_complete() {
+    let case = case(Spec::plain(2, 100), false);
+    let table = &case.lists[0];
+    let located = windows(
+        &case.survey,
+        &table.list,
+        WindowLimits {
+            pages: 5,
+            tokens: 1_500,
+        },
+    );
+    let merged = read_all(&case, table, &located.windows, |_, rows| rows);
+    for outcome in [Outcome::Failed, Outcome::CutShort] {
+        let mut reading = all_read(&located.windows);
+        reading.windows[1].1 = outcome;
+        let judged = judge(&case.survey, &table.list, &merged, &reading);
+        assert_eq!(judged.verdict, Verdict::Incomplete);
+    }
+}
+
+#[test]
+fn a_row_more_than_the_document_has_is_not_called_complete_and_lists_of_the_schema_bind() {
+    let case = case(Spec::plain(2, 27), false);
+    let mut table = case.lists[0].list.clone();
+    let located = windows(&case.survey, &table, WindowLimits::default());
+    let read = |list: &List| {
+        let rows = case.lists[0].rows.clone();
+        let window = located.windows[0].clone();
+        let places = place(&case.survey, list, &window, &rows);
+        let merged = merge(
+            &case.survey,
+            list,
+            vec![Part {
+                window,
+                rows,
+                places,
+            }],
+        );
+        judge(&case.survey, list, &merged, &all_read(&located.windows)).verdict
+    };
+    assert_eq!(read(&table), Verdict::Complete);
+    table.array["minItems"] = json!(28);
+    assert_eq!(read(&table), Verdict::Incomplete);
+    table.array["minItems"] = json!(2);
+    table.array["maxItems"] = json!(26);
+    assert_eq!(read(&table), Verdict::Unknown);
+}
