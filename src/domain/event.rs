@@ -178,7 +178,7 @@ pub struct SubtreeResult {
     pub validation: Option<Validation>,
     /// Of an array that was looked at for missing rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completeness: Option<Completeness>,
+    pub completeness: Option<Box<Completeness>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oversize: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -161,7 +161,7 @@ pub struct ResultDraft {
     pub duration_ms: u64,
     pub validation: Option<Validation>,
     /// Of an array: whether rows are missing; none where nobody looked.
-    pub completeness: Option<Completeness>,
+    pub completeness: Option<Box<Completeness>>,
     /// Under which the answer is found again; none where it is not to be used again.
     pub answer: Option<AnswerKey>,
 }

@@ -18,7 +18,10 @@ pub use cut::{Located, WindowLimits, windows};
 pub use list::List;
 pub use merge::{Merged, Part, merge};
 pub use place::place;
+pub(crate) use place::{Haystack, Needle, find, needles};
+pub(crate) use printed::bare;
 pub use show::show;
+pub(crate) use survey::Edge;
 pub use survey::Survey;
 
 /// A line of a document. Places are ordered as the document is read.

@@ -89,7 +89,7 @@ struct Settled {
     attributions: Option<Box<RawValue>>,
     validation: Option<Validation>,
     #[serde(default)]
-    completeness: Option<Completeness>,
+    completeness: Option<Box<Completeness>>,
 }
 
 impl Settled {

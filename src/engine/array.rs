@@ -9,6 +9,7 @@ mod read;
 mod rebase;
 mod rows;
 mod told;
+mod whole;
 mod window;
 
 use std::collections::BTreeMap;

@@ -272,6 +272,9 @@ impl Run {
                 self.waits.go_on(&self.journal).await?;
             }
             match answer {
+                Ok(rows @ Answer::Subtree { .. }) if progress.reading.is_some() => {
+                    self.take_rows(progress, rows);
+                }
                 Ok(Answer::Subtree {
                     index,
                     value,
@@ -279,10 +282,6 @@ impl Run {
                     logprobs,
                 }) => {
                     heard.value(index, &value);
-                    if progress.reading.is_some() {
-                        self.take_rows(progress, index, value, (attributions, logprobs));
-                        continue;
-                    }
                     let Some(checked) = self.check(progress, index, value) else {
                         continue;
                     };
@@ -295,16 +294,7 @@ impl Run {
                         self.settle(progress, index, checked, said).await?;
                     }
                 }
-                Ok(Answer::Cut {
-                    index,
-                    value,
-                    attributions,
-                    logprobs,
-                }) => {
-                    // Nothing is learned from an answer that was not written to its end.
-                    heard.is_cut = true;
-                    self.take_cut(progress, index, value, (attributions, logprobs));
-                }
+                Ok(cut @ Answer::Cut { .. }) => self.take_cut(progress, &mut heard, cut),
                 Ok(Answer::Begun { after_ms }) => {
                     heard.first_ms.get_or_insert(after_ms);
                 }
@@ -328,12 +318,7 @@ impl Run {
         if is_held {
             self.waits.go_on(&self.journal).await?;
         }
-        match &failure {
-            None if progress.reading.is_some() => {}
-            None => self.learn(&load, &heard),
-            Some(error) if heard.usage.is_none() => self.unbilled(progress, ticket, error),
-            Some(_) => {}
-        }
+        self.account(progress, ticket, (&load, &heard), failure.as_ref());
         if let Some((index, checked, said)) = last {
             self.settle(progress, index, checked, said).await?;
         }
@@ -345,18 +330,32 @@ impl Run {
     }
 
     /// Leaves an array that was cut off to be read in windows.
-    fn take_cut(
-        &self,
-        progress: &mut Progress,
-        index: usize,
-        value: Value,
-        said: (Attributions, Logprobs),
-    ) {
+    fn take_cut(&self, progress: &mut Progress, heard: &mut Heard, cut: Answer) {
+        // Nothing is learned from an answer that was not written to its end.
+        heard.is_cut = true;
         if progress.reading.is_some() {
-            self.take_cut_rows(progress, index, value, said);
-        } else if progress.missing.contains(&index) {
+            self.take_rows(progress, cut);
+        } else if let Answer::Cut { index, .. } = cut
+            && progress.missing.contains(&index)
+        {
             progress.missing.retain(|missing| *missing != index);
             progress.cut.push(index);
+        }
+    }
+
+    /// What a request that is over tells of its cost.
+    fn account(
+        &self,
+        progress: &mut Progress,
+        ticket: &mut Ticket,
+        (load, heard): (&[usize], &Heard),
+        failure: Option<&CallError>,
+    ) {
+        match failure {
+            None if progress.reading.is_some() => {}
+            None => self.learn(load, heard),
+            Some(error) if heard.usage.is_none() => self.unbilled(progress, ticket, error),
+            Some(_) => {}
         }
     }
 

@@ -43,7 +43,7 @@ pub struct FoundArray {
     pub subtree_id: String,
     pub path: Pointer,
     #[serde(flatten)]
-    pub completeness: Completeness,
+    pub completeness: Box<Completeness>,
 }
 
 /// Value tree, evidence tree and what is missing, all of one moment.

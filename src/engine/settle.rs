@@ -147,7 +147,9 @@ impl Run {
         {
             return self.fail(progress, index, &invalid(subtree, breach)).await;
         }
-        self.conclude(progress, index, checked, said, None).await
+        let completeness = self.judged_whole(index, checked.value()).await;
+        self.conclude(progress, index, checked, said, completeness)
+            .await
     }
 
     /// Makes a value an outcome, whatever its schema says of it.
@@ -194,7 +196,7 @@ impl Run {
             answer: self
                 .key(index)
                 .filter(|_| !is_incomplete(completeness.as_ref())),
-            completeness,
+            completeness: completeness.map(Box::new),
         };
         self.deliver(draft).await
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use self::chain::{Candidate, chain};
-pub(crate) use self::needle::{Haystack, Needle, What, needles};
+pub(crate) use self::needle::{Content, Haystack, Needle, needles};
 use super::survey::Survey;
 use super::{List, Stretch, Window};
 

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::place::Content;
 use super::printed::{Figure, figures};
 use super::{Place, Stretch};
 use crate::domain::document::{Document, Page, Word};
@@ -30,6 +31,8 @@ pub struct Survey {
     pages: Vec<Range<usize>>,
     pub(crate) order: Order,
     pub(crate) habit: Option<Habit>,
+    /// What stands on each line, once it was asked for.
+    contents: OnceLock<Vec<Content>>,
 }
 
 /// One printed line.
@@ -78,6 +81,7 @@ impl Survey {
             lines: Vec::new(),
             cells: Vec::new(),
             pages: Vec::new(),
+            contents: OnceLock::new(),
             document: Arc::clone(&document),
         };
         for (index, page) in document.pages.iter().enumerate() {
@@ -237,6 +241,16 @@ impl Survey {
             .map(|word| word.text.as_str())
             .collect::<Vec<_>>()
             .join(" ")
+    }
+
+    /// The words and values of a line, which must be one of the document's.
+    pub(crate) fn content(&self, line: usize) -> &Content {
+        let read = || {
+            (0..self.lines.len())
+                .map(|line| Content::of(self, line))
+                .collect()
+        };
+        &self.contents.get_or_init(read)[line]
     }
 
     /// The numbers printed on a line, each with its cell.

@@ -249,7 +249,7 @@ impl Lane<'_> {
             windows: windows
                 .map(|(number, window)| {
                     let read = self.read.get(&number);
-                    let outcome = read.map_or(Outcome::Failed, |read| read.outcome.clone());
+                    let outcome = read.map_or(Outcome::Failed, |read| read.outcome);
                     (window.clone(), outcome)
                 })
                 .collect(),

@@ -1,5 +1,6 @@
 //! The answer of one window: rows that follow their schema.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,7 +10,7 @@ use crate::domain::error::Fault;
 use crate::domain::event::ValidationError;
 use crate::domain::evidence::{Attributions, Logprobs};
 use crate::engine::call::{Progress, Run};
-use crate::engine::ports::{CallError, Correction};
+use crate::engine::ports::{Answer, CallError, Correction};
 
 /// What a call for one window brings.
 pub(in crate::engine) struct Reading {
@@ -87,37 +88,35 @@ impl Array {
 }
 
 impl Run {
-    /// Takes the answer of a window, unless it is to be asked for once more.
-    pub(in crate::engine) fn take_rows(
-        &self,
-        progress: &mut Progress,
-        index: usize,
-        value: Value,
-        said: (Attributions, Logprobs),
-    ) {
-        let Some((came, breaches)) = self.sound(progress, index, value, said, false) else {
+    /// Takes the answer of a window, unless it is to be asked for once more. Of an answer that was
+    /// cut off the rows that were whole are taken as they are.
+    pub(in crate::engine) fn take_rows(&self, progress: &mut Progress, answer: Answer) {
+        let (index, value, said, is_cut) = match answer {
+            Answer::Subtree {
+                index,
+                value,
+                attributions,
+                logprobs,
+            } => (index, value, (attributions, logprobs), false),
+            Answer::Cut {
+                index,
+                value,
+                attributions,
+                logprobs,
+            } => (index, value, (attributions, logprobs), true),
+            _ => return,
+        };
+        let Some((came, errors)) = self.sound(progress, index, value, said, is_cut) else {
             return;
         };
-        if !breaches.is_empty() && self.takes_corrections && !progress.corrected.contains(&index) {
-            progress.wrong.push(Correction {
-                index,
-                errors: breaches,
-            });
+        let may_ask = self.takes_corrections && !is_cut && !progress.corrected.contains(&index);
+        if may_ask && !errors.is_empty() {
+            progress.wrong.push(Correction { index, errors });
             return;
         }
-        keep(progress, came);
-    }
-
-    /// Takes the rows of a window that were whole when its answer was cut off.
-    pub(in crate::engine) fn take_cut_rows(
-        &self,
-        progress: &mut Progress,
-        index: usize,
-        value: Value,
-        said: (Attributions, Logprobs),
-    ) {
-        if let Some((came, _)) = self.sound(progress, index, value, said, true) {
-            keep(progress, came);
+        progress.missing.clear();
+        if let Some(reading) = &mut progress.reading {
+            reading.came = Some(came);
         }
     }
 
@@ -163,19 +162,8 @@ impl Run {
     }
 }
 
-fn keep(progress: &mut Progress, came: Came) {
-    progress.missing.clear();
-    if let Some(reading) = &mut progress.reading {
-        reading.came = Some(came);
-    }
-}
-
 /// What is known of rows, by pointer into those of them that are kept.
-fn renumbered<T>(
-    known: std::collections::BTreeMap<String, T>,
-    above: &str,
-    kept: &[usize],
-) -> std::collections::BTreeMap<String, T> {
+fn renumbered<T>(known: BTreeMap<String, T>, above: &str, kept: &[usize]) -> BTreeMap<String, T> {
     let known = known.into_iter().filter_map(|(at, one)| {
         let (row, rest) = split(at.strip_prefix(above)?)?;
         let row = kept.binary_search(&row).ok()?;

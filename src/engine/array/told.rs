@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::Array;
-use super::kept::Whole;
+use super::kept::{Piece, Whole};
 use crate::domain::event::{ItemsPreview, Phase};
 use crate::domain::job::{ArrayDraft, Draft};
 use crate::domain::rows::Window;
@@ -65,7 +65,7 @@ impl Told {
 
     /// A window has ended; with none of its rows where it failed.
     pub(super) fn end(&mut self, number: usize, whole: &Whole) {
-        let own = whole.pieces.iter().flat_map(|piece| piece.own());
+        let own = whole.pieces.iter().flat_map(Piece::own);
         let rows: Vec<_> = own
             .filter_map(|row| serde_json::value::to_raw_value(row).ok())
             .collect();

@@ -77,9 +77,10 @@ impl Run {
             let (came, failed) = reading.map_or((None, None), |one| (one.came, one.failed));
             let Some(came) = came else {
                 read.error = Some(failed.unwrap_or_else(unread));
-                read.outcome = match read.whole.pieces.is_empty() {
-                    true => Outcome::Failed,
-                    false => Outcome::CutShort,
+                read.outcome = if read.whole.pieces.is_empty() {
+                    Outcome::Failed
+                } else {
+                    Outcome::CutShort
                 };
                 break;
             };
@@ -290,13 +291,13 @@ impl<'a> Lines<'a> {
 mod tests {
     use super::*;
     use crate::document::Readers;
+    use crate::domain::evidence::{Attributions, Logprobs};
     use crate::engine::ports::Reader as _;
 
     fn document() -> Document {
         let page = |from: u32| {
-            (from..from + 10)
-                .map(|n| format!("row {n}\n"))
-                .collect::<String>()
+            let lines = (from..from + 10).map(|n| format!("row {n}"));
+            lines.collect::<Vec<_>>().join("\n")
         };
         Readers
             .read(format!("{}\u{c}{}", page(0), page(10)).as_bytes())
@@ -321,18 +322,18 @@ mod tests {
             rows: vec![serde_json::Value::Null; places.len()],
             window,
             places,
-            attributions: Default::default(),
-            logprobs: Default::default(),
+            attributions: Attributions::new(),
+            logprobs: Logprobs::new(),
             is_absent: false,
         }
     }
 
-    fn line(page: u32, line: u32) -> Option<Stretch> {
+    fn line(page: u32, line: u32) -> Stretch {
         let place = at(page, line);
-        Some(Stretch {
+        Stretch {
             first: place,
             last: place,
-        })
+        }
     }
 
     #[test]
@@ -341,7 +342,7 @@ mod tests {
         assert_eq!(document.pages[0].lines.len(), 10);
         let mut cut = piece(
             window(at(1, 0), at(2, 9)),
-            vec![line(1, 2), None, line(1, 9), None],
+            vec![Some(line(1, 2)), None, Some(line(1, 9)), None],
         );
         let rest = rest(&document, &mut cut).unwrap();
         assert_eq!(rest.len(), 1);
@@ -385,7 +386,7 @@ mod tests {
         let mut one = piece(window(at(1, 3), at(1, 3)), vec![None]);
         assert_eq!(rest(&document, &mut one), None);
         // The last row of the window was there: nothing is left.
-        let mut whole = piece(window(at(1, 0), at(1, 4)), vec![line(1, 4)]);
+        let mut whole = piece(window(at(1, 0), at(1, 4)), vec![Some(line(1, 4))]);
         assert_eq!(rest(&document, &mut whole), Some(Vec::new()));
     }
 }

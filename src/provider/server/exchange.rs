@@ -297,12 +297,8 @@ impl Exchange {
                 next = leg.deltas.next().await;
             }
             drop(leg.deltas);
-            let is_cut = failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Truncation);
-            if is_cut && self.keeps_rows
-                && let Some(closed) = members.cut()
-                && let Some(Piece::Closed { index, answer }) = self.closed(closed, &tally)
-            {
-                yield Piece::Cut { index, answer };
+            if let Some(cut) = self.cut(failure.as_ref(), &members, &tally) {
+                yield cut;
             }
             // What broke with the last piece of text is only told now.
             if failure.is_none()
@@ -373,6 +369,18 @@ impl Exchange {
                 logprobs,
             },
         })
+    }
+
+    /// Of an answer that was cut off inside an array, the array as far as it is whole.
+    fn cut(&self, failure: Option<&Failure>, members: &Members, tally: &Tally) -> Option<Piece> {
+        let failure = failure.filter(|_| self.keeps_rows)?;
+        if failure.kind != FailureKind::Truncation {
+            return None;
+        }
+        match self.closed(members.cut()?, tally)? {
+            Piece::Closed { index, answer } => Some(Piece::Cut { index, answer }),
+            _ => None,
+        }
     }
 
     /// Tells the gate how a request ended, and remembers what was too much.

@@ -121,8 +121,7 @@ fn windows(server: &Server) -> BTreeMap<String, usize> {
     let mut windows = BTreeMap::new();
     for asked in server.asked() {
         let schema = asked.schema().unwrap();
-        let members = schema["properties"].as_object().unwrap();
-        if members.values().any(|member| member["type"] == "array") {
+        if schema.to_string().contains("Goods that were") {
             *windows.entry(asked.document().to_owned()).or_insert(0) += 1;
         }
     }

@@ -63,7 +63,8 @@ impl Best {
         let mut best: Option<usize> = None;
         while at > 0 {
             if let Some(step) = self.tree[at] {
-                let better = best.is_none_or(|best| steps[step].total > steps[best].total);
+                // Of lines that are as good the first: a list that was cut off has not come further.
+                let better = best.is_none_or(|best| steps[step].total >= steps[best].total);
                 best = if better { Some(step) } else { best };
             }
             at &= at - 1;

@@ -123,12 +123,43 @@ pub(crate) struct Haystack<'s> {
     survey: &'s Survey,
     /// Indices into the survey's lines, in order.
     lines: &'s [usize],
-    /// Bare words of each line, each with its cell.
-    words: Vec<Vec<(String, usize)>>,
-    /// Numbers and days of each line, each with its cell.
-    values: Vec<Vec<(What, usize)>>,
-    by_word: HashMap<String, Vec<u32>>,
-    by_value: HashMap<What, Vec<u32>>,
+    by_word: HashMap<&'s str, Vec<u32>>,
+    by_value: HashMap<&'s What, Vec<u32>>,
+}
+
+/// What stands on a line.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    /// Bare words, each with its cell.
+    words: Vec<(String, usize)>,
+    /// Numbers and days, each with its cell.
+    values: Vec<(What, usize)>,
+}
+
+impl Content {
+    pub(crate) fn of(survey: &Survey, line: usize) -> Self {
+        let cells = survey.cells(line);
+        let start = cells.first().map_or(0, |cell| cell.first);
+        let of = |at: usize| cells.partition_point(|cell| cell.last < at + start);
+        let words = survey.words(line).iter().enumerate();
+        let words = words
+            .map(|(at, word)| (bare(&word.text), of(at)))
+            .filter(|(word, _)| !word.is_empty());
+        let figures = survey.figures(line).into_iter();
+        let mut values: Vec<(What, usize)> = figures
+            .map(|figure| (What::Number(size(figure.value)), figure.cell))
+            .collect();
+        for (index, cell) in cells.iter().enumerate().filter(|(_, cell)| cell.has_digit) {
+            let text = survey.cell_text(line, cell);
+            let words: Vec<&str> = text.split(' ').collect();
+            let days = date::find(&words, survey.order).into_iter();
+            values.extend(days.map(|(date, ..)| (day(date), index)));
+        }
+        Self {
+            words: words.collect(),
+            values,
+        }
+    }
 }
 
 impl<'s> Haystack<'s> {
@@ -136,53 +167,23 @@ impl<'s> Haystack<'s> {
         let mut hay = Self {
             survey,
             lines,
-            words: Vec::with_capacity(lines.len()),
-            values: Vec::with_capacity(lines.len()),
             by_word: HashMap::new(),
             by_value: HashMap::new(),
         };
         for (at, line) in lines.iter().enumerate() {
-            let words = hay.words_of(*line);
-            let values = hay.values_of(*line);
-            for (word, _) in &words {
-                push(hay.by_word.entry(word.clone()).or_default(), at as u32);
+            let content = survey.content(*line);
+            for (word, _) in &content.words {
+                push(hay.by_word.entry(word).or_default(), at as u32);
             }
-            for (value, _) in &values {
-                push(hay.by_value.entry(value.clone()).or_default(), at as u32);
+            for (value, _) in &content.values {
+                push(hay.by_value.entry(value).or_default(), at as u32);
             }
-            hay.words.push(words);
-            hay.values.push(values);
         }
         hay
     }
 
-    fn words_of(&self, line: usize) -> Vec<(String, usize)> {
-        let words = self.survey.words(line);
-        let cells = self.survey.cells(line);
-        let start = cells.first().map_or(0, |cell| cell.first);
-        let of = |at: usize| cells.partition_point(|cell| cell.last < at + start);
-        let bared = words.iter().enumerate();
-        bared
-            .map(|(at, word)| (bare(&word.text), of(at)))
-            .filter(|(word, _)| !word.is_empty())
-            .collect()
-    }
-
-    fn values_of(&self, line: usize) -> Vec<(What, usize)> {
-        let survey = self.survey;
-        let figures = survey.figures(line).into_iter();
-        let mut values: Vec<(What, usize)> = figures
-            .map(|figure| (What::Number(size(figure.value)), figure.cell))
-            .collect();
-        for (index, cell) in survey.cells(line).iter().enumerate() {
-            if cell.has_digit {
-                let text = survey.cell_text(line, cell);
-                let words: Vec<&str> = text.split(' ').collect();
-                let days = date::find(&words, survey.order).into_iter();
-                values.extend(days.map(|(date, ..)| (day(date), index)));
-            }
-        }
-        values
+    fn content(&self, at: usize) -> &'s Content {
+        self.survey.content(self.lines[at])
     }
 
     /// The lines on which a needle stands or begins.
@@ -192,7 +193,9 @@ impl<'s> Haystack<'s> {
 
     fn postings(&self, needle: &Needle) -> &[u32] {
         let found = match &needle.what {
-            What::Words(words) => words.first().and_then(|word| self.by_word.get(word)),
+            What::Words(words) => words
+                .first()
+                .and_then(|word| self.by_word.get(word.as_str())),
             value => self.by_value.get(value),
         };
         found.map_or(&[], Vec::as_slice)
@@ -233,8 +236,11 @@ impl<'s> Haystack<'s> {
     }
 
     fn has(&self, line: usize, value: &What) -> Option<usize> {
-        let values = self.values.get(line)?.iter();
-        let mut found = values.filter(|(known, _)| known == value);
+        let mut found = self
+            .content(line)
+            .values
+            .iter()
+            .filter(|(known, _)| known == value);
         found.next().map(|(_, cell)| *cell)
     }
 
@@ -259,7 +265,7 @@ impl<'s> Haystack<'s> {
         let end = self.lines.len().min(line + limit.max(1));
         for at in line..end {
             let before = matched;
-            for (word, _) in &self.words[at] {
+            for (word, _) in &self.content(at).words {
                 matched += usize::from(words.get(matched) == Some(word));
             }
             if matched > before {
@@ -286,30 +292,30 @@ impl<'s> Haystack<'s> {
         span
     }
 
-    /// The edge of the cell in which a needle stands or begins, in a row that begins on the line
-    /// `line` of those looked at and has `limit` lines. Several where it stands several times.
-    pub(crate) fn edges(&self, needle: &Needle, line: usize, limit: usize) -> Vec<Edge> {
+    /// The edges of the cells in which a needle stands or begins, in a row of the lines `row` of
+    /// those looked at. None where it does not stand there.
+    pub(crate) fn edges(&self, needle: &Needle, row: Range<usize>) -> Vec<Edge> {
         let edge = |at: usize, cell: usize| {
             let cells = self.survey.cells(self.lines[at]);
             cells.get(cell).map(|cell| cell.edge)
         };
-        let end = self.lines.len().min(line + limit.max(1));
         match &needle.what {
             What::Words(words) => {
-                let (matched, lines) = self.best_run(words, line, limit);
-                if matched < words.len() {
+                let (matched, _) = self.run(words, row.start, row.len());
+                if matched * 5 < words.len() * 3 {
                     return Vec::new();
                 }
-                let first = self.words[lines.start].iter();
+                let first = self.content(row.start).words.iter();
                 let first = first.filter(|(word, _)| words.first() == Some(word));
                 first
-                    .filter_map(|(_, cell)| edge(lines.start, *cell))
+                    .filter_map(|(_, cell)| edge(row.start, *cell))
                     .collect()
             }
             value => {
                 let mut found = Vec::new();
-                for at in line..end {
-                    let known = self.values[at].iter().filter(|(known, _)| known == value);
+                for at in row {
+                    let known = self.content(at).values.iter();
+                    let known = known.filter(|(known, _)| known == value);
                     found.extend(known.filter_map(|(_, cell)| edge(at, *cell)));
                 }
                 found

@@ -82,13 +82,18 @@ impl Reader {
     }
 
     fn member(&self, schema: &Value, document: &str) -> Value {
-        if schema["type"] == "array" || schema["items"].is_object() {
+        let choices = schema["anyOf"].as_array().into_iter().flatten();
+        let mut all = choices.chain([schema]);
+        if all.any(|one| one["items"].is_object()) {
             let said = schema["description"].as_str().unwrap_or_default();
             return Value::Array(self.list(said, document));
         }
         let members = schema["properties"].as_object().into_iter().flatten();
-        let value = members.map(|(name, _)| {
-            let known = self.values.get(name).cloned();
+        let value = members.map(|(name, asked_for)| {
+            let known = match self.values.get(name) {
+                Some(value) => Some(value.clone()),
+                None => Some(self.member(asked_for, document)).filter(Value::is_array),
+            };
             (name.clone(), known.unwrap_or(Value::Null))
         });
         Value::Object(value.collect())
