@@ -106,10 +106,7 @@ impl Engine {
             url: draft.url,
             description: draft.description,
             topics: draft.topics,
-            disabled: match draft.enabled {
-                true => None,
-                false => before.disabled.or(Some(DisabledBy::User)),
-            },
+            disabled: (!draft.enabled).then(|| before.disabled.unwrap_or(DisabledBy::User)),
             ..before
         };
         let updated = self.inner.outbox.update_webhook(scope, webhook.clone());

@@ -12,7 +12,7 @@ use crate::domain::event::BASE;
 use crate::domain::id::{JobId, WebhookId};
 use crate::domain::time::Time;
 use crate::domain::webhook::Topic;
-use crate::engine::ports::{Delivery, StoredWebhook};
+use crate::engine::ports::{Delivery, DisabledBy, StoredWebhook};
 use crate::engine::{Engine, WebhookDraft};
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
@@ -57,7 +57,7 @@ const MEMBERS: [&str; 4] = ["url", "description", "events", "enabled"];
 struct WebhookRequest {
     url: Option<String>,
     /// Null is a value here: it takes the description away.
-    description: Option<Option<String>>,
+    description: Option<Value>,
     topics: Option<Vec<Topic>>,
     enabled: Option<bool>,
 }
@@ -70,19 +70,18 @@ impl TryFrom<Value> for WebhookRequest {
             return Err(wrong("", "The body must be an object."));
         };
         refuse_others(&members, &MEMBERS)?;
-        let description = match members.shift_remove("description") {
-            None => None,
-            Some(Value::Null) => Some(None),
-            Some(Value::String(text)) => Some(Some(text)),
-            Some(_) => return Err(wrong("/description", "Expected text or null.")),
-        };
         Ok(Self {
             url: match sent(&mut members, "url") {
                 None => None,
                 Some(Value::String(url)) => Some(url),
                 Some(_) => return Err(wrong("/url", "Expected text.")),
             },
-            description,
+            description: match members.shift_remove("description") {
+                Some(value) if !(value.is_null() || value.is_string()) => {
+                    return Err(wrong("/description", "Expected text or null."));
+                }
+                sent => sent,
+            },
             topics: sent(&mut members, "events").map(topics).transpose()?,
             enabled: match sent(&mut members, "enabled") {
                 None => None,
@@ -99,7 +98,7 @@ impl WebhookRequest {
             url: self
                 .url
                 .ok_or_else(|| wrong("/url", "A webhook needs a URL."))?,
-            description: self.description.flatten(),
+            description: self.description.as_ref().and_then(text_of),
             topics: self.topics.unwrap_or_else(|| Topic::ALL.to_vec()),
             enabled: self.enabled.unwrap_or(true),
         })
@@ -110,11 +109,18 @@ impl WebhookRequest {
         let before = WebhookDraft::from(before);
         WebhookDraft {
             url: self.url.unwrap_or(before.url),
-            description: self.description.unwrap_or(before.description),
+            description: match &self.description {
+                Some(sent) => text_of(sent),
+                None => before.description,
+            },
             topics: self.topics.unwrap_or(before.topics),
             enabled: self.enabled.unwrap_or(before.enabled),
         }
     }
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
 fn sent(members: &mut Map<String, Value>, name: &str) -> Option<Value> {
@@ -161,7 +167,7 @@ impl<'a> WebhookBody<'a> {
             description: webhook.description.as_deref(),
             events: webhook.topics.iter().map(|topic| topic.name()).collect(),
             enabled: webhook.disabled.is_none(),
-            disabled_reason: webhook.disabled.map(|by| by.name()),
+            disabled_reason: webhook.disabled.map(DisabledBy::name),
             old_secret_expires_at: webhook.old_secret.as_ref().map(|(_, until)| *until),
             created_at: webhook.created_at,
             secret: None,
