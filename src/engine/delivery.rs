@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::Inner;
+use super::metrics::label;
 use super::ports::{Attempt, Due, Message, Sent};
 use crate::domain::error::Error;
 use crate::domain::webhook::{DeliveryState, Secret, Verdict, chance, pause, signatures};
@@ -134,6 +135,8 @@ impl Inner {
             attempts = due.attempts + 1,
             "delivery.tried"
         );
+        let outcome = label("outcome", attempt.state.name());
+        self.metrics.webhooks.get_or_create(&outcome).inc();
         if let Err(cause) = self.outbox.record(attempt).await {
             warn!(delivery = %due.id, %cause, "delivery.unrecorded: it will be sent again");
         }

@@ -20,6 +20,7 @@ pub struct Metrics {
     pub(super) streams: Gauge,
     pub(super) log_reads: Counter,
     pub(super) documents_read: Family<Labels, Counter>,
+    pub(super) webhooks: Family<Labels, Counter>,
 }
 
 impl Metrics {
@@ -35,6 +36,7 @@ impl Metrics {
             streams: Gauge::default(),
             log_reads: Counter::default(),
             documents_read: Family::default(),
+            webhooks: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -77,6 +79,11 @@ impl Metrics {
             "documents_read",
             "Uploaded files, by outcome",
             metrics.documents_read.clone(),
+        );
+        registry.register(
+            "webhooks",
+            "Tries to send a webhook from this node, by what became of the delivery",
+            metrics.webhooks.clone(),
         );
         Self {
             registry,
