@@ -1,12 +1,15 @@
 //! The server dies between the end of a job and the word of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use reqwest::Client;
 use serde_json::{Value, json};
 
 use crate::support::child::Child;
-use crate::support::receiver::{Receiver, Reply};
+use crate::support::dice::Dice;
+use crate::support::receiver::{Call, Receiver, Reply};
 use crate::support::sse::Stream;
 
 async fn get(base: &str, path: &str) -> Value {
@@ -17,7 +20,7 @@ async fn get(base: &str, path: &str) -> Value {
 
 /// Lets a server die at a point after a job was accepted, starts another on its data, and gives
 /// the requests that a receiver saw until the delivery was recorded.
-async fn dies_at(data: &Path, fatal: &str) -> (String, Vec<crate::support::receiver::Call>) {
+async fn dies_at(data: &Path, fatal: &str) -> (String, Vec<Call>) {
     let receiver = Receiver::start(|_, _| Reply::Status(200)).await;
     let mut child = Child::start(data, fatal, |_| {}).await;
     let secret = get(&child.base, "/webhooks/callback-secret").await;
@@ -49,7 +52,7 @@ async fn dies_at(data: &Path, fatal: &str) -> (String, Vec<crate::support::recei
         if one["state"] == "delivered" {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
     assert_eq!(one["state"], "delivered", "{fatal}: {one}");
     let again = get(&child.base, "/webhooks/callback-secret").await;
@@ -83,4 +86,65 @@ async fn a_delivery_outlives_a_death_at_any_point_with_one_id_and_one_body() {
         let (_, calls) = dies_at(&folder.path().join("data"), fatal).await;
         assert_eq!(calls.len(), sent, "{fatal}");
     }
+}
+
+const ROUNDS: u64 = 25;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_job_of_a_server_that_is_killed_again_and_again_is_told_of() {
+    let given = std::env::var("RIVULET_SEED").ok();
+    let seed = given.map_or(u64::from(std::process::id()) | 1 << 40, |seed| {
+        seed.parse().unwrap()
+    });
+    println!("RIVULET_SEED={seed}");
+    let mut dice = Dice(seed);
+    let receiver = Receiver::start(|_, _| Reply::Status(200)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    rivulet::tls::install();
+    let client = Client::builder().no_proxy().build().unwrap();
+    let body = json!({
+        "document": "Total: 5",
+        "schema": {"type": "object", "properties": {"total": {"type": ["string", "null"]}}},
+        "callback_url": receiver.url("/"),
+    });
+    let mut jobs = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let mut child = Child::start(&data, "", |_| {}).await;
+        for _ in 0..=dice.roll(4) {
+            let request = client.post(format!("{}/v1/extract/jobs", child.base));
+            let answer = request.json(&body).send().await.unwrap();
+            // Those of the life before may still be at work.
+            if answer.status() == 202 {
+                let accepted: Value = answer.json().await.unwrap();
+                jobs.insert(accepted["job_id"].as_str().unwrap().to_owned());
+            }
+        }
+        // Anywhere between the end of the first job and the record of the last delivery.
+        tokio::time::sleep(Duration::from_millis(dice.roll(30))).await;
+        child.kill();
+    }
+    let _last = Child::start(&data, "", |_| {}).await;
+    let told = |calls: &[Call]| -> BTreeSet<String> {
+        let jobs = calls
+            .iter()
+            .map(|call| call.payload()["data"]["job_id"].clone());
+        jobs.map(|job| job.as_str().unwrap().to_owned()).collect()
+    };
+    let mut count = jobs.len();
+    let calls = loop {
+        let calls = receiver.calls(count).await;
+        if told(&calls) == jobs {
+            break calls;
+        }
+        count = calls.len() + 1;
+    };
+    let mut first = BTreeMap::new();
+    for call in &calls {
+        let job = call.payload()["data"]["job_id"].to_string();
+        let (id, body) = first.entry(job).or_insert_with(|| (call.id(), &call.body));
+        assert_eq!((*id, *body), (call.id(), &call.body), "one id and one body");
+    }
+    println!("{} jobs, {} messages", jobs.len(), calls.len());
+    assert!(jobs.len() as u64 >= ROUNDS, "{} jobs", jobs.len());
 }
