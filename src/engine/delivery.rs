@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Inner;
@@ -22,6 +23,9 @@ const LEASE: Duration = Duration::from_mins(1);
 /// How often the outbox is looked at without a hint: for tries whose time has come, and for what
 /// other processes left.
 const POLL: Duration = Duration::from_secs(1);
+/// After a look into the outbox, so many times as long it is not looked again: jobs need the store
+/// as well, and where many receivers are dead a look takes its time.
+const REST: u32 = 4;
 /// Tries under way at once, of this process; and to one receiver, so that one that is slow takes
 /// no more than its part.
 const AT_ONCE: usize = 64;
@@ -73,8 +77,10 @@ pub(super) async fn deliver(engine: Arc<Inner>) {
         // Registered before looking: what is put into the outbox in between then wakes us.
         let hint = engine.posted.notified();
         while sending.try_join_next().is_some() {}
-        let taken = take(&engine, &busy, AT_ONCE - sending.len()).await;
-        let found = !taken.is_empty();
+        let (room, asked) = (AT_ONCE - sending.len(), Instant::now());
+        let taken = take(&engine, &busy, room).await;
+        let is_more = room > 0 && taken.len() == room;
+        let rest = (asked.elapsed() * REST).min(POLL);
         for due in taken {
             let (engine, place) = (Arc::clone(&engine), busy.enter(&due.receiver));
             sending.spawn(async move {
@@ -82,16 +88,22 @@ pub(super) async fn deliver(engine: Arc<Inner>) {
                 drop(place);
             });
         }
-        if found {
+        if is_more {
             continue;
         }
+        let something = async {
+            tokio::time::sleep(rest).await;
+            tokio::select! {
+                () = hint => {}
+                // Somebody has room again.
+                Some(_) = sending.join_next() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        };
         tokio::select! {
             biased;
             () = engine.drained() => {}
-            () = hint => {}
-            // Somebody has room again.
-            Some(_) = sending.join_next() => {}
-            () = tokio::time::sleep(POLL) => {}
+            () = something => {}
         }
     }
     // What is under way when the last job has stopped is sent again later.

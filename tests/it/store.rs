@@ -97,6 +97,7 @@ conformance! {
         the_end_of_a_job_is_told_to_those_who_want_to_hear_of_it,
         a_commit_that_is_refused_puts_nothing_into_the_outbox,
         a_delivery_is_taken_by_one_and_after_the_lease_by_another,
+        takers_at_once_get_each_delivery_once,
         a_receiver_gets_no_more_at_once_than_its_part_and_holds_up_no_other,
         a_try_is_recorded_once_and_the_next_one_comes_after_its_pause,
         a_receiver_that_is_gone_disables_its_endpoint_and_what_is_pending,

@@ -178,6 +178,25 @@ pub async fn a_delivery_is_taken_by_one_and_after_the_lease_by_another(bed: Bed)
     assert_eq!((told[0].attempts, told[0].last_status), (1, Some(200)));
 }
 
+pub async fn takers_at_once_get_each_delivery_once(bed: Bed) {
+    registered(&bed, "https://one.example/").await;
+    for _ in 0..10 {
+        ended(&bed).await;
+    }
+    let takers = (0..8).map(|_| bed.store.take_due(LEASE, 100, 3, Vec::new()));
+    let taken = futures_util::future::join_all(takers).await;
+    let mut ids: Vec<_> = taken
+        .into_iter()
+        .flat_map(|taken| taken.unwrap())
+        .map(|due| due.id)
+        .collect();
+    ids.extend(due(&bed).await.into_iter().map(|due| due.id));
+    assert_eq!(ids.len(), 20);
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 20, "each once");
+}
+
 pub async fn a_receiver_gets_no_more_at_once_than_its_part_and_holds_up_no_other(bed: Bed) {
     let slow = registered(&bed, "https://slow.example/").await;
     for number in 0..6 {
