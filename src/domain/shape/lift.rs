@@ -1,6 +1,6 @@
 //! A part of a schema as a document of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -51,11 +51,12 @@ impl<'a> Shapes<'a> {
         std::ptr::eq(self.without_null(node).0, node)
     }
 
-    /// The owner as a schema document of its own, with this one property and nothing said of
+    /// The owner as a schema document of its own, with these properties alone and nothing said of
     /// several.
-    pub fn lift_only(&self, owner: &'a Value, key: &str) -> Value {
+    pub fn lift_only(&self, owner: &'a Value, keys: &[&str]) -> Value {
+        let keys: HashSet<&str> = keys.iter().copied().collect();
         let selection = Selection {
-            property: &|name| name == key,
+            property: &|name| keys.contains(name),
             keyword: &|keyword| !BINDING.contains(&keyword),
         };
         self.document(owner, &selection)
