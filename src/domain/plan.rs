@@ -122,7 +122,8 @@ impl Plan {
     /// where the schema is large, since most of it is not copied.
     pub fn from_schema(mut schema: Value, splitter: SplitterConfigs) -> Self {
         let style = Style::of(&schema);
-        if !(style.is_plain && style.is_closed) || style.is_composed {
+        let is_simple = style.is_plain && style.is_closed && !style.is_composed;
+        if !is_simple || style.may_choose {
             return Self::of(&schema, splitter);
         }
         let shapes = Shapes::of(&schema, style);

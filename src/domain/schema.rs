@@ -3,6 +3,7 @@
 //! Nothing is ever fetched: a `$ref` that leaves the document is refused with its URL.
 
 pub mod advice;
+mod choice;
 mod expansion;
 mod flatten;
 pub mod infer;
@@ -18,6 +19,7 @@ use super::error::{Code, Detail, Error};
 use super::pointer::Pointer;
 use expansion::Expansion;
 
+pub use choice::{draw_out, is_branch, may_choose};
 pub use flatten::{flatten, is_composed};
 pub use local::{FreeNames, localize};
 

@@ -1,5 +1,6 @@
 //! The splitter's law over real schemas: what is cut apart comes together again.
 
+mod choice;
 mod generated;
 mod recursion;
 mod room;

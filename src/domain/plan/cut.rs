@@ -179,7 +179,13 @@ impl<'a> Cutter<'_, 'a> {
         let is_again = level.times_inside(object) > 0;
         level.around.push(object);
         level.context.push(caption(node, object));
-        let tied = self.shapes.ties(object, &bonds.dropped).into_iter();
+        let binding: Vec<&str> = bonds
+            .dropped
+            .iter()
+            .copied()
+            .chain(bonds.loosened)
+            .collect();
+        let tied = self.shapes.ties(object, &binding).into_iter();
         self.ties.extend(tied.map(|names| Tie {
             at: level.path.clone(),
             names,
@@ -194,7 +200,10 @@ impl<'a> Cutter<'_, 'a> {
                 .get("additionalProperties")
                 .is_some_and(Value::is_object);
         if others {
-            let fields = self.fields(&loose);
+            let chosen = bonds.loosened.map_or(0, |keyword| {
+                self.shapes.named_in(object, keyword, &bonds.own)
+            });
+            let fields = self.fields(&loose).saturating_add(chosen);
             if is_again {
                 self.again = self.again.saturating_add(fields);
             }
@@ -302,9 +311,12 @@ impl<'a> Cutter<'_, 'a> {
             path: level.path.join(key),
             ..level.clone()
         };
-        if let Some((object, bonds)) = self.division(&shape, &inner, room) {
+        // Beside another branch of a choice it must not be there at all, not even empty.
+        let is_chosen = self.shapes.is_chosen(owner, key);
+        if let Some((object, bonds)) = self.division(&shape, &inner, room).filter(|_| !is_chosen) {
             self.divide(property, object, bonds, inner, room);
-        } else if !is_required(owner, key) && !self.shapes.can_say_nothing(property) {
+        } else if is_chosen || (!is_required(owner, key) && !self.shapes.can_say_nothing(property))
+        {
             // Where "not there" can only be said by leaving the property out, the subtree is the
             // owner with this one property.
             self.only(

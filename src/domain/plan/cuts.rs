@@ -80,7 +80,7 @@ impl<'a> Source<'a> {
     fn lift(&self, shapes: &Shapes<'a>) -> Value {
         match self {
             Self::Node(node) => shapes.lift(node),
-            Self::Rest(node, bonds) => shapes.lift_rest(node, &bonds.own, &bonds.dropped),
+            Self::Rest(node, bonds) => shapes.lift_rest(node, bonds),
             Self::Only(owner, keys) => shapes.lift_only(owner, keys),
         }
     }
@@ -90,7 +90,7 @@ impl<'a> Source<'a> {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         match self {
             Self::Node(node) => Crop::Whole(*node),
-            Self::Rest(node, bonds) if shapes.is_bare(node) => {
+            Self::Rest(node, bonds) if shapes.is_bare(node) && bonds.loosened.is_none() => {
                 Crop::Rest(*node, owned(&bonds.own), owned(&bonds.dropped))
             }
             Self::Only(owner, keys) => Crop::Only(*owner, owned(keys)),
