@@ -272,9 +272,12 @@ impl Work {
         }
     }
 
-    /// One call for these subtrees.
+    /// One call for these subtrees, asked for in this order.
     pub fn weight_of(&self, load: &[usize]) -> Weight {
-        let items = self.items.iter().filter(|item| load.contains(&item.index));
+        let items = load.iter().filter_map(|index| {
+            let mut items = self.items.iter();
+            items.find(|item| item.index == *index)
+        });
         self.weight(&items.copied().collect::<Vec<_>>())
     }
 

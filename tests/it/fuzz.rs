@@ -147,8 +147,9 @@ fn once_in(dice: &mut Dice, many: u64) -> bool {
     dice.roll(many) == 0
 }
 
-/// A schema and values that it may take: made up, or real and changed a little.
-fn subject(dice: &mut Dice, changes: u64) -> (Value, Vec<Value>) {
+/// A schema and values that it may take: made up, or real and changed a little. The first of the
+/// values, as many as the number says, have only members that the schema names.
+fn subject(dice: &mut Dice, changes: u64) -> (Value, Vec<Value>, usize) {
     let (mut schema, mut instances) = if once_in(dice, 2) {
         (generate::schema(dice), Vec::new())
     } else {
@@ -158,13 +159,13 @@ fn subject(dice: &mut Dice, changes: u64) -> (Value, Vec<Value>) {
     for _ in 0..dice.roll(changes + 1) {
         mutate::schema(dice, &mut schema);
     }
-    for _ in 0..4 {
-        instances.push(instance::of(dice, &schema));
-    }
+    let made: Vec<Value> = (0..4).map(|_| instance::of(dice, &schema)).collect();
+    let named = made.len();
+    instances.splice(0..0, made);
     for at in 0..instances.len().min(6) {
         let mut changed = instances[at].clone();
         mutate::value(dice, &mut changed);
         instances.push(changed);
     }
-    (schema, instances)
+    (schema, instances, named)
 }

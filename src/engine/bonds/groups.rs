@@ -341,3 +341,6 @@ impl ResultDraft {
         validation.errors.push(error);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ fn leads(schema: &Value, pointer: &str) -> bool {
 }
 
 fn case(dice: &mut Dice) {
-    let (schema, _) = subject(dice, 8);
+    let (schema, ..) = subject(dice, 8);
     drop(schema::advice::advise(&schema));
     match schema::accept(&schema) {
         Ok(_) => {

@@ -27,7 +27,7 @@ fn scalars(value: &Value, at: &Pointer, found: &mut BTreeMap<String, usize>) {
 }
 
 fn case(dice: &mut Dice) {
-    let (schema, instances) = subject(dice, 3);
+    let (schema, instances, _) = subject(dice, 3);
     let Ok(validator) = schema::accept(&schema) else {
         return;
     };
