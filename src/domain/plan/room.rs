@@ -67,7 +67,7 @@ mod tests {
     fn groups_are_of_neighbours_and_about_as_heavy() {
         assert_eq!(lengths(&[10; 12], 4), [3; 4]);
         assert_eq!(lengths(&[1, 1, 1, 100, 1, 1], 2).iter().sum::<usize>(), 6);
-        assert_eq!(lengths(&[100, 1, 1, 1], 3), [1, 2, 1]);
+        assert_eq!(lengths(&[100, 1, 1, 1], 3), [1, 1, 2]);
         assert_eq!(lengths(&[0; 5], 5), [1; 5]);
         let lengths = lengths(&[7; 201], 200);
         assert_eq!((lengths.len(), lengths.iter().sum::<usize>()), (200, 201));

@@ -162,7 +162,7 @@ impl Client {
                 "model": NAME,
                 "max_num_concurrent_requests": concurrent,
                 "n_max_retries": retries,
-                "validate_response_schema": self.world.is_bound,
+                "validate_response_schema": false,
                 "additional_instructions": self.number.to_string(),
             })),
         }

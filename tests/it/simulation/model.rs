@@ -9,7 +9,7 @@ use rivulet::domain::document::DocumentInput;
 use rivulet::domain::error::Fault;
 use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::usage::Usage;
-use rivulet::engine::ports::{Answer, Call, CallError, Manner, Model, Provider};
+use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -25,16 +25,12 @@ pub fn value(client: u64, path: &str) -> Value {
     json!({"a": say("/a"), "b": say("/b"), "c": null, "d": say("/d")})
 }
 
-/// One schema, cut into so many subtrees, which it binds together or not.
-pub fn schema(subtrees: usize, is_bound: bool) -> Value {
+/// One schema, cut into so many subtrees.
+pub fn schema(subtrees: usize) -> Value {
     let part = json!({"type": "object", "properties": {"a": {}, "b": {}, "c": {}, "d": {}}});
     let parts = (0..subtrees).map(|index| (format!("part{index}"), part.clone()));
     let parts: serde_json::Map<_, _> = parts.collect();
-    let mut schema = json!({"type": "object", "properties": parts});
-    if is_bound {
-        schema["maxProperties"] = json!(subtrees);
-    }
-    schema
+    json!({"type": "object", "properties": parts})
 }
 
 /// The model as one process reaches it.
@@ -149,14 +145,6 @@ impl Provider for Simulated {
             output_tokens: None,
             price: None,
         }]
-    }
-
-    fn manner(&self, _model: &str) -> Manner {
-        Manner {
-            // Else nothing would wait for what it is bound to.
-            takes_corrections: self.world.is_bound,
-            ..Manner::default()
-        }
     }
 
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {

@@ -151,8 +151,6 @@ pub struct World {
     pub weather: Weather,
     /// What all clients want to have filled.
     pub schema: Value,
-    /// Whether the schema binds the subtrees, so that answers wait for each other.
-    pub is_bound: bool,
     pub disk: Disk,
     pub ledger: Mutex<Ledger>,
     pub nodes: Vec<Node>,
@@ -171,7 +169,6 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, is_traced: bool) -> Arc<Self> {
         let weather = Weather::of(&mut dice(seed, 0));
-        let is_bound = seed % 4 == 3;
         let node = |_| Node {
             running: Mutex::new(None),
             skew: AtomicI64::new(0),
@@ -181,8 +178,7 @@ impl World {
         Arc::new(Self {
             seed,
             nodes: (0..weather.nodes).map(node).collect(),
-            schema: schema(weather.subtrees, is_bound),
-            is_bound,
+            schema: schema(weather.subtrees),
             weather,
             disk: Arc::new(Mutex::new(memory)),
             ledger: Mutex::default(),
