@@ -67,17 +67,29 @@ fn run(target: &'static str, few: u64, case: fn(&mut Dice)) {
         if is_over {
             break;
         }
-        let started = Instant::now();
-        give.send(seed).unwrap();
-        match told.recv_timeout(SLOWEST) {
-            Ok(()) => slowest = slowest.max((started.elapsed(), seed)),
-            Err(RecvTimeoutError::Timeout) => {
-                panic!("{target}: seed {seed} is not done after {SLOWEST:?}");
+        let once = || {
+            let started = Instant::now();
+            give.send(seed).unwrap();
+            match told.recv_timeout(10 * SLOWEST) {
+                Ok(()) => started.elapsed(),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("{target}: RIVULET_FUZZ_SEED={seed} does not end")
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("{target}: RIVULET_FUZZ_SEED={seed} fails as told above")
+                }
             }
-            Err(RecvTimeoutError::Disconnected) => {
-                panic!("{target}: RIVULET_FUZZ_SEED={seed} fails as told above");
-            }
+        };
+        let mut took = once();
+        if took > SLOWEST {
+            // The machine may have been busy with something else.
+            took = took.min(once());
         }
+        assert!(
+            took <= SLOWEST,
+            "{target}: RIVULET_FUZZ_SEED={seed} takes {took:?}"
+        );
+        slowest = slowest.max((took, seed));
         seed += 1;
     }
     drop(give);

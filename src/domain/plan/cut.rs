@@ -179,17 +179,14 @@ impl<'a> Cutter<'_, 'a> {
         let is_again = level.times_inside(object) > 0;
         level.around.push(object);
         level.context.push(caption(node, object));
-        let binding: Vec<&str> = bonds
-            .dropped
-            .iter()
-            .copied()
-            .chain(bonds.loosened)
-            .collect();
-        let tied = self.shapes.ties(object, &binding).into_iter();
-        self.ties.extend(tied.map(|names| Tie {
-            at: level.path.clone(),
-            names,
-        }));
+        for keyword in bonds.dropped.iter().copied().chain(bonds.loosened) {
+            let tied = self.shapes.ties(object, &[keyword]).into_iter();
+            self.ties.extend(tied.map(|names| Tie {
+                at: level.path.clone(),
+                names,
+                is_least: keyword == "minProperties",
+            }));
+        }
         let names: HashSet<&str> = bonds.own.iter().copied().collect();
         let properties = self.shapes.properties(object);
         let (own, loose): (Vec<Own>, Vec<Own>) =

@@ -64,13 +64,18 @@ impl<'a> Cuts<'a> {
             context: cut.context,
         });
         let subtrees: Vec<_> = subtrees.collect();
-        let groups = groups(&subtrees, &self.ties);
+        let (groups, of_least): (Vec<_>, Vec<_>) =
+            groups(&subtrees, &self.ties).into_iter().unzip();
+        let numbered = of_least.into_iter().enumerate();
+        let least = numbered.filter_map(|(at, is_least)| is_least.then_some(at));
+        let least = least.collect();
         Draft {
             subtrees,
             shells: self.shells,
             bound: (!groups.is_empty()).then(|| Bound {
                 schema: whole.clone(),
                 groups,
+                least,
             }),
         }
     }

@@ -314,7 +314,7 @@ impl<'a> Forms<'a> {
     }
 }
 
-fn joined<'a>(forms: Vec<Form<'a>>) -> Option<Form<'a>> {
+fn joined(forms: Vec<Form<'_>>) -> Option<Form<'_>> {
     forms.into_iter().reduce(Form::join)
 }
 

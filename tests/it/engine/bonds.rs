@@ -316,3 +316,35 @@ async fn a_cancel_ends_a_job_whose_answers_wait_and_tells_each_at_most_once() {
     assert_eq!(buyer.is_object(), told.len() == 1, "{results}");
     assert_eq!(model.calls().len(), 2, "nothing is asked for after it");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_wait_for_a_least_number_of_members_no_longer_than_until_it_is_there() {
+    let mut schema = order();
+    schema
+        .as_object_mut()
+        .unwrap()
+        .shift_remove("dependentRequired");
+    schema["minProperties"] = json!(2);
+    let model = Scripted::new(|subtree, _| Reply::Value(only(subtree)));
+    let model = model.in_manner(apart(true));
+    model.close();
+    let app = app(&model).await;
+    let config = json!({"max_num_concurrent_requests": 1});
+    let job = app.submit(&app.job_body(schema, config).await).await;
+    let mut stream = app.follow(&job, None).await;
+    model.pass(2);
+    // Two of three are told before the third is there.
+    let first = stream.until("subtree_result").await;
+    let second = stream.until("subtree_result").await;
+    model.until_asked(3).await;
+    let ids =
+        [&first, &second].map(|frames| frames.last().unwrap().payload()["subtree_id"].clone());
+    assert_ne!(ids[0], ids[1]);
+    model.pass(1);
+    let rest = stream.rest().await;
+    assert_eq!(rest.last().unwrap().payload()["subtrees_succeeded"], 3);
+    assert_eq!(
+        app.results(&job).await.body["metadata"]["validation"]["valid"],
+        true
+    );
+}

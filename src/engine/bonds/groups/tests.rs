@@ -35,7 +35,7 @@ fn draft(plan: &Plan, ordinal: u32, bytes: usize) -> ResultDraft {
 fn told(taken: Taken) -> Vec<u32> {
     match taken {
         Taken::Free(drafts) => drafts.iter().map(|draft| draft.ordinal).collect(),
-        Taken::Held | Taken::Last(_) => Vec::new(),
+        Taken::Held | Taken::Perhaps(_) | Taken::Last(_) => Vec::new(),
     }
 }
 
