@@ -415,15 +415,13 @@ impl Object<'_> {
             known.is_hint |= other_is_open && !is_shared;
         }
         for mut field in other.fields {
-            match self.fields.iter_mut().find(|known| known.key == field.key) {
-                Some(known) => {
-                    known.term = Term::any(vec![known.term.clone(), field.term]);
-                    known.is_hint |= field.is_hint;
-                }
-                None => {
-                    field.is_hint |= is_open;
-                    self.fields.push(field);
-                }
+            let known = self.fields.iter_mut().find(|known| known.key == field.key);
+            if let Some(known) = known {
+                known.term = Term::any(vec![known.term.clone(), field.term]);
+                known.is_hint |= field.is_hint;
+            } else {
+                field.is_hint |= is_open;
+                self.fields.push(field);
             }
         }
         self.required.retain(|key| other.required.contains(key));
