@@ -133,6 +133,10 @@ pub fn reason(subtree: &Subtree) -> String {
              only leaving it out says that it is not there."
         ),
         (Kind::AgenticArray, _) => format!("A list of unknown length, {fields} a row."),
+        (Kind::Fields, Take::Keys(keys)) => format!(
+            "{} parts of one object, {fields} together: there are more parts than subtrees.",
+            keys.len()
+        ),
         (Kind::Fields, _) => format!("{fields} that belong to no larger part of this object."),
         (Kind::Object, Take::Keys(_)) => format!(
             "An object of {fields}, too large to join those around it; it is asked for inside its \

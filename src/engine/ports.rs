@@ -409,6 +409,9 @@ pub trait Catalog: Send + Sync {
     fn insert_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, ()>;
     fn schema(&self, scope: &Scope, id: SchemaId) -> Answered<'_, Option<StoredSchema>>;
     fn schemas(&self, scope: &Scope, query: ListQuery) -> Answered<'_, ListPage<StoredSchema>>;
+    /// The schema of the scope whose own address, its `$id`, is this one; of several the one that
+    /// was changed last.
+    fn schema_at(&self, scope: &Scope, address: &str) -> Answered<'_, Option<StoredSchema>>;
     /// Replaces all but id and creation time; false when it is not there.
     fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool>;
     fn delete_schema(&self, scope: &Scope, id: SchemaId) -> Answered<'_, Deleted>;
