@@ -580,7 +580,10 @@ pub enum Answer {
     /// The call is held back before it is sent, for about so long: nothing is lost, and it may
     /// end at any time.
     Held { fault: Fault, for_ms: u64 },
-    /// What the call cost; at most once, last.
+    /// What was too much for one request is asked for in further ones: what was spent since the
+    /// last such word. The next is sent when the stream is asked for more, and not before.
+    Again(Usage),
+    /// What the call cost, as far as [`Answer::Again`] did not tell it; at most once, last.
     Usage(Usage),
 }
 
