@@ -105,10 +105,17 @@ impl Heard {
         self.first_ms.get_or_insert(after_ms);
     }
 
-    /// Measures a value, where the request is one that is learned from.
-    fn value(&mut self, index: usize, value: &Value) {
+    /// Keeps how long an answer was, where the request is one that is learned from.
+    fn size(&mut self, index: usize, letters: usize) {
         if self.first_ms.is_some() {
-            self.said.push((index, size::letters(value)));
+            self.said.push((index, letters));
+        }
+    }
+
+    /// Measures a value, where nobody told how it was written.
+    fn value(&mut self, index: usize, value: &Value) {
+        if self.said.iter().all(|(known, _)| *known != index) {
+            self.size(index, size::letters(value));
         }
     }
 }
@@ -272,6 +279,7 @@ impl Run {
                     }
                 }
                 Ok(Answer::Begun { after_ms }) => heard.begin(after_ms),
+                Ok(Answer::Written { index, bytes }) => heard.size(index, bytes),
                 Ok(Answer::Held { fault, .. }) => {
                     // Nothing is sent yet: the job may be another's when it is.
                     asked.has_begun = false;
@@ -280,8 +288,7 @@ impl Run {
                 }
                 Ok(Answer::Again(usage)) => {
                     asked.has_begun = false;
-                    let leave = self.go_on(progress, ticket, &mut heard, usage).await?;
-                    failure = leave.err();
+                    failure = self.go_on(progress, ticket, &mut heard, usage).await?;
                 }
                 Ok(Answer::Usage(usage)) => {
                     progress.spent.add(&usage);
@@ -309,14 +316,14 @@ impl Run {
         })
     }
 
-    /// Leave for a call to send a further request, after one that cost so much.
+    /// Leave for a call to send a further request, after one that cost so much; why it may not.
     async fn go_on(
         &self,
         progress: &mut Progress,
         ticket: &mut Ticket,
         heard: &mut Heard,
         usage: Usage,
-    ) -> Result<Result<(), CallError>, Halt> {
+    ) -> Result<Option<CallError>, Halt> {
         progress.spent.add(&usage);
         heard.is_divided = true;
         let renewed = tokio::select! {
@@ -326,7 +333,7 @@ impl Run {
         };
         // A request that is not sent has no bill to wait for.
         heard.usage = renewed.is_err().then_some(usage);
-        Ok(renewed)
+        Ok(renewed.err())
     }
 
     /// The value with what is wrong with it; none where it was not asked for, or is to be asked

@@ -276,6 +276,7 @@ impl Provider for Server {
                         Piece::Closed { index, answer } => {
                             if left.contains(&index) {
                                 left.retain(|open| *open != index);
+                                yield Ok(Answer::Written { index, bytes: answer.written });
                                 yield Ok(answer.of(index));
                             }
                         }

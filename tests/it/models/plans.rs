@@ -258,6 +258,29 @@ async fn a_plan_says_what_is_asked_for_otherwise() {
     assert_eq!(kept["lowered"], plan["lowered"], "the job keeps it");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_are_measured_as_they_were_written_with_what_was_dropped_for_saying_nothing() {
+    let server = Server::start();
+    let app = app(&server).await;
+    // No field may be null, so that those that nothing is found of are left out of the result.
+    let object = |fields: usize| {
+        let texts = (0..fields).map(|at| (format!("field_{at}"), json!({"type": "string"})));
+        json!({"type": "object", "properties": texts.collect::<Map<_, _>>()})
+    };
+    let schema = json!({"type": "object", "properties": {
+        "large": object(90), "small": object(30)}});
+    let config = json!({"splitter_configs": {"packing": "cheap"}, "cache": "off"});
+    let body = body(&app, schema, config).await;
+    app.end_of(&app.submit(&body).await).await;
+    assert_eq!(server.count(), 1);
+    let plan = app.post("/v1/extract/plans", &body, "explained_plan").await;
+    let plan = plan.body;
+    assert_eq!(plan["forecast"]["sizes_learned"], true);
+    let likely = |at: usize| plan["subtrees"][at]["answer_tokens"]["likely"].as_f64();
+    let (large, small) = (likely(0).unwrap(), likely(1).unwrap());
+    assert!((2.5..3.5).contains(&(large / small)), "{large} {small}");
+}
+
 /// Leaves that an answer is asked for, a row of a list once.
 fn leaves(schema: &Value) -> usize {
     if let Some(items) = schema.get("items") {
