@@ -282,10 +282,11 @@ mod tests {
         let purse = purse(1_000);
         let mut ticket = purse.take(need(400.0)).await.unwrap();
         // What it had reserved for itself does not keep it waiting.
-        let renewed = ticket.renew(&bill(400), need(400.0));
+        let paid = bill(400);
+        let renewed = ticket.renew(&paid, need(400.0));
         let renewed = tokio::time::timeout(Duration::from_secs(1), renewed).await;
         assert!(renewed.unwrap().is_ok());
-        let refused = ticket.renew(&bill(400), need(400.0)).await.err().unwrap();
+        let refused = ticket.renew(&paid, need(400.0)).await.err().unwrap();
         assert_eq!(refused.fault, Fault::BudgetExceeded);
         drop(ticket);
         let spent = purse.spent.lock();
