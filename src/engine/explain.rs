@@ -57,7 +57,8 @@ impl Engine {
             afford(&work, &model)?;
         }
         let packed = work.pack();
-        let forecast = forecast(&work, &packed, &known, document.as_deref());
+        let lowered = lowered(&provider, &config, &planned, &packed);
+        let forecast = forecast(&work, &packed, &known, document.as_deref()).lowering(&lowered);
         let explained = Explained::of(
             &config.model,
             &planned.plan,
@@ -66,7 +67,6 @@ impl Engine {
             forecast,
             config.budget,
         );
-        let lowered = lowered(&provider, &config, &planned, &packed);
         Ok(Explained {
             lowered,
             ..explained
@@ -103,7 +103,9 @@ impl Engine {
         let (work, known) = inner.work(&asked, Some(&document), &pending).await;
         afford(&work, &model)?;
         let packed = work.pack();
-        Ok(Some(forecast(&work, &packed, &known, Some(&document))))
+        let lowered = lowered(&provider, config, planned, &packed);
+        let forecast = forecast(&work, &packed, &known, Some(&document));
+        Ok(Some(forecast.lowering(&lowered)))
     }
 
     pub(super) fn served(&self, name: &str) -> Result<(Model, Arc<dyn Provider>), Error> {
@@ -138,6 +140,7 @@ fn forecast(work: &Work, packed: &Packed, known: &Known, document: Option<&Docum
         is_excerpted: work.is_excerpted,
         calls_learned_from: known.calls,
         sizes_learned: known.has_sizes,
+        lowered: Vec::new(),
         estimate: packed.estimate(&work.terms).rounded(),
     }
 }

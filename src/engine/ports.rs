@@ -583,7 +583,13 @@ pub enum Answer {
     /// The call is held back before it is sent, for about so long: nothing is lost, and it may
     /// end at any time.
     Held { fault: Fault, for_ms: u64 },
-    /// What the call cost; at most once, last.
+    /// A subtree took so many bytes as the model wrote it, what is dropped for saying nothing
+    /// included; before the subtree, and only where that is known.
+    Written { index: usize, bytes: usize },
+    /// What was too much for one request is asked for in further ones: what was spent since the
+    /// last such word. The next is sent when the stream is asked for more, and not before.
+    Again(Usage),
+    /// What the call cost, as far as [`Answer::Again`] did not tell it; at most once, last.
     Usage(Usage),
 }
 

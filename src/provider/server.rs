@@ -42,6 +42,7 @@ use crate::engine::ports::{
 use copies::Copies;
 use exchange::{Exchange, Form, Piece};
 use names::Names;
+use pieces::Division;
 use refusals::Refusals;
 use tardiness::Tardiness;
 
@@ -254,6 +255,10 @@ impl Provider for Server {
             let mut loads = VecDeque::from([call.subtrees.clone()]);
             let mut failure = None;
             while let Some(load) = loads.pop_front() {
+                if bill.request_count > 0 {
+                    let spent = std::mem::replace(&mut bill, inner.blank(&call.model));
+                    yield Ok(Answer::Again(spent));
+                }
                 let exchange = match Exchange::of(&inner, &call, &load, Form::Bound) {
                     Ok(exchange) => exchange,
                     Err(error) => {
@@ -271,6 +276,7 @@ impl Provider for Server {
                         Piece::Closed { index, answer } => {
                             if left.contains(&index) {
                                 left.retain(|open| *open != index);
+                                yield Ok(Answer::Written { index, bytes: answer.written });
                                 yield Ok(answer.of(index));
                             }
                         }
@@ -288,8 +294,16 @@ impl Provider for Server {
                 }
                 // Too much for one request: less is asked for, what closed stays.
                 if let [index] = left[..] {
-                    let (usage, settled) = pieces::ask(&inner, &call, index, failed).await;
-                    bill.add(&usage);
+                    let mut division = Division::of(&call, index, failed);
+                    let settled = loop {
+                        if bill.request_count > 0 {
+                            let spent = std::mem::replace(&mut bill, inner.blank(&call.model));
+                            yield Ok(Answer::Again(spent));
+                        }
+                        if let Some(settled) = division.step(&inner, &mut bill).await {
+                            break settled;
+                        }
+                    };
                     match settled {
                         Ok(answer) => yield Ok(answer.of(index)),
                         Err(error) => {

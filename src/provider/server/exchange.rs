@@ -58,6 +58,8 @@ pub(super) struct Answered {
     pub(super) value: Value,
     pub(super) attributions: Attributions,
     pub(super) logprobs: Logprobs,
+    /// Bytes of it as it was written.
+    pub(super) written: usize,
 }
 
 impl Answered {
@@ -321,6 +323,7 @@ impl Exchange {
             return None;
         }
         let scores = tally.scores(&closed.span);
+        let written = closed.span.end.saturating_sub(closed.span.start) as usize;
         let logprobs = self.lowered.logprobs(index, &closed.value, &scores);
         let raised = self.lowered.raise(index, closed.value).ok()?;
         Some(Piece::Closed {
@@ -329,6 +332,7 @@ impl Exchange {
                 value: raised.value,
                 attributions: raised.attributions,
                 logprobs,
+                written,
             },
         })
     }
