@@ -10,7 +10,10 @@
 //! `cargo bench --bench model -- memory [SCENARIO ...]`: the most memory that the server takes while
 //! an answer goes wrong, in each wire format, streamed and not (Linux).
 //!
-//! All three run the server as a process of its own. With `--profile dev` counts and memory are of
+//! `cargo bench --bench model -- arrays [ROWS ...]`: recall, precision and verdict of long arrays, what
+//! they cost beside what their windows need, and ten windows beside one call.
+//!
+//! All of these run the server as a process of its own. With `--profile dev` counts and memory are of
 //! use, times are not.
 //!
 //! `cargo bench --bench model -- ADDRESS [NAME=VALUE ...]`, where `ADDRESS` is such as
@@ -33,10 +36,14 @@
     reason = "a tool of the tests"
 )]
 
+#[path = "model/arrays.rs"]
+mod arrays;
 #[path = "model/burst.rs"]
 mod burst;
 #[path = "model/calls.rs"]
 mod calls;
+#[path = "../tests/kit/long/mod.rs"]
+mod long;
 #[path = "model/memory.rs"]
 mod memory;
 #[path = "../tests/it/support/model/mod.rs"]
@@ -60,6 +67,12 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("calls") => return block_on(calls::measure(count().unwrap_or(5))),
         Some("burst") => return block_on(burst::measure(count().unwrap_or(4))),
+        Some("arrays") => {
+            let rows = arguments[1..]
+                .iter()
+                .map(|rows| rows.parse().expect("rows"));
+            return block_on(arrays::run(&rows.collect::<Vec<_>>()));
+        }
         Some("memory") => return block_on(memory::measure(&arguments[1..])),
         _ => {}
     }
@@ -69,7 +82,7 @@ fn main() {
             .map(|scenario| scenario.name())
             .collect();
         println!(
-            "give calls, burst, memory or an address to serve at; scenarios: {}",
+            "give calls, burst, memory, arrays or an address to serve at; scenarios: {}",
             names.join(" ")
         );
         return;

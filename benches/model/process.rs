@@ -128,6 +128,12 @@ impl Process {
         }
     }
 
+    pub async fn results(&self, job: &str) -> Value {
+        let url = format!("{}/v1/extract/jobs/{job}/results", self.base);
+        let answer = self.client.get(url).send().await.unwrap();
+        answer.json().await.unwrap()
+    }
+
     /// Memory now and at most since [`Process::forget_peak`], KiB.
     pub fn memory(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -8,7 +8,8 @@ use super::show::count;
 use super::show::{Show, tame};
 use super::values::{INDENT, Leaf, aligned, leaves};
 use crate::domain::event::{
-    End, Envelope, Event, JobStatus, Start, SubtreeError, SubtreeResult, SubtreeRetry,
+    ArrayProgress, End, Envelope, Event, JobStatus, Start, SubtreeError, SubtreeResult,
+    SubtreeRetry,
 };
 use crate::domain::evidence::Attributions;
 use crate::domain::pointer::Pointer;
@@ -59,6 +60,7 @@ impl<'a> Narrator<'a> {
                 show.advance_bar();
             }
             Event::SubtreeRetry(retry) => show.line(format_args!("{head}{}", tried(retry)))?,
+            Event::ArrayProgress(array) => show.line(format_args!("{head}{}", read(array)))?,
             Event::End(end) => {
                 show.end_bar();
                 show.line(format_args!("{head}{}", ended(end)))?;
@@ -97,6 +99,16 @@ fn tried(retry: &SubtreeRetry) -> String {
         retry.max_attempts,
         retry.error_type.name(),
         retry.retry_delay_ms
+    )
+}
+
+fn read(array: &ArrayProgress) -> String {
+    format!(
+        "{}  {} so far, {} of {} read",
+        at(&array.path),
+        count(array.items_found, "row"),
+        array.windows_done,
+        count(array.windows_total, "window")
     )
 }
 

@@ -25,6 +25,9 @@ pub struct Config {
     pub n_max_retries: u32,
     pub additional_instructions: Option<String>,
     pub enable_agentic_array_extraction: bool,
+    /// Whether a job that is known to lack rows of an array has failed.
+    #[serde(default)]
+    pub require_complete_arrays: bool,
     pub splitter_configs: Splitter,
     pub use_explicit_context_cache: bool,
     /// `Auto` only until the job is stored, and in jobs of before there was a choice, whose
@@ -189,6 +192,7 @@ impl Config {
             additional_instructions: text(&mut fields, "additional_instructions", MAX_INSTRUCTIONS),
             enable_agentic_array_extraction: fields
                 .boolean("enable_agentic_array_extraction", true),
+            require_complete_arrays: fields.boolean("require_complete_arrays", false),
             splitter_configs: splitter(&mut fields),
             use_explicit_context_cache: fields.boolean("use_explicit_context_cache", false),
             document_input: document_input(&mut fields),

@@ -124,6 +124,8 @@ faults! {
     ValidationFailed "validation_failed" false;
     DocumentUnreadable "document_unreadable" false;
     BudgetExceeded "budget_exceeded" false;
+    /// Rows of an array are missing, and the job requires all of them.
+    IncompleteArray "incomplete_array" false;
     Internal "internal" false;
 }
 

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::completeness::{Completeness, Verdict};
 use super::error::Fault;
 use super::explain::ExplainedSubtree;
 use super::id::{DocumentId, JobId, SchemaId};
@@ -175,6 +176,9 @@ pub struct SubtreeResult {
     pub attempts: u32,
     pub duration_ms: u64,
     pub validation: Option<Validation>,
+    /// Of an array that was looked at for missing rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completeness: Option<Box<Completeness>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oversize: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -205,6 +209,61 @@ pub struct SubtreeRetry {
     pub retry_delay_ms: u64,
 }
 
+/// Whether rows of an array are missing, in a word. The evidence is in its `subtree_result`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayVerdict {
+    pub subtree_id: String,
+    pub path: Pointer,
+    pub verdict: Verdict,
+}
+
+impl ArrayVerdict {
+    pub fn is_incomplete(&self) -> bool {
+        self.verdict == Verdict::Incomplete
+    }
+}
+
+/// What is being done about a long array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Where in the document its rows are.
+    Locating,
+    Extracting,
+    /// Whether rows are missing.
+    Verifying,
+    Merging,
+}
+
+/// Some of the rows so far.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ItemsPreview {
+    /// Index of the first.
+    pub offset: u64,
+    pub items: Vec<Box<RawValue>>,
+}
+
+/// How far the reading of a long array is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ArrayProgress {
+    pub subtree_id: String,
+    pub path: Pointer,
+    pub phase: Phase,
+    pub items_found: u64,
+    /// Since the event before.
+    pub items_new: u64,
+    pub windows_done: u64,
+    pub windows_total: u64,
+    /// Pages just read, from 1.
+    pub pages: Vec<u32>,
+    pub pages_processed: u64,
+    pub total_pages: u64,
+    pub total_items_estimate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items_preview: Option<ItemsPreview>,
+    pub progress: Progress,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct End {
     pub status: Status,
@@ -220,6 +279,8 @@ pub struct End {
     pub error_type: Option<Fault>,
     pub error_message: Option<String>,
     pub cancel_reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arrays: Vec<ArrayVerdict>,
     pub usage_metadata: Usage,
     pub progress: Progress,
 }
@@ -232,6 +293,7 @@ pub enum Event {
     SubtreeResult(SubtreeResult),
     SubtreeError(SubtreeError),
     SubtreeRetry(SubtreeRetry),
+    ArrayProgress(ArrayProgress),
     End(End),
 }
 
@@ -243,16 +305,18 @@ pub enum Kind {
     SubtreeResult,
     SubtreeError,
     SubtreeRetry,
+    ArrayProgress,
     End,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Start,
         Self::JobStatus,
         Self::SubtreeResult,
         Self::SubtreeError,
         Self::SubtreeRetry,
+        Self::ArrayProgress,
         Self::End,
     ];
 
@@ -263,6 +327,7 @@ impl Kind {
             Self::SubtreeResult => "subtree_result",
             Self::SubtreeError => "subtree_error",
             Self::SubtreeRetry => "subtree_retry",
+            Self::ArrayProgress => "agentic_array_progress",
             Self::End => "end",
         }
     }
@@ -280,6 +345,7 @@ impl Event {
             Self::SubtreeResult(_) => Kind::SubtreeResult,
             Self::SubtreeError(_) => Kind::SubtreeError,
             Self::SubtreeRetry(_) => Kind::SubtreeRetry,
+            Self::ArrayProgress(_) => Kind::ArrayProgress,
             Self::End(_) => Kind::End,
         }
     }
@@ -380,6 +446,7 @@ impl Envelope {
             Event::SubtreeResult(body) => serde_json::to_writer(&mut payload, body),
             Event::SubtreeError(body) => serde_json::to_writer(&mut payload, body),
             Event::SubtreeRetry(body) => serde_json::to_writer(&mut payload, body),
+            Event::ArrayProgress(body) => serde_json::to_writer(&mut payload, body),
             Event::End(body) => serde_json::to_writer(&mut payload, body),
         }?;
         // The brace that opens the body: its members go on after ours.
@@ -424,6 +491,7 @@ impl Envelope {
             Kind::SubtreeResult => Event::SubtreeResult(serde_json::from_str(payload)?),
             Kind::SubtreeError => Event::SubtreeError(serde_json::from_str(payload)?),
             Kind::SubtreeRetry => Event::SubtreeRetry(serde_json::from_str(payload)?),
+            Kind::ArrayProgress => Event::ArrayProgress(serde_json::from_str(payload)?),
             Kind::End => Event::End(serde_json::from_str(payload)?),
         };
         Ok(Self {

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::completeness::Completeness;
 use super::config::Config;
 use super::error::Fault;
 use super::event::{
-    End, Envelope, Event, JobStatus, Links, PROTOCOL_VERSION, PlannedSubtree, Progress, Reason,
-    Start, Step, SubtreeError, SubtreeResult, SubtreeRetry, Validation,
+    ArrayProgress, ArrayVerdict, End, Envelope, Event, ItemsPreview, JobStatus, Links,
+    PROTOCOL_VERSION, Phase, PlannedSubtree, Progress, Reason, Start, Step, SubtreeError,
+    SubtreeResult, SubtreeRetry, Validation,
 };
 use super::explain::Forecast;
 use super::id::{DocumentId, JobId, SchemaId};
@@ -80,6 +82,8 @@ pub struct JobView {
     pub usage: Usage,
     /// Of the job when it failed; until then of the last failed subtree.
     pub error: Option<(Fault, String)>,
+    /// What is known of each array that was read, in the order of their events.
+    pub arrays: Vec<ArrayVerdict>,
     /// Never changed, so all views of the job share it.
     pub spec: Arc<JobSpec>,
 }
@@ -96,16 +100,47 @@ pub enum Draft {
     Result(ResultDraft),
     Error(ErrorDraft),
     Retry(SubtreeRetry),
+    /// A part of a long array, kept until the array is whole. It is no event.
+    Window(WindowDraft),
+    Array(ArrayDraft),
     End(Ending),
     /// After the end: what failed or is missing is asked for once more.
     Reopen {
-        /// Leaf fields of the subtrees whose outcome was an error.
+        /// Leaf fields of the subtrees that are asked for again.
         failed_fields: u64,
+        /// Of them, those whose outcome was an array with rows missing.
+        incomplete: u64,
     },
 }
 
 /// Names an answer by all that it was asked with, the scope included: SHA-256.
 pub type AnswerKey = [u8; 32];
+
+/// What was read in one window of a document, for one array.
+#[derive(Debug, Clone)]
+pub struct WindowDraft {
+    /// Names it by all that it was asked with.
+    pub key: AnswerKey,
+    /// Rows, where they stand, and what they did cost. Only the engine reads it.
+    pub body: Box<RawValue>,
+}
+
+/// How far the reading of a long array is; the rest of the event is filled in.
+#[derive(Debug, Clone)]
+pub struct ArrayDraft {
+    pub subtree_id: String,
+    pub path: Pointer,
+    pub phase: Phase,
+    pub items_found: u64,
+    pub items_new: u64,
+    pub windows_done: u64,
+    pub windows_total: u64,
+    pub pages: Vec<u32>,
+    pub pages_processed: u64,
+    pub total_pages: u64,
+    pub total_items_estimate: Option<u64>,
+    pub items_preview: Option<ItemsPreview>,
+}
 
 /// Which outcome of which job: at most one is ever admitted.
 pub type Ordinal = u32;
@@ -122,6 +157,8 @@ pub struct ResultDraft {
     pub attempts: u32,
     pub duration_ms: u64,
     pub validation: Option<Validation>,
+    /// Of an array: whether rows are missing; none where nobody looked.
+    pub completeness: Option<Box<Completeness>>,
     /// Under which the answer is found again; none where it is not to be used again.
     pub answer: Option<AnswerKey>,
 }
@@ -183,6 +220,8 @@ pub enum Refusal {
     Unsettled { settled: u64, total: u64 },
     #[error("nothing is left to do")]
     Whole,
+    #[error("it is kept beside the log and is no event")]
+    NoEvent,
 }
 
 impl JobView {
@@ -229,6 +268,7 @@ impl JobView {
             fields_processed: 0,
             usage: Usage::default(),
             error: None,
+            arrays: Vec::new(),
             spec: Arc::new(spec),
         };
         let envelope = Envelope {
@@ -256,8 +296,10 @@ impl JobView {
         }
     }
 
+    /// Whether anything is known to be missing: a subtree, or rows of an array.
     pub fn is_partial(&self) -> bool {
-        self.subtrees_succeeded < self.total_subtrees
+        let mut arrays = self.arrays.iter();
+        self.subtrees_succeeded < self.total_subtrees || arrays.any(ArrayVerdict::is_incomplete)
     }
 
     /// Admits a draft as the next event and folds it in.
@@ -284,8 +326,13 @@ impl JobView {
             Draft::Result(draft) => self.succeed(draft),
             Draft::Error(draft) => self.fail(draft),
             Draft::Retry(retry) => Event::SubtreeRetry(retry),
+            Draft::Window(_) => return Err(Refusal::NoEvent),
+            Draft::Array(draft) => Event::ArrayProgress(self.advance(draft)),
             Draft::End(ending) => self.end(ending, at, retention_ms)?,
-            Draft::Reopen { failed_fields } => self.reopen(failed_fields)?,
+            Draft::Reopen {
+                failed_fields,
+                incomplete,
+            } => self.reopen(failed_fields, incomplete)?,
         };
         self.sequence += 1;
         self.updated_at = at;
@@ -325,7 +372,7 @@ impl JobView {
         }))
     }
 
-    fn reopen(&mut self, failed_fields: u64) -> Result<Event, Refusal> {
+    fn reopen(&mut self, failed_fields: u64, incomplete: u64) -> Result<Event, Refusal> {
         let previous_status = self.status;
         let (from, to) = (previous_status, Status::Pending);
         if !from.is_terminal() || from == Status::Expired {
@@ -338,6 +385,8 @@ impl JobView {
         self.run += 1;
         self.step = Step::Queued;
         self.subtrees_failed = 0;
+        self.subtrees_succeeded = self.subtrees_succeeded.saturating_sub(incomplete);
+        self.arrays.retain(|array| !array.is_incomplete());
         self.fields_processed = self.fields_processed.saturating_sub(failed_fields);
         self.error = None;
         self.ended_at = None;
@@ -355,6 +404,13 @@ impl JobView {
     fn succeed(&mut self, draft: ResultDraft) -> Event {
         self.settle(draft.fields, &draft.usage);
         self.subtrees_succeeded += 1;
+        if let Some(completeness) = &draft.completeness {
+            self.arrays.push(ArrayVerdict {
+                subtree_id: draft.subtree_id.clone(),
+                path: draft.path.clone(),
+                verdict: completeness.verdict,
+            });
+        }
         Event::SubtreeResult(SubtreeResult {
             subtree_id: draft.subtree_id,
             path: draft.path,
@@ -364,6 +420,7 @@ impl JobView {
             attempts: draft.attempts,
             duration_ms: draft.duration_ms,
             validation: draft.validation,
+            completeness: draft.completeness,
             oversize: false,
             result_url: None,
             progress: self.progress(),
@@ -386,6 +443,25 @@ impl JobView {
         })
     }
 
+    fn advance(&mut self, draft: ArrayDraft) -> ArrayProgress {
+        self.step = Step::Extracting;
+        ArrayProgress {
+            subtree_id: draft.subtree_id,
+            path: draft.path,
+            phase: draft.phase,
+            items_found: draft.items_found,
+            items_new: draft.items_new,
+            windows_done: draft.windows_done,
+            windows_total: draft.windows_total,
+            pages: draft.pages,
+            pages_processed: draft.pages_processed,
+            total_pages: draft.total_pages,
+            total_items_estimate: draft.total_items_estimate,
+            items_preview: draft.items_preview,
+            progress: self.progress(),
+        }
+    }
+
     fn settle(&mut self, fields: u32, usage: &Usage) {
         self.step = Step::Extracting;
         self.fields_processed += u64::from(fields);
@@ -401,6 +477,10 @@ impl JobView {
                     settled,
                     total: self.total_subtrees,
                 });
+            }
+            Ending::Settled if self.lacks_rows_it_requires() => {
+                self.error = Some((Fault::IncompleteArray, self.lacking()));
+                Status::Failed
             }
             Ending::Settled if self.subtrees_succeeded > 0 => Status::Completed,
             Ending::Settled => {
@@ -443,8 +523,23 @@ impl JobView {
             error_type,
             error_message,
             cancel_reason,
+            arrays: self.arrays.clone(),
             usage_metadata: self.usage.clone(),
             progress: self.progress(),
         }))
+    }
+
+    fn lacks_rows_it_requires(&self) -> bool {
+        let mut arrays = self.arrays.iter();
+        self.spec.config.require_complete_arrays && arrays.any(ArrayVerdict::is_incomplete)
+    }
+
+    fn lacking(&self) -> String {
+        let lacking = self.arrays.iter().filter(|array| array.is_incomplete());
+        let paths: Vec<_> = lacking.map(|array| format!("`{}`", array.path)).collect();
+        format!(
+            "Rows are missing from {}, and `require_complete_arrays` is set. What was read is in the results, with the evidence; a retry reads what failed.",
+            paths.join(", ")
+        ).chars().take(2_000).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Values and functions without a runtime, socket, file, environment, clock or randomness.
 
 pub mod attachment;
+pub mod completeness;
 pub mod config;
 pub mod cost;
 pub mod document;
@@ -19,6 +20,7 @@ pub mod pointer;
 pub mod prompt;
 pub mod repair;
 pub mod retry;
+pub mod rows;
 pub mod schema;
 pub mod shape;
 pub mod status;

@@ -3,12 +3,12 @@
 use tracing::error;
 
 use super::keys::Principal;
-use super::ports::{Reopen, Reopened, Snapshot};
+use super::ports::{Outcome, Reopen, Reopened, Snapshot};
 use super::{Engine, no_job, stored};
 use crate::domain::error::{Code, Error};
-use crate::domain::event::Kind;
+use crate::domain::event::{ArrayVerdict, Envelope, Event, Kind};
 use crate::domain::id::JobId;
-use crate::domain::job::JobView;
+use crate::domain::job::{JobView, Ordinal};
 
 impl Engine {
     /// Puts a job that failed, was cancelled or ended without some subtrees in line again. Its
@@ -34,11 +34,13 @@ impl Engine {
                 ),
             ));
         }
+        let incomplete = incomplete(&snapshot);
         let reopen = Reopen {
             scope: scope.clone(),
             job,
             at_sequence: view.sequence,
-            failed_fields: self.failed_fields(&snapshot).await?,
+            failed_fields: self.failed_fields(&snapshot, &incomplete).await?,
+            incomplete,
             active_limit: inner.active_limit(caller),
             queue_limit: inner.settings.max_queued_jobs,
         };
@@ -61,11 +63,16 @@ impl Engine {
     }
 
     /// Leaf fields of the subtrees that count as processed and are asked for again.
-    async fn failed_fields(&self, snapshot: &Snapshot) -> Result<u64, Error> {
+    async fn failed_fields(
+        &self,
+        snapshot: &Snapshot,
+        incomplete: &[Ordinal],
+    ) -> Result<u64, Error> {
         let planned = self.inner.stored_plan(&snapshot.view.spec.plan).await?;
         let mut fields = 0;
         for outcome in &snapshot.outcomes {
-            if outcome.event.kind != Kind::SubtreeError {
+            let is_error = outcome.event.kind == Kind::SubtreeError;
+            if !is_error && !incomplete.contains(&outcome.ordinal) {
                 continue;
             }
             let Some(subtree) = planned.plan.subtrees.get(outcome.ordinal as usize) else {
@@ -76,6 +83,28 @@ impl Engine {
         }
         Ok(fields)
     }
+}
+
+/// Arrays of which rows are known to be missing: what of them was read is kept beside the log.
+fn incomplete(snapshot: &Snapshot) -> Vec<Ordinal> {
+    let arrays = &snapshot.view.arrays;
+    let lacks = |outcome: &&Outcome| {
+        outcome.event.kind == Kind::SubtreeResult
+            && std::str::from_utf8(&outcome.event.payload)
+                .ok()
+                .and_then(|payload| Envelope::decode(payload).ok())
+                .is_some_and(|envelope| match envelope.event {
+                    Event::SubtreeResult(result) => arrays.iter().any(|array| {
+                        array.is_incomplete() && array.subtree_id == result.subtree_id
+                    }),
+                    _ => false,
+                })
+    };
+    if !arrays.iter().any(ArrayVerdict::is_incomplete) {
+        return Vec::new();
+    }
+    let outcomes = snapshot.outcomes.iter().filter(lacks);
+    outcomes.map(|outcome| outcome.ordinal).collect()
 }
 
 fn active(job: JobId) -> Error {

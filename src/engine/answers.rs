@@ -14,6 +14,7 @@ use super::metrics::label;
 use super::ports::{Kept, Outcome};
 use super::run::patiently;
 use super::stored;
+use crate::domain::completeness::Completeness;
 use crate::domain::config::{Cache, Config};
 use crate::domain::document::{Document, DocumentInput};
 use crate::domain::event::{Aside, Kind, Validation};
@@ -87,6 +88,8 @@ struct Settled {
     extracted_result: Box<RawValue>,
     attributions: Option<Box<RawValue>>,
     validation: Option<Validation>,
+    #[serde(default)]
+    completeness: Option<Box<Completeness>>,
 }
 
 impl Settled {
@@ -170,6 +173,7 @@ impl Run {
             attempts: 0,
             duration_ms: 0,
             validation: settled.validation,
+            completeness: settled.completeness,
             answer: Some(kept.key),
         };
         self.deliver(draft).await?;

@@ -81,7 +81,12 @@ impl Run {
         let plan = &self.planned.plan;
         while let Some((group, corrections)) = self.bonds.broken(plan) {
             let asked: Vec<_> = corrections.iter().map(|known| known.index).collect();
-            for load in self.packed(&asked).loads {
+            for mut load in self.packed(&asked).loads {
+                // What takes many calls to read is not read twice.
+                load.retain(|index| !self.arrays.is_long(*index));
+                if load.is_empty() {
+                    continue;
+                }
                 let known = corrections.iter();
                 let known = known.filter(|known| load.contains(&known.index)).cloned();
                 let known = known.collect();

@@ -74,6 +74,13 @@ impl Purse {
         self.deadline
     }
 
+    /// Counts what was spent before this run and stands in no outcome yet.
+    pub(super) fn charge(&self, usage: &Usage) {
+        let mut spent = self.spent.lock();
+        spent.tokens += usage.total_token_count as f64;
+        spent.cost += usage.cost_usd.unwrap_or(0.0);
+    }
+
     /// Takes what a call needs; waits while calls under way may leave too little for it.
     pub(super) async fn take(self: &Arc<Self>, need: Need) -> Result<Ticket, CallError> {
         loop {

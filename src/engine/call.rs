@@ -13,6 +13,7 @@ use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, timeout_at};
 
 use super::Inner;
+use super::array::{Arrays, Reading};
 use super::bonds::Bonds;
 use super::budget::{Need, Purse, Ticket};
 use super::journal::{Halt, Journal};
@@ -29,6 +30,7 @@ use crate::domain::error::Fault;
 use crate::domain::event::SubtreeRetry;
 use crate::domain::evidence::{Attributions, Index, Logprobs};
 use crate::domain::excerpt::excerpt;
+use crate::domain::id::Scope;
 use crate::domain::job::{AnswerKey, Draft, JobSpec};
 use crate::domain::pack::{Load, Work};
 use crate::domain::retry;
@@ -61,6 +63,9 @@ pub(super) struct Run {
     pub(super) shared_tokens: f64,
     /// The document's words, made once when attributions are asked for.
     pub(super) index: OnceCell<Arc<Index>>,
+    pub(super) scope: Scope,
+    /// The arrays among the subtrees, and which of them are long.
+    pub(super) arrays: Arrays,
 }
 
 /// A call under way: what is still missing, and what was spent on it that no event has told yet.
@@ -72,11 +77,16 @@ pub(super) struct Progress {
     /// What was wrong with earlier answers of subtrees that are still missing.
     corrections: Vec<Correction>,
     /// The same, of the answers that are being read.
-    wrong: Vec<Correction>,
+    pub(super) wrong: Vec<Correction>,
     /// Subtrees that were asked for with their faults named: once each.
-    corrected: Load,
+    pub(super) corrected: Load,
     /// What the call is about: all of it, or the pages that were chosen for it.
-    document: Arc<Document>,
+    pub(super) document: Arc<Document>,
+    /// Arrays whose answer was cut off.
+    cut: Load,
+    /// Set where the call reads one window of an array: what it brings is handed back and makes no
+    /// outcome.
+    pub(super) reading: Option<Reading>,
     /// Told once, when the answer begins or is not going to.
     leads: Option<Arc<Notify>>,
 }
@@ -90,6 +100,7 @@ struct Heard {
     usage: Option<Usage>,
     /// Whether it took several requests.
     is_divided: bool,
+    is_cut: bool,
 }
 
 /// A request, and whether it has begun: it does when its answer is first looked for.
@@ -125,16 +136,23 @@ impl Run {
     /// known to be no longer ours, no request is begun.
     ///
     /// `leads` is told when the document was read, or when this call cannot read it for now.
-    pub(super) async fn call(&self, load: Load, leads: Option<Arc<Notify>>) -> Result<(), Halt> {
+    ///
+    /// Gives the arrays whose answer was cut off, which have no outcome yet, and what was spent.
+    pub(super) async fn call(
+        &self,
+        load: Load,
+        leads: Option<Arc<Notify>>,
+    ) -> Result<(Load, Usage), Halt> {
         self.waits.begin(&self.journal).await?;
-        let progress = Progress {
+        let mut progress = Progress {
             leads,
             document: self.pages_for(&load).await,
             ..self.progress(load)
         };
-        self.ask_until_settled(progress).await?;
+        self.ask_until_settled(&mut progress).await?;
         self.mend().await?;
-        self.waits.end(&self.journal).await
+        self.waits.end(&self.journal).await?;
+        Ok((progress.cut, progress.spent))
     }
 
     /// Asks for subtrees that have an answer already, with what is wrong with it.
@@ -143,12 +161,18 @@ impl Run {
         load: Load,
         corrections: Vec<Correction>,
     ) -> Result<(), Halt> {
-        let progress = Progress {
+        let mut progress = Progress {
             corrections,
             document: self.pages_for(&load).await,
             ..self.progress(load)
         };
-        self.ask_until_settled(progress).await
+        self.ask_until_settled(&mut progress).await?;
+        // The first answer stands.
+        for index in std::mem::take(&mut progress.cut) {
+            self.falls_back(index, &progress.spent);
+            progress.spent = self.blank.clone();
+        }
+        Ok(())
     }
 
     pub(super) fn progress(&self, missing: Load) -> Progress {
@@ -161,6 +185,8 @@ impl Run {
             wrong: Vec::new(),
             corrected: Load::new(),
             document: Arc::clone(&self.document),
+            cut: Load::new(),
+            reading: None,
             leads: None,
         }
     }
@@ -182,7 +208,7 @@ impl Run {
         chosen.map_or_else(|_| Arc::clone(&self.document), Arc::new)
     }
 
-    async fn ask_until_settled(&self, mut progress: Progress) -> Result<(), Halt> {
+    pub(super) async fn ask_until_settled(&self, progress: &mut Progress) -> Result<(), Halt> {
         loop {
             if self.engine.is_draining() {
                 return Err(Halt::Drained);
@@ -191,11 +217,11 @@ impl Run {
             if self.journal.is_lost() {
                 return Err(Halt::Lost);
             }
-            let mut ticket = match self.ticket(&progress).await? {
+            let mut ticket = match self.ticket(progress).await? {
                 Ok(ticket) => ticket,
                 Err(error) => return self.give_up(progress, error).await,
             };
-            let outcome = self.ask(&mut progress, &mut ticket).await?;
+            let outcome = self.ask(progress, &mut ticket).await?;
             drop(ticket);
             let is_only_wrong = progress.take_corrections();
             let error = match outcome {
@@ -212,10 +238,10 @@ impl Run {
                 },
                 Err(error) => error,
             };
-            match self.delay(&progress, &error) {
+            match self.delay(progress, &error) {
                 Some(delay) => {
                     let delay = self.in_time(delay);
-                    self.announce_retry(&progress, &error, delay).await?;
+                    self.announce_retry(progress, &error, delay).await?;
                     self.pause(delay, error.fault).await?;
                     progress.attempt += 1;
                 }
@@ -259,6 +285,9 @@ impl Run {
                 self.waits.go_on(&self.journal).await?;
             }
             match answer {
+                Ok(rows @ Answer::Subtree { .. }) if progress.reading.is_some() => {
+                    self.take_rows(progress, rows);
+                }
                 Ok(Answer::Subtree {
                     index,
                     value,
@@ -278,6 +307,7 @@ impl Run {
                         self.settle(progress, index, checked, said).await?;
                     }
                 }
+                Ok(cut @ Answer::Cut { .. }) => self.take_cut(progress, &mut heard, cut),
                 Ok(Answer::Begun { after_ms }) => heard.begin(after_ms),
                 Ok(Answer::Written { index, bytes }) => heard.size(index, bytes),
                 Ok(Answer::Held { fault, .. }) => {
@@ -301,11 +331,7 @@ impl Run {
         if is_held {
             self.waits.go_on(&self.journal).await?;
         }
-        match &failure {
-            None => self.learn(&load, &heard),
-            Some(error) if heard.usage.is_none() => self.unbilled(progress, ticket, error),
-            Some(_) => {}
-        }
+        self.account(progress, ticket, (&load, &heard), failure.as_ref());
         if let Some((index, checked, said)) = last {
             self.settle(progress, index, checked, said).await?;
         }
@@ -329,11 +355,41 @@ impl Run {
         let renewed = tokio::select! {
             biased;
             () = self.engine.drained() => return Err(Halt::Drained),
-            renewed = ticket.renew(&usage, self.need(&progress.missing)) => renewed,
+            renewed = ticket.renew(&usage, self.need(progress)) => renewed,
         };
         // A request that is not sent has no bill to wait for.
         heard.usage = renewed.is_err().then_some(usage);
         Ok(renewed.err())
+    }
+
+    /// Leaves an array that was cut off to be read in windows.
+    fn take_cut(&self, progress: &mut Progress, heard: &mut Heard, cut: Answer) {
+        // Nothing is learned from an answer that was not written to its end.
+        heard.is_cut = true;
+        if progress.reading.is_some() {
+            self.take_rows(progress, cut);
+        } else if let Answer::Cut { index, .. } = cut
+            && progress.missing.contains(&index)
+        {
+            progress.missing.retain(|missing| *missing != index);
+            progress.cut.push(index);
+        }
+    }
+
+    /// What a request that is over tells of its cost.
+    fn account(
+        &self,
+        progress: &mut Progress,
+        ticket: &mut Ticket,
+        (load, heard): (&[usize], &Heard),
+        failure: Option<&CallError>,
+    ) {
+        match failure {
+            None if progress.reading.is_some() => {}
+            None => self.learn(load, heard),
+            Some(error) if heard.usage.is_none() => self.unbilled(progress, ticket, error),
+            Some(_) => {}
+        }
     }
 
     /// The value with what is wrong with it; none where it was not asked for, or is to be asked
@@ -419,15 +475,19 @@ impl Run {
         tokio::select! {
             biased;
             () = self.engine.drained() => Err(Halt::Drained),
-            ticket = self.purse.take(self.need(&progress.missing)) => Ok(ticket),
+            ticket = self.purse.take(self.need(progress)) => Ok(ticket),
         }
     }
 
-    fn need(&self, load: &[usize]) -> Need {
+    fn need(&self, progress: &Progress) -> Need {
         if !self.spec.config.budget.is_set() {
             return Need::default();
         }
-        let weight = self.work.weight_of(load);
+        let reading = progress.reading.as_ref();
+        let weight = reading.map_or_else(
+            || self.work.weight_of(&progress.missing),
+            |reading| reading.array.weight,
+        );
         let terms = &self.work.terms;
         let bill = |bound| cost::bill(terms, &[weight], cost::Start::AtOnce, bound);
         let (low, likely) = (bill(Bound::Low), bill(Bound::Likely));
@@ -462,8 +522,8 @@ impl Run {
         let (Some(usage), Some(first_ms)) = (&heard.usage, heard.first_ms) else {
             return;
         };
-        // How long an excerpt became is not what the model's count is learned from.
-        if self.work.is_excerpted || heard.is_divided {
+        // How long a part of the document became is not what the model's count is learned from.
+        if self.work.is_excerpted || heard.is_divided || heard.is_cut {
             return;
         }
         let taken = Taken {
@@ -480,12 +540,15 @@ impl Run {
 
     fn request(&self, progress: &Progress) -> Call {
         let config = &self.spec.config;
+        let array = progress.reading.as_ref().map(|reading| &reading.array);
         Call {
             model: config.model.clone(),
             document: Arc::clone(&progress.document),
             attachments: self.attachments(),
-            plan: Arc::clone(&self.planned.plan),
-            plan_key: self.planned.key.clone(),
+            plan: Arc::clone(array.map_or(&self.planned.plan, |array| &array.plan)),
+            plan_key: array
+                .map_or(&self.planned.key, |array| &array.plan_key)
+                .clone(),
             subtrees: progress.missing.clone(),
             additional_instructions: config.additional_instructions.clone(),
             temperature: config.temperature,
@@ -494,6 +557,7 @@ impl Run {
             per_key_attribution: config.per_key_attribution,
             use_explicit_context_cache: config.use_explicit_context_cache,
             corrections: progress.corrections.clone(),
+            keeps_rows: self.arrays.are_read_in_windows(),
         }
     }
 

@@ -224,6 +224,7 @@ fn lowered(
             per_key_attribution: config.per_key_attribution,
             use_explicit_context_cache: false,
             corrections: Vec::new(),
+            keeps_rows: false,
         };
         changes.extend(provider.lowered(&call));
     }

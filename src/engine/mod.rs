@@ -9,6 +9,7 @@
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
+//! | `array` | long arrays, window by window |
 //! | `proof` | values against the pages |
 //! | `answers` | what was paid for before is used again |
 //! | `budget` | what a job may spend |
@@ -30,6 +31,7 @@
 
 mod again;
 mod answers;
+mod array;
 mod attach;
 mod bonds;
 mod budget;
@@ -77,7 +79,7 @@ pub use follow::{Follow, Follower, News};
 pub use live::{Page, Slot};
 pub use page::EventsPage;
 pub use repeat::{Repeat, Submitted};
-pub use result::{FailedSubtree, JobResult, Wanted};
+pub use result::{FailedSubtree, FoundArray, JobResult, Wanted};
 pub use retention::Lifetimes;
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
 pub use tickets::{Admission, Ticket};

@@ -204,6 +204,16 @@ pub struct Kept {
     pub outcome: Outcome,
 }
 
+/// A window of a long array that was read before.
+#[derive(Debug, Clone)]
+pub struct KeptWindow {
+    pub key: AnswerKey,
+    /// Whose bill it is on.
+    pub job: JobId,
+    /// [`WindowDraft::body`](crate::domain::job::WindowDraft::body).
+    pub body: String,
+}
+
 /// All outcomes of a job and the state they belong to, read in one transaction.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -235,8 +245,10 @@ pub struct Reopen {
     pub job: JobId,
     /// The end of the log that this rests on.
     pub at_sequence: u64,
-    /// Leaf fields of the subtrees whose outcome was an error.
+    /// Leaf fields of the subtrees that are asked for again.
     pub failed_fields: u64,
+    /// Subtrees whose outcome is an array of which something is known to be missing.
+    pub incomplete: Vec<Ordinal>,
     /// Jobs of the scope that may be active at once, this one included.
     pub active_limit: u32,
     /// Jobs of all scopes that may be active at once.
@@ -300,8 +312,9 @@ pub trait Jobs: Send + Sync {
     /// scope when the log ends.
     fn commit(&self, commit: Commit) -> Answered<'_, Committed>;
 
-    /// Takes the failed outcomes of an ended job back, appends the event that says so and puts
-    /// the job in line again, in one transaction. Its crashes are forgotten.
+    /// Takes the failed outcomes of an ended job back, and those of incomplete arrays, appends the
+    /// event that says so and puts the job in line again, in one transaction. Its crashes are
+    /// forgotten.
     fn reopen(&self, reopen: Reopen) -> Answered<'_, Reopened>;
 
     fn view(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<JobView>>;
@@ -329,6 +342,15 @@ pub trait Jobs: Send + Sync {
 
     /// The newest outcomes of the scope under these keys. They live as long as their jobs.
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>>;
+
+    /// Under each key that there is a window for, the one of `job` itself or else the newest of the
+    /// scope. Windows live as long as their jobs.
+    fn windows(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        keys: &[AnswerKey],
+    ) -> Answered<'_, Vec<KeptWindow>>;
 
     /// The plan stored under `key`.
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>>;
@@ -554,6 +576,8 @@ pub struct Call {
     pub use_explicit_context_cache: bool,
     /// What was wrong with earlier answers of some of the subtrees.
     pub corrections: Vec<Correction>,
+    /// Whether of an array whose answer is cut off the whole rows are wanted.
+    pub keeps_rows: bool,
 }
 
 /// An answer that did not follow its schema, to be asked for once more.
@@ -572,6 +596,14 @@ pub enum Answer {
     /// where the provider measures its own; what a model says of its answer is left out. Of
     /// leaves whose tokens nothing is known of, `logprobs` has none.
     Subtree {
+        index: usize,
+        value: Value,
+        attributions: Attributions,
+        logprobs: Logprobs,
+    },
+    /// The answer was cut off inside this array: its rows that were whole, or null where there are
+    /// none. The array is not asked for again. Only where the call [keeps rows](Call::keeps_rows).
+    Cut {
         index: usize,
         value: Value,
         attributions: Attributions,

@@ -9,6 +9,7 @@ use tracing::error;
 
 use super::ports::{Outcome, Snapshot};
 use super::{Engine, Inner, no_job, stored};
+use crate::domain::completeness::Completeness;
 use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{Aside, Envelope, Event, SubtreeResult, Validation};
 use crate::domain::evidence::Attributions;
@@ -36,6 +37,15 @@ pub struct FailedSubtree {
     pub error_message: String,
 }
 
+/// An array, and what is known of rows that are missing.
+#[derive(Debug, Clone, Serialize)]
+pub struct FoundArray {
+    pub subtree_id: String,
+    pub path: Pointer,
+    #[serde(flatten)]
+    pub completeness: Box<Completeness>,
+}
+
 /// Value tree, evidence tree and what is missing, all of one moment.
 #[derive(Debug, Clone)]
 pub struct JobResult {
@@ -44,6 +54,8 @@ pub struct JobResult {
     /// `None` when the job did not ask for attributions.
     pub attributions: Option<Attributions>,
     pub failed: Vec<FailedSubtree>,
+    /// Whether rows are missing, of each array that was looked at.
+    pub arrays: Vec<FoundArray>,
     /// The schema's word on all values; `None` when the job did not ask for it.
     pub validation: Option<Validation>,
 }
@@ -98,6 +110,7 @@ impl JobResult {
             results: Value::Object(serde_json::Map::new()),
             attributions: with_attributions.then(Attributions::new),
             failed: Vec::new(),
+            arrays: Vec::new(),
             validation: (snapshot.view.spec.config.validate_response_schema).then(|| Validation {
                 valid: true,
                 errors: Vec::new(),
@@ -149,6 +162,13 @@ impl JobResult {
             }
             None => (event.extracted_result, event.attributions),
         };
+        if let Some(completeness) = event.completeness {
+            self.arrays.push(FoundArray {
+                subtree_id: event.subtree_id,
+                path: event.path.clone(),
+                completeness,
+            });
+        }
         if let (Some(all), Some(one)) = (&mut self.validation, event.validation) {
             all.valid &= one.valid;
             all.errors.extend(one.errors);

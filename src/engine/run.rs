@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, error, info, info_span};
 
 use super::answers::{self, Asking};
+use super::array::{Arrays, Look};
 use super::bonds::Bonds;
 use super::budget::Purse;
 use super::call::Run;
@@ -165,6 +166,13 @@ async fn set_up(
     let purse = Purse::new(spec.config.budget, &claimed.view.usage, age);
     let keys = keys(claimed, &manner, &document, &planned);
     let bonds = bonds(&spec, &planned, pending, settled, manner.takes_corrections);
+    let look = Look {
+        config: &spec.config,
+        output_tokens: manner.output_tokens,
+        shared_tokens: work.shared,
+    };
+    let arrays = Arrays::of(&look, &document, &planned, pending).await;
+    let scope = claimed.scope.clone();
     let engine = Arc::clone(engine);
     move |lease, journal| Run {
         engine,
@@ -189,6 +197,8 @@ async fn set_up(
         waits: Waits::default(),
         attachments: OnceCell::new(),
         index: OnceCell::new(),
+        scope,
+        arrays,
     }
 }
 
@@ -358,7 +368,10 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     let slots = Arc::new(Semaphore::new(permits));
     let mut calls = JoinSet::new();
     let mut outcome = Ok(());
-    let Packed { loads, start, .. } = run.packed(pending);
+    let (long, pending): (Vec<usize>, Vec<usize>) = pending
+        .iter()
+        .partition(|index| run.arrays.is_long(**index));
+    let Packed { loads, start, .. } = run.packed(&pending);
     // Whom the others wait for, until it has read the document or cannot.
     let mut leader = (start == Start::LeaderFirst).then(|| Arc::new(Notify::new()));
     for load in loads {
@@ -372,7 +385,7 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
         };
         let run = Arc::clone(run);
         let (word, heard) = (leader.clone(), leader.take());
-        let engine = Arc::clone(&run.engine);
+        let (engine, slots) = (Arc::clone(&run.engine), Arc::clone(&slots));
         calls.spawn(async move {
             // A panic fails the subtrees of its call and nothing else.
             let call = AssertUnwindSafe(run.call(load.clone(), word.clone()))
@@ -382,10 +395,15 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
             if let Some(word) = word {
                 word.notify_one();
             }
-            match call {
-                Ok(outcome) => outcome,
-                Err(_) => run.fail_broken(load).await,
+            let (cut, mut spent) = match call {
+                Ok(outcome) => outcome?,
+                Err(_) => return run.fail_broken(load).await,
+            };
+            for index in cut {
+                let so_far = std::mem::replace(&mut spent, run.blank.clone());
+                read_array(&run, index, so_far, &slots).await?;
             }
+            Ok(())
         });
         if let Some(heard) = heard {
             tokio::select! {
@@ -393,6 +411,12 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
                 () = engine.drained() => {}
                 () = heard.notified() => {}
             }
+        }
+    }
+    if outcome.is_ok() {
+        for index in long {
+            let (run, slots) = (Arc::clone(run), Arc::clone(&slots));
+            calls.spawn(async move { read_array(&run, index, run.blank.clone(), &slots).await });
         }
     }
     while let Some(ended) = calls.join_next().await {
@@ -409,6 +433,15 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     }
     run.release_all(outcome.is_err()).await?;
     outcome
+}
+
+/// Reads an array in windows. A panic fails the array and nothing else.
+async fn read_array(run: &Run, index: usize, spent: Usage, slots: &Semaphore) -> Result<(), Halt> {
+    let read = AssertUnwindSafe(run.read_array(index, spent, slots)).catch_unwind();
+    match read.await {
+        Ok(outcome) => outcome,
+        Err(_) => run.fail_broken(vec![index]).await,
+    }
 }
 
 async fn end(engine: &Inner, journal: &Journal, ending: Ending) -> Result<(), Halt> {

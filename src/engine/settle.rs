@@ -7,6 +7,7 @@ use super::call::{Progress, Run, millis};
 use super::journal::Halt;
 use super::metrics::label;
 use super::ports::CallError;
+use crate::domain::completeness::{Completeness, Verdict};
 use crate::domain::error::Fault;
 use crate::domain::event::{Validation, ValidationError};
 use crate::domain::evidence::{Attributions, Logprobs};
@@ -146,6 +147,23 @@ impl Run {
         {
             return self.fail(progress, index, &invalid(subtree, breach)).await;
         }
+        let completeness = self.judged_whole(index, checked.value()).await;
+        self.conclude(progress, index, checked, said, completeness)
+            .await
+    }
+
+    /// Makes a value an outcome, whatever its schema says of it.
+    pub(super) async fn conclude(
+        &self,
+        progress: &mut Progress,
+        index: usize,
+        checked: Checked,
+        said: (Attributions, Logprobs),
+        completeness: Option<Completeness>,
+    ) -> Result<(), Halt> {
+        let Some(subtree) = self.planned.plan.subtrees.get(index) else {
+            return Ok(());
+        };
         let validation = checked.validation(subtree);
         let proved = self.proved(subtree, checked, said).await;
         let (value, attributions) = match proved {
@@ -174,18 +192,26 @@ impl Run {
             attempts: progress.attempt,
             duration_ms: millis(progress.started.elapsed()),
             validation,
-            answer: self.key(index),
+            // With rows missing it is worth asking again.
+            answer: self
+                .key(index)
+                .filter(|_| !is_incomplete(completeness.as_ref())),
+            completeness: completeness.map(Box::new),
         };
         self.deliver(draft).await
     }
 
     pub(super) async fn give_up(
         &self,
-        mut progress: Progress,
+        progress: &mut Progress,
         error: CallError,
     ) -> Result<(), Halt> {
+        if let Some(reading) = &mut progress.reading {
+            reading.failed = Some(error);
+            return Ok(());
+        }
         for index in std::mem::take(&mut progress.missing) {
-            self.fail(&mut progress, index, &error).await?;
+            self.fail(progress, index, &error).await?;
         }
         Ok(())
     }
@@ -198,7 +224,7 @@ impl Run {
             message: "The server failed on this part of the document.".into(),
             retry_after_ms: None,
         };
-        self.give_up(self.progress(load), error).await
+        self.give_up(&mut self.progress(load), error).await
     }
 
     async fn fail(
@@ -244,6 +270,10 @@ fn invalid(subtree: &Subtree, breach: &ValidationError) -> CallError {
     }
 }
 
-fn raw<T: serde::Serialize>(value: &T) -> Result<Box<RawValue>, serde_json::Error> {
+fn is_incomplete(completeness: Option<&Completeness>) -> bool {
+    completeness.is_some_and(|known| known.verdict == Verdict::Incomplete)
+}
+
+pub(super) fn raw<T: serde::Serialize>(value: &T) -> Result<Box<RawValue>, serde_json::Error> {
     serde_json::value::to_raw_value(value)
 }

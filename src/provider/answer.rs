@@ -5,6 +5,7 @@
 //! parsed again from the start. What is certain to be a slip of the pen is set right and counted:
 //! a comma before a closing bracket, a bare line feed inside a string.
 
+mod cut;
 mod leaves;
 mod tally;
 #[cfg(test)]
@@ -164,6 +165,27 @@ impl Members {
     /// Whether the object was closed: nothing more will come.
     pub fn is_closed(&self) -> bool {
         self.rest.is_closed
+    }
+
+    /// The member under way, as far as its rows are whole: the outermost array that is open, without
+    /// the item that is not closed. None where no array is open.
+    pub fn cut(&self) -> Option<Closed> {
+        if self.at != At::InValue || self.names.contains(&self.name) {
+            return None;
+        }
+        let whole = cut::whole_items(&self.text)?;
+        // Where something was set right the text is not as it came.
+        let kept = if self.rest.repairs == 0 {
+            whole.kept as u64
+        } else {
+            0
+        };
+        Some(Closed {
+            name: self.name.clone(),
+            value: serde_json::from_str(&whole.text).ok()?,
+            duplicate: false,
+            span: self.start..self.start + kept,
+        })
     }
 
     /// What was left when the text ended.

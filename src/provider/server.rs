@@ -31,7 +31,7 @@ use super::answer;
 use super::client::{Bounds, Client, ClientError};
 use super::gate::Gate;
 use super::models::{Models, Profile};
-use super::wire::{Key, Part, Vendor};
+use super::wire::{FailureKind, Key, Part, Vendor};
 use crate::domain::document::Document;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
@@ -40,7 +40,7 @@ use crate::engine::ports::{
 };
 
 use copies::Copies;
-use exchange::{Exchange, Form, Piece};
+use exchange::{Answered, Exchange, Form, Piece, has_array};
 use names::Names;
 use pieces::Division;
 use refusals::Refusals;
@@ -266,7 +266,7 @@ impl Provider for Server {
                         break;
                     }
                 };
-                let mut left = load;
+                let (mut left, keeps_rows) = (load, exchange.keeps_rows);
                 let mut pieces = std::pin::pin!(exchange.pieces());
                 let mut end = None;
                 while let Some(piece) = pieces.next().await {
@@ -278,6 +278,12 @@ impl Provider for Server {
                                 left.retain(|open| *open != index);
                                 yield Ok(Answer::Written { index, bytes: answer.written });
                                 yield Ok(answer.of(index));
+                            }
+                        }
+                        Piece::Cut { index, answer } => {
+                            if left.contains(&index) {
+                                left.retain(|open| *open != index);
+                                yield Ok(answer.cut(index));
                             }
                         }
                         Piece::Spent(usage) => bill.add(&usage),
@@ -293,7 +299,13 @@ impl Provider for Server {
                     break;
                 }
                 // Too much for one request: less is asked for, what closed stays.
-                if let [index] = left[..] {
+                if let [index] = left[..]
+                    && keeps_rows
+                    && failed.kind == FailureKind::Truncation
+                    && has_array(&call.plan, &left)
+                {
+                    yield Ok(Answered::nothing().cut(index));
+                } else if let [index] = left[..] {
                     let mut division = Division::of(&call, index, failed);
                     let settled = loop {
                         if bill.request_count > 0 {

@@ -20,6 +20,7 @@ mod reopen;
 mod retention;
 mod rows;
 mod target;
+mod windows;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

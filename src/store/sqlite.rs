@@ -13,6 +13,7 @@ mod page;
 mod readers;
 mod rows;
 mod wal;
+mod windows;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -28,13 +29,14 @@ use self::writer::{Change, Writer};
 use crate::engine::ports::{Clock, StoreError};
 
 /// One script a version, applied in order to a file that has fewer.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("sqlite.sql"),
     include_str!("sqlite-2.sql"),
     include_str!("sqlite-3.sql"),
     include_str!("sqlite-4.sql"),
     include_str!("sqlite-5.sql"),
     include_str!("sqlite-6.sql"),
+    include_str!("sqlite-7.sql"),
 ];
 /// Marks the file as ours ("Rvlt"), so that no other program's database is changed.
 const APPLICATION_ID: i64 = 0x5276_6c74;

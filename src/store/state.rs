@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::error::Fault;
-use crate::domain::event::Step;
+use crate::domain::event::{ArrayVerdict, Step};
 use crate::domain::id::JobId;
 use crate::domain::job::{JobSpec, JobView};
 use crate::domain::status::Status;
@@ -26,6 +26,8 @@ struct State {
     fields_processed: u64,
     usage: Usage,
     error: Option<(Fault, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    arrays: Vec<ArrayVerdict>,
 }
 
 /// Rows of before there were retries have no number.
@@ -67,6 +69,7 @@ pub fn read(columns: Columns) -> Result<JobView, StoreError> {
         fields_processed: state.fields_processed,
         usage: state.usage,
         error: state.error,
+        arrays: state.arrays,
         spec: columns.spec,
     })
 }
@@ -91,6 +94,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         fields_processed,
         usage,
         error,
+        arrays,
         spec: _,
     } = view;
     serde_json::to_string(&State {
@@ -103,6 +107,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         fields_processed: *fields_processed,
         usage: usage.clone(),
         error: error.clone(),
+        arrays: arrays.clone(),
     })
 }
 

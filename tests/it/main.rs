@@ -38,6 +38,7 @@ mod nodes;
 mod pack;
 mod plan;
 mod readme;
+mod rows;
 mod simulation;
 mod slow;
 mod stop;

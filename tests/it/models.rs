@@ -1,5 +1,6 @@
 //! Models over the wire, as jobs ask them: against a provider server that plays by script.
 
+mod arrays;
 mod bursts;
 mod caches;
 mod documents;

@@ -14,6 +14,7 @@ mod replay;
 mod retention;
 mod retries;
 mod sqlite;
+mod windows;
 
 /// Runs every sentence against every store.
 macro_rules! conformance {
@@ -149,5 +150,12 @@ conformance! {
         there_are_keys_once_there_was_one,
         everybody_who_asks_at_once_gets_the_same_secret,
         keys_and_the_secret_outlive_a_restart,
+    }
+    windows {
+        a_window_is_kept_and_is_no_event,
+        a_late_window_of_an_owner_who_lost_the_job_is_not_kept,
+        the_window_of_the_job_itself_goes_before_newer_ones_and_no_other_scope_sees_it,
+        windows_go_with_their_job,
+        an_incomplete_array_is_taken_back_when_its_job_is_reopened_and_its_windows_stay,
     }
 }

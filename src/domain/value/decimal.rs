@@ -82,6 +82,19 @@ impl Decimal {
         Self::normal(!self.negative, self.mantissa, self.exponent)
     }
 
+    /// The exact sum; `None` for more digits than are told apart.
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let exponent = self.exponent.min(other.exponent);
+        let scaled = |number: Self| {
+            let power = u32::try_from(number.exponent - exponent).ok()?;
+            let size = number.mantissa.checked_mul(10_u128.checked_pow(power)?)?;
+            let size = i128::try_from(size).ok()?;
+            Some(if number.negative { -size } else { size })
+        };
+        let sum = scaled(self)?.checked_add(scaled(other)?)?;
+        Some(Self::normal(sum < 0, sum.unsigned_abs(), exponent))
+    }
+
     /// Times ten to the power.
     pub fn shifted(self, power: i32) -> Self {
         Self::normal(self.negative, self.mantissa, self.exponent + power)
@@ -270,6 +283,20 @@ mod tests {
             assert!(!all.contains(&decimal(text)), "{text}");
         }
         assert!(decimal("1e30").misread().len() > 200);
+    }
+
+    #[test]
+    fn sums_are_exact() {
+        let number = |text: &str| Decimal::parse(text).unwrap();
+        for (a, b, sum) in [
+            ("0.1", "0.2", "0.3"),
+            ("12.50", "-12.5", "0"),
+            ("99999999999999999.99", "0.01", "100000000000000000"),
+            ("-3", "1.25", "-1.75"),
+        ] {
+            assert_eq!(number(a).plus(number(b)), Some(number(sum)), "{a} + {b}");
+        }
+        assert_eq!(number("1e300").plus(number("1")), None);
     }
 
     #[test]

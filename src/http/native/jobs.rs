@@ -230,6 +230,7 @@ fn results_body(result: &JobResult) -> Value {
             "subtrees_failed": view.subtrees_failed,
             "partial": view.is_partial(),
             "validation": result.validation,
+            "arrays": result.arrays,
             "start_time": view.created_at,
             "end_time": view.ended_at,
             "error_type": error.map(|(fault, _)| fault),

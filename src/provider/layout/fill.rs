@@ -29,7 +29,7 @@ pub(super) struct Filler<'d> {
     claims: Vec<Claim>,
     parties: usize,
     /// How many arrays of the subtree ask for items of the same leaves.
-    pub alike: HashMap<String, usize>,
+    pub alike: HashMap<String, Vec<*const Field>>,
     /// The headers that answer them.
     pub headers: HashMap<String, Vec<Header>>,
 }

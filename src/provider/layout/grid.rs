@@ -1,6 +1,7 @@
 //! Tables for their own sake: where rows of cells line up in columns, whatever they are about.
 
 use super::find::Source;
+use super::lattice::lattices;
 use super::page::{Cell, Span};
 
 /// A table as rows of cells, left to right; a cell holds the runs of words in it.
@@ -23,10 +24,8 @@ pub(super) fn grids(source: &Source<'_>) -> Vec<Grid> {
     let sheet = &source.analysis.sheet;
     let mut all = Vec::new();
     for (page, rows) in sheet.pages.iter().enumerate() {
-        for run in runs(source, rows.clone()) {
-            if let Some(grid) = grid(source, page, run) {
-                add(source, &mut all, grid);
-            }
+        for (row, grid) in page_grids(source, page, rows.clone()) {
+            add(source, &mut all, grid, row);
             if all.len() >= MOST {
                 return all;
             }
@@ -35,8 +34,58 @@ pub(super) fn grids(source: &Source<'_>) -> Vec<Grid> {
     all
 }
 
+/// The tables of a page, each with its first row: those drawn with rulings, and those set without
+/// between them.
+fn page_grids(
+    source: &Source<'_>,
+    page: usize,
+    rows: std::ops::Range<usize>,
+) -> Vec<(usize, Grid)> {
+    let mut all = Vec::new();
+    let mut from = rows.start;
+    let plain = |from: usize, to: usize, all: &mut Vec<(usize, Grid)>| {
+        let runs = runs(source, from..to).into_iter();
+        all.extend(runs.filter_map(|run| Some((run.start, grid(source, page, run)?))));
+    };
+    for lattice in lattices(source, page, rows.clone()) {
+        let rows = lattice.cells(source);
+        if rows.len() < 2 {
+            continue;
+        }
+        plain(from, lattice.rows.start, &mut all);
+        from = lattice.rows.end;
+        all.push((lattice.rows.start, Grid { page, rows }));
+    }
+    plain(from, rows.end, &mut all);
+    all
+}
+
+/// Rows above a table that goes on from the page before, which stand there on every page.
+const MOST_ABOVE: usize = 5;
+
+/// Whether something stands above a row of a page that the pages around do not have there.
+fn has_title(source: &Source<'_>, row: usize) -> bool {
+    let sheet = &source.analysis.sheet;
+    let page = sheet.rows[row].page;
+    let top = sheet.pages[page].start;
+    let text = |row: usize| -> Vec<&str> {
+        let cells = sheet.row(row).iter();
+        cells.flat_map(|cell| source.words(cell.span)).collect()
+    };
+    let is_common = |at: usize| {
+        let around = [page.checked_sub(1), Some(page + 1)].into_iter().flatten();
+        let mut there = around.filter_map(|page| sheet.pages.get(page));
+        there.any(|rows| rows.start + at < rows.end && text(rows.start + at) == text(top + at))
+    };
+    let is_number = |at: usize| {
+        let words = text(top + at);
+        words.len() <= 3 && words.iter().any(|word| word.parse::<u32>().is_ok())
+    };
+    row > top + MOST_ABOVE || (0..row - top).any(|at| !is_common(at) && !is_number(at))
+}
+
 /// Adds a table, or the rest of one that goes on over a page break with its heading repeated.
-fn add(source: &Source<'_>, all: &mut Vec<Grid>, grid: Grid) {
+fn add(source: &Source<'_>, all: &mut Vec<Grid>, grid: Grid, row: usize) {
     let heading = |grid: &Grid| -> Vec<String> {
         let first = grid.rows.first().map_or(&[][..], Vec::as_slice);
         first
@@ -48,6 +97,7 @@ fn add(source: &Source<'_>, all: &mut Vec<Grid>, grid: Grid) {
         Some(last)
             if last.page < grid.page
                 && heading(last) == heading(&grid)
+                && !has_title(source, row)
                 && last.rows.len() < LONGEST =>
         {
             last.rows.extend(grid.rows.into_iter().skip(1));

@@ -13,6 +13,7 @@ mod identity;
 mod kept;
 mod kind;
 mod label;
+mod lattice;
 mod letterhead;
 mod lexicon;
 mod list;

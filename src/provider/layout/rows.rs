@@ -15,7 +15,7 @@ use super::list;
 use super::page::{Span, text_of};
 use super::query;
 use super::schema::{Field, Form, Leaf};
-use super::table::{self, Record};
+use super::table::{self, Among, Record};
 use super::text::{name_words, tokens};
 use super::value::{Side, read};
 
@@ -46,9 +46,15 @@ impl Filler<'_> {
     /// The rows of a table, or of a list that says as much.
     fn rows(&mut self, field: &Field, item: &Field, most: usize, at: &Pointer) -> Vec<Value> {
         let signature = Wanted::signature(item);
-        let alike = self.alike.get(&signature).copied().unwrap_or(0);
+        let all = self.alike.get(&signature).map_or(&[][..], Vec::as_slice);
+        let alike = all.len();
+        let number = all.iter().position(|other| std::ptr::eq(*other, item));
         let wanted = Wanted::of(item);
-        let near = (alike > 1).then(|| query::owner(field));
+        let near = (alike > 1).then(|| Among {
+            owner: query::owner(field),
+            number: number.unwrap_or(alike),
+            alike,
+        });
         let headers = self
             .headers
             .entry(signature)
@@ -248,11 +254,13 @@ impl Filler<'_> {
     }
 }
 
-pub(super) fn count_alike(field: &Field, alike: &mut HashMap<String, usize>) {
+/// The items of all arrays of rows, by what they ask for, in the order of the schema.
+pub(super) fn count_alike(field: &Field, alike: &mut HashMap<String, Vec<*const Field>>) {
     match &field.form {
         Form::Object(fields) => fields.iter().for_each(|field| count_alike(field, alike)),
         Form::Array { item, .. } if matches!(item.form, Form::Object(_)) => {
-            *alike.entry(Wanted::signature(item)).or_default() += 1;
+            let items = alike.entry(Wanted::signature(item)).or_default();
+            items.push(std::ptr::from_ref(&**item));
         }
         _ => {}
     }

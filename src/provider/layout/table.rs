@@ -17,35 +17,82 @@ pub(super) type Record = Vec<Option<Found>>;
 const MAX_RECORDS: usize = 20_000;
 /// Rows that fit no column, one after the other, before a table is over.
 const PATIENCE: usize = 14;
+/// Rows at the top or the end of a page that are none of a table which goes on there.
+const MOST_TITLES: usize = 5;
+/// Rows by which the width of columns is told.
+const MEASURED_ROWS: usize = 400;
 
-/// Every record of the tables whose headers answer the item best.
-///
-/// `near`: what must be said right above or in the header, where the item alone does not tell
-/// whose table it is.
-pub(super) fn records(
-    source: &Source<'_>,
-    wanted: &Wanted<'_>,
-    headers: &[Header],
-    near: Option<&Phrases>,
-) -> Vec<Record> {
-    let mut headers: Vec<&Header> = headers.iter().collect();
-    if let Some(phrases) = near {
+/// An array of several that ask for the same.
+pub(super) struct Among {
+    /// What is said right above or in the header of its table.
+    pub owner: Phrases,
+    /// Its number among them in the schema, from 0.
+    pub number: usize,
+    /// How many there are.
+    pub alike: usize,
+}
+
+impl Among {
+    /// The headers that the array's own label stands at.
+    fn own<'h>(&self, source: &Source<'_>, headers: &[&'h Header]) -> Vec<&'h Header> {
         let labels = &source.analysis.labels;
         let rows: Vec<usize> = labels
-            .find(&phrases.list())
+            .find(&self.owner.list())
             .into_iter()
             .filter(|hit| hit.score >= 0.85)
             .map(|hit| source.analysis.sheet.cells[labels.list[hit.label].cell].row)
             .collect();
-        headers.retain(|header| {
+        let is_near = |header: &&Header| {
             rows.iter()
                 .any(|row| *row <= header.last_row && row + 4 >= header.first_row)
-        });
+        };
+        headers.iter().copied().filter(is_near).collect()
     }
+}
+
+/// Every record of the tables whose headers answer the item best.
+///
+/// `among`: which array of several it is, where the item alone does not tell whose table it is.
+/// Then it has the tables under its label; where no label tells, and there are as many tables as
+/// arrays, each has one, in their order.
+pub(super) fn records(
+    source: &Source<'_>,
+    wanted: &Wanted<'_>,
+    headers: &[Header],
+    among: Option<&Among>,
+) -> Vec<Record> {
+    let headers: Vec<&Header> = headers.iter().collect();
+    let Some(among) = among else {
+        let tables = tables(source, wanted, &headers, false);
+        return tables.into_iter().flatten().collect();
+    };
+    let own = among.own(source, &headers);
+    if !own.is_empty() && own.len() < headers.len() {
+        let tables = tables(source, wanted, &own, true);
+        return tables.into_iter().flatten().collect();
+    }
+    let mut tables = tables(source, wanted, &headers, true);
+    if tables.len() == among.alike && among.number < tables.len() {
+        tables.swap_remove(among.number)
+    } else if own.is_empty() {
+        Vec::new()
+    } else {
+        tables.into_iter().flatten().collect()
+    }
+}
+
+/// The records of each table. `parted`: a header that stands below its table or under a title of
+/// its own begins another one.
+fn tables(
+    source: &Source<'_>,
+    wanted: &Wanted<'_>,
+    headers: &[&Header],
+    parted: bool,
+) -> Vec<Vec<Record>> {
     let Some(best) = headers.iter().map(|header| header.score).reduce(f32::max) else {
         return Vec::new();
     };
-    let mut all = Vec::new();
+    let mut all: Vec<Vec<Record>> = Vec::new();
     let mut done = 0;
     let mut shape: Option<String> = None;
     for header in headers.iter().filter(|header| header.score >= best - 0.01) {
@@ -55,13 +102,14 @@ pub(super) fn records(
             continue;
         }
         let mut walk = Walk::new(source, wanted, header);
+        walk.parted = parted;
         walk.run();
         done = walk.row;
         if !walk.records.is_empty() {
             shape = Some(text);
-            all.append(&mut walk.records);
+            all.push(walk.records);
         }
-        if all.len() >= MAX_RECORDS {
+        if all.iter().map(Vec::len).sum::<usize>() >= MAX_RECORDS {
             break;
         }
     }
@@ -77,9 +125,15 @@ struct Walk<'w, 'd, 'f> {
     records: Vec<Record>,
     /// For each column, the last line of the record under way.
     open: HashMap<usize, (Cell, f32)>,
+    /// The last row of the record under way with its lines, for the case that a page ends there.
+    last: Option<(usize, HashMap<usize, (Cell, f32)>)>,
+    /// For each column how far to the right its texts go.
+    reach: Vec<f32>,
     /// How many figures a first record has; others must not have far fewer.
     figures: usize,
     misses: usize,
+    /// Whether another table with the same header is another list.
+    parted: bool,
 }
 
 impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
@@ -91,19 +145,26 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
             row: header.last_row + 1,
             records: Vec::new(),
             open: HashMap::new(),
+            last: None,
+            reach: vec![0.0; header.columns.len()],
             figures: 0,
             misses: 0,
+            parted: false,
         }
     }
 
     fn run(&mut self) {
         let sheet = &self.source.analysis.sheet;
+        self.measure();
         while self.row < sheet.rows.len()
             && self.misses < PATIENCE
             && self.records.len() < MAX_RECORDS
         {
             let row = self.row;
             if self.repeats_header(row) {
+                if self.parted && self.begins_anew(row) {
+                    break;
+                }
                 self.row += self.header.last_row - self.header.first_row + 1;
                 self.misses = 0;
                 self.open.clear();
@@ -143,6 +204,77 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
             all
         };
         row > self.header.last_row && tokens(row) == tokens(self.header.first_row)
+    }
+
+    /// Whether a header is that of another table: it stands below this one on its page, or under
+    /// a title that pages before and after do not have there.
+    fn begins_anew(&self, row: usize) -> bool {
+        let sheet = &self.source.analysis.sheet;
+        let page = sheet.rows[row].page;
+        let top = sheet.pages[page].start;
+        if self.header.first_row >= top || row > top + MOST_TITLES {
+            return true;
+        }
+        (top..row).any(|title| {
+            let [cell] = sheet.row(title) else {
+                return false;
+            };
+            let text = self.source.text(cell);
+            let there = |page: Option<usize>| {
+                let first = page.and_then(|page| sheet.pages.get(page))?.start;
+                let cells = sheet.row(first + title - top);
+                Some(
+                    cells
+                        .first()
+                        .is_some_and(|cell| self.source.text(cell) == text),
+                )
+            };
+            let is_common =
+                there(page.checked_sub(1)) == Some(true) || there(Some(page + 1)) == Some(true);
+            let has_digit = text.contains(|char: char| char.is_ascii_digit());
+            !is_common && !has_digit && !self.is_sum(title)
+        })
+    }
+
+    /// Looks how far the texts of each column go.
+    fn measure(&mut self) {
+        let rows = self.source.analysis.sheet.rows.len();
+        for row in (self.row..rows).take(MEASURED_ROWS) {
+            let columns = self.columns_of(row);
+            if columns.iter().flatten().count() < 3 {
+                continue;
+            }
+            for (at, (_, cell)) in columns
+                .iter()
+                .enumerate()
+                .filter_map(|(at, c)| Some((at, c.as_ref()?)))
+            {
+                let right = self
+                    .header
+                    .columns
+                    .get(at + 1)
+                    .map_or(f32::MAX, |next| next.x0);
+                if cell.x1 <= right {
+                    self.reach[at] = self.reach[at].max(cell.x1);
+                }
+            }
+        }
+    }
+
+    /// The lines of the record above: of this page, or of the end of the page before.
+    fn above(&self, row: usize) -> HashMap<usize, (Cell, f32)> {
+        let sheet = &self.source.analysis.sheet;
+        let Some((last, lines)) = self.last.as_ref().filter(|_| self.open.is_empty()) else {
+            return self.open.clone();
+        };
+        let page = sheet.rows[row].page;
+        let is_end =
+            sheet.rows[*last].page + 1 == page && last + 1 + MOST_TITLES >= sheet.pages[page].start;
+        if is_end && row <= sheet.pages[page].start + MOST_TITLES {
+            lines.clone()
+        } else {
+            HashMap::new()
+        }
     }
 
     fn fits(&self, row: usize) -> bool {
@@ -321,6 +453,7 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
             .enumerate()
             .filter_map(|(at, place)| place.map(|(_, cell)| (at, (cell, 0.0))))
             .collect();
+        self.last = Some((row, self.open.clone()));
         Some(record)
     }
 
@@ -380,7 +513,21 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
             self.open.clear();
             return;
         }
+        let lines = self.above(row);
         self.add_late_figures(row, &columns);
+        // A line with figures of its own carries a sum over, or says something of the table.
+        let is_text = |at: &usize| {
+            self.header.columns[*at]
+                .leaf
+                .is_none_or(|leaf| !is_figure(self.wanted.leaves[leaf].1.kind))
+        };
+        let filled = columns
+            .iter()
+            .enumerate()
+            .filter(|(_, place)| place.is_some());
+        if self.open.is_empty() && !filled.map(|(at, _)| at).all(|at| is_text(&at)) {
+            return;
+        }
         let Some(record) = self.records.last_mut() else {
             return;
         };
@@ -389,7 +536,7 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
             let (Some((span, cell)), Some(leaf)) = (place, self.header.columns[at].leaf) else {
                 continue;
             };
-            let Some((above, _)) = self.open.get(&at) else {
+            let Some((above, _)) = lines.get(&at) else {
                 continue;
             };
             let kind = self.wanted.leaves[leaf].1.kind;
@@ -397,7 +544,7 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
                 kind,
                 Kind::Text | Kind::Name | Kind::Narrative | Kind::Address
             );
-            if !texts || !wraps(self.source, self.header, at, above, &cell) {
+            if !texts || !wraps(self.source, self.reach[at], above, &cell) {
                 continue;
             }
             if let Some(found) = &mut record[leaf] {
@@ -412,12 +559,16 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
                 open.insert(at, (cell, 0.0));
             }
         }
+        if !open.is_empty() {
+            self.last = Some((row, open.clone()));
+        }
         self.open = open;
     }
 }
 
-/// Whether the line above had no room for the first word of this one.
-fn wraps(source: &Source<'_>, header: &Header, at: usize, above: &Cell, cell: &Cell) -> bool {
+/// Whether the line above had no room for the first word of this one, in a column whose texts go
+/// as far as `reach`.
+fn wraps(source: &Source<'_>, reach: f32, above: &Cell, cell: &Cell) -> bool {
     let Some(page) = source.document.pages.get(cell.span.page) else {
         return false;
     };
@@ -425,12 +576,8 @@ fn wraps(source: &Source<'_>, header: &Header, at: usize, above: &Cell, cell: &C
         return false;
     };
     let width = (word.bbox[2] - word.bbox[0]) * page.width;
-    let right = header
-        .columns
-        .get(at + 1)
-        .map_or(page.width, |next| next.x0);
     let aligned = (above.x0 - cell.x0).abs() < source.line(cell) * 0.6;
-    aligned && above.x1 + width + source.line(cell) * 0.5 > right
+    aligned && above.x1 + width + source.line(cell) * 0.5 > reach
 }
 
 fn is_figure(kind: Kind) -> bool {

@@ -139,6 +139,7 @@ async fn a_call_answers_each_of_its_subtrees_and_then_says_what_it_cost() {
         per_key_attribution: true,
         use_explicit_context_cache: false,
         corrections: Vec::new(),
+        keeps_rows: false,
     };
     let answers: Vec<_> = Layout::default().ask(call).collect().await;
     let [

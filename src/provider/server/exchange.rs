@@ -14,6 +14,7 @@ use super::{Inner, reading};
 use crate::domain::error::Fault;
 use crate::domain::evidence::{Attributions, Logprobs};
 use crate::domain::pack::most_tokens;
+use crate::domain::plan::{Kind, Plan};
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
 use crate::engine::ports::{Answer, Call, CallError, Lowering};
@@ -49,6 +50,11 @@ pub(super) enum Piece {
         index: usize,
         answer: Answered,
     },
+    /// The answer was cut off inside this array.
+    Cut {
+        index: usize,
+        answer: Answered,
+    },
     Spent(Usage),
     Failed(Failed),
 }
@@ -69,6 +75,25 @@ impl Answered {
             value: self.value,
             attributions: self.attributions,
             logprobs: self.logprobs,
+        }
+    }
+
+    pub(super) fn cut(self, index: usize) -> Answer {
+        Answer::Cut {
+            index,
+            value: self.value,
+            attributions: self.attributions,
+            logprobs: self.logprobs,
+        }
+    }
+
+    /// Of an array that was cut off before its first row was whole.
+    pub(super) fn nothing() -> Self {
+        Self {
+            value: Value::Null,
+            attributions: Attributions::new(),
+            logprobs: Logprobs::new(),
+            written: 0,
         }
     }
 }
@@ -128,6 +153,8 @@ pub(super) struct Exchange {
     subtrees: Vec<usize>,
     /// Whether anybody wants to know how far the values may be trusted.
     is_attributed: bool,
+    /// Whether the rows of an array that is cut off are wanted.
+    pub(super) keeps_rows: bool,
 }
 
 impl Exchange {
@@ -152,8 +179,16 @@ impl Exchange {
         };
         let dialect = inner.lowering(output);
         let lowered = lower(&call.plan, load, dialect, call.per_key_attribution);
+        let keeps_rows = call.keeps_rows && has_array(&call.plan, load);
+        // An answer that was cut off is of use where its rows are.
+        let wanted = if keeps_rows { "rows" } else { "" };
         let mark = Refusals::mark(
-            &[&call.model, lowered.profile(), &call.document.sha256],
+            &[
+                &call.model,
+                lowered.profile(),
+                &call.document.sha256,
+                wanted,
+            ],
             lowered.answers(),
         );
         let is_kept = call.use_explicit_context_cache;
@@ -198,6 +233,7 @@ impl Exchange {
             model: call.model.clone(),
             subtrees: load.to_vec(),
             is_attributed: call.per_key_attribution,
+            keeps_rows,
         })
     }
 
@@ -264,6 +300,9 @@ impl Exchange {
                 next = leg.deltas.next().await;
             }
             drop(leg.deltas);
+            if let Some(cut) = self.cut(failure.as_ref(), &members, &tally) {
+                yield cut;
+            }
             // What broke with the last piece of text is only told now.
             if failure.is_none()
                 && let Some(broken) = members.finish().broken
@@ -337,6 +376,18 @@ impl Exchange {
         })
     }
 
+    /// Of an answer that was cut off inside an array, the array as far as it is whole.
+    fn cut(&self, failure: Option<&Failure>, members: &Members, tally: &Tally) -> Option<Piece> {
+        let failure = failure.filter(|_| self.keeps_rows)?;
+        if failure.kind != FailureKind::Truncation {
+            return None;
+        }
+        match self.closed(members.cut()?, tally)? {
+            Piece::Closed { index, answer } => Some(Piece::Cut { index, answer }),
+            _ => None,
+        }
+    }
+
     /// Tells the gate how a request ended, and remembers what was too much.
     pub(super) fn report(&self, pass: Pass, failure: Option<&Failure>) {
         settle(pass, failure);
@@ -346,7 +397,7 @@ impl Exchange {
         let is_too_much = match failure.kind {
             FailureKind::Schema => true,
             // With fewer subtrees the same part may well be whole.
-            FailureKind::Truncation => self.subtrees.len() == 1,
+            FailureKind::Truncation => self.subtrees.len() == 1 && !self.keeps_rows,
             _ => false,
         };
         if is_too_much {
@@ -421,6 +472,11 @@ fn task(call: &Call, load: &[usize], lowered: &Lowered) -> String {
     } else {
         prompt::repair(&task, &violations)
     }
+}
+
+pub(super) fn has_array(plan: &Plan, load: &[usize]) -> bool {
+    let mut subtrees = load.iter().filter_map(|index| plan.subtrees.get(*index));
+    subtrees.any(|subtree| subtree.kind == Kind::AgenticArray)
 }
 
 fn held_by(blocked: Blocked) -> Fault {

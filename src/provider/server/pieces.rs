@@ -134,6 +134,7 @@ async fn request(
     };
     let call = Call {
         plan: Arc::new(plan),
+        keeps_rows: false,
         ..call.clone()
     };
     let exchange = Exchange::of(inner, &call, &[0], form)?;
@@ -144,7 +145,7 @@ async fn request(
             Piece::Closed { answer: closed, .. } => answer = answer.or(Some(closed)),
             Piece::Spent(usage) => bill.add(&usage),
             Piece::Failed(failed) => failure = Some(failed),
-            Piece::Held { .. } | Piece::Begun { .. } => {}
+            Piece::Held { .. } | Piece::Begun { .. } | Piece::Cut { .. } => {}
         }
     }
     if let Some(answer) = answer {

@@ -16,6 +16,7 @@ use super::connection::{Connection, Param, Pool};
 use super::line::Server;
 use super::news;
 use super::rows::{self, JOBS, VIEW};
+use super::windows;
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::{Draft, JobView, Ordinal};
 use crate::engine::ports::{Commit, Committed, Guard, StoreError, StoredEvent};
@@ -62,6 +63,7 @@ struct New {
     outcome_sequences: Vec<i64>,
     outcome_asides: Vec<Option<String>>,
     outcome_answers: Vec<Option<Vec<u8>>>,
+    windows: windows::New,
 }
 
 impl New {
@@ -75,6 +77,7 @@ impl New {
         self.outcome_sequences.extend(more.outcome_sequences);
         self.outcome_asides.extend(more.outcome_asides);
         self.outcome_answers.extend(more.outcome_answers);
+        self.windows.take(more.windows);
     }
 }
 
@@ -185,6 +188,10 @@ impl Appender {
         let (mut view, mut rows, mut outcomes) = (held.view.clone(), New::default(), Vec::new());
         let mut events = Vec::with_capacity(commit.drafts.len());
         for draft in &commit.drafts {
+            if let Draft::Window(window) = draft {
+                rows.windows.add(commit.job, window);
+                continue;
+            }
             let outcome = draft.ordinal().map(|ordinal| (commit.job, ordinal));
             if outcome.is_some_and(|one| settled.contains(&one) || outcomes.contains(&one)) {
                 continue;
@@ -202,6 +209,7 @@ impl Appender {
             lets_go = true;
         }
         settled.extend(outcomes);
+        held.is_changed |= !rows.windows.is_empty();
         new.take(rows);
         held.is_changed |= view.sequence != held.view.sequence || epoch != held.epoch;
         (held.view, held.epoch, held.lets_go) = (view, epoch, lets_go);
@@ -275,6 +283,7 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
     let (channel, hint) = (news::EVENTS, news::events(ends));
 
     let write = connection.statement(WRITE).await?;
+    let keep = connection.statement(windows::KEEP).await?;
     let notify = connection.statement(news::NOTIFY).await?;
     let rows: [Param; 18] = [
         &new.event_jobs,
@@ -297,11 +306,19 @@ async fn write(connection: &Connection, changed: &[&Held], new: &New) -> Result<
         &new.outcome_answers,
     ];
     let hint: [Param; 2] = [&channel, &hint];
+    let read: [Param; 3] = [&new.windows.jobs, &new.windows.keys, &new.windows.bodies];
     let answers = async {
+        let kept = async {
+            if new.windows.is_empty() {
+                return Ok(Vec::new());
+            }
+            connection.send(&keep, &read).await
+        };
         // After the commit, in a transaction of its own that writes nothing: a notification holds
         // a lock on all others until its transaction is flushed.
         try_join!(
             connection.send(&write, &rows),
+            kept,
             connection.commit(),
             connection.send(&notify, &hint)
         )?;

@@ -20,8 +20,8 @@ use crate::domain::plan::Plan;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept, Keyed,
-    LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
+    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept,
+    KeptWindow, Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -30,7 +30,8 @@ const LOCK: &str = "SELECT ended_ms IS NULL FROM jobs WHERE id = $1 AND scope = 
 const DELETE: &str = "WITH gone AS ( \
      DELETE FROM jobs WHERE id = $1 AND scope = $2 AND ended_ms IS NOT NULL RETURNING id), \
      logged AS (DELETE FROM events USING gone WHERE events.job_id = gone.id), \
-     settled AS (DELETE FROM outcomes USING gone WHERE outcomes.job_id = gone.id) \
+     settled AS (DELETE FROM outcomes USING gone WHERE outcomes.job_id = gone.id), \
+     read AS (DELETE FROM windows USING gone WHERE windows.job_id = gone.id) \
      DELETE FROM specs USING gone WHERE specs.job_id = gone.id RETURNING specs.plan";
 /// Jobs that are being made with the plan are waited for, and then seen.
 const LOCK_PLAN: &str = "SELECT 1 FROM plans WHERE key = $1 FOR UPDATE";
@@ -165,6 +166,16 @@ impl Jobs for Postgres {
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
         let (scope, keys) = (scope.clone(), keys.to_vec());
         async move { self.read_answers(&scope, &keys).await }.boxed()
+    }
+
+    fn windows(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        keys: &[AnswerKey],
+    ) -> Answered<'_, Vec<KeptWindow>> {
+        let (scope, keys) = (scope.clone(), keys.to_vec());
+        async move { self.read_windows(&scope, job, &keys).await }.boxed()
     }
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {

@@ -17,6 +17,8 @@ const DOCUMENT: &str = "SELECT 1 FROM documents JOIN jobs ON jobs.document_id = 
      FOR KEY SHARE OF documents";
 const UNSETTLE: &str = "DELETE FROM outcomes USING events WHERE outcomes.job_id = $1 \
      AND events.job_id = $1 AND events.sequence = outcomes.sequence AND events.kind = $2";
+const UNSETTLE_ARRAYS: &str =
+    "DELETE FROM outcomes WHERE job_id = $1 AND ordinal = ANY($2::bigint[])";
 const LOG: &str = "INSERT INTO events (job_id, sequence, kind, payload) VALUES ($1, $2, $3, $4)";
 const WRITE: &str = "UPDATE jobs SET status = $2, sequence = $3, updated_ms = $4, \
      ended_ms = NULL, expires_ms = NULL, state = $5, owner = NULL, lease_ms = NULL, \
@@ -63,6 +65,7 @@ impl Postgres {
         }
         let draft = Draft::Reopen {
             failed_fields: reopen.failed_fields,
+            incomplete: reopen.incomplete.len() as u64,
         };
         let now = self.terms.moment(row.try_get(9)?);
         let Ok(envelope) = view.admit(draft, now, self.terms.retention_ms) else {
@@ -73,6 +76,11 @@ impl Postgres {
         }
         let failed = Kind::SubtreeError.name();
         connection.execute(UNSETTLE, &[&job, &failed]).await?;
+        let arrays = reopen.incomplete.iter().map(|ordinal| i64::from(*ordinal));
+        let arrays: Vec<i64> = arrays.collect();
+        connection
+            .execute(UNSETTLE_ARRAYS, &[&job, &arrays])
+            .await?;
         let encoded = envelope.encode(self.terms.max_event_bytes)?;
         let (sequence, kind) = (view.sequence as i64, envelope.event.kind());
         connection

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::connection::Connection;
+use super::windows;
 use crate::domain::id::{DocumentId, Scope};
 use crate::domain::time::Time;
 use crate::engine::ports::StoreError;
@@ -76,5 +77,6 @@ async fn sweep_job(connection: &Connection, job: Uuid, limit: u64) -> Result<u64
         return Ok(events);
     }
     connection.execute(OUTCOMES, &[&job]).await?;
+    connection.execute(windows::SWEEP, &[&job]).await?;
     Ok(events + connection.execute(MARK, &[&job]).await?)
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::page::Listing;
 use super::rows::{self, JobRow, VIEW, has};
-use super::{Change, Sqlite, Terms, leases, log};
+use super::{Change, Sqlite, Terms, leases, log, windows};
 use crate::domain::id::{IdempotencyKey, JobId, Scope};
 use crate::domain::job::{AnswerKey, Draft, JobSpec, JobView};
 use crate::domain::page::ListPage;
@@ -15,8 +15,8 @@ use crate::domain::plan::Plan;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept, Keyed,
-    LogPage, NewJob, Release, Reopen, Reopened, Snapshot, StoreError,
+    Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept,
+    KeptWindow, Keyed, LogPage, NewJob, Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -142,6 +142,17 @@ impl Jobs for Sqlite {
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
         let (scope, keys) = (scope.clone(), keys.to_vec());
         self.read(move |connection| log::answers(connection, &scope, &keys))
+            .boxed()
+    }
+
+    fn windows(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        keys: &[AnswerKey],
+    ) -> Answered<'_, Vec<KeptWindow>> {
+        let (scope, keys) = (scope.clone(), keys.to_vec());
+        self.read(move |connection| windows::read(connection, &scope, job, &keys))
             .boxed()
     }
 
@@ -279,6 +290,7 @@ fn reopen(
     }
     let draft = Draft::Reopen {
         failed_fields: reopen.failed_fields,
+        incomplete: reopen.incomplete.len() as u64,
     };
     let Ok(envelope) = view.admit(draft, terms.clock.now(), terms.retention_ms) else {
         return Ok(Change::Undo(Reopened::Changed));
@@ -289,7 +301,7 @@ fn reopen(
     if is_over(connection, reopen.queue_limit)? {
         return Ok(Change::Undo(Reopened::QueueFull));
     }
-    log::unsettle_errors(connection, reopen.job)?;
+    log::unsettle(connection, reopen.job, &reopen.incomplete)?;
     let event = log::write(connection, terms, &envelope, None)?;
     rows::update(connection, &view, before)?;
     leases::forget(connection, reopen.job)?;
@@ -335,6 +347,10 @@ fn append(
     let now = terms.clock.now();
     let mut events = Vec::with_capacity(commit.drafts.len());
     for draft in commit.drafts {
+        if let Draft::Window(window) = &draft {
+            windows::keep(connection, commit.job, window)?;
+            continue;
+        }
         let ordinal = draft.ordinal();
         if let Some(ordinal) = ordinal
             && !log::settle(connection, &view, ordinal, draft.answer())?

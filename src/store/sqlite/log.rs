@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Terms, rows};
+use super::{Terms, rows, windows};
 use crate::domain::event::{self, Envelope};
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::{AnswerKey, JobView, Ordinal};
@@ -177,14 +177,24 @@ fn outcome(row: &Row) -> Result<Outcome, StoreError> {
     })
 }
 
-/// Takes back the outcomes that are errors. Their events stay in the log.
-pub fn unsettle_errors(connection: &Connection, job: JobId) -> Result<(), StoreError> {
+/// Takes back the outcomes that are errors, and those of `incomplete` arrays. Their events stay in
+/// the log.
+pub fn unsettle(
+    connection: &Connection,
+    job: JobId,
+    incomplete: &[Ordinal],
+) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "DELETE FROM outcomes WHERE job_id = ?1 AND sequence IN \
              (SELECT sequence FROM events WHERE job_id = ?1 AND kind = ?2)",
         )?
         .execute(params![job.0.as_bytes(), event::Kind::SubtreeError.name()])?;
+    for ordinal in incomplete {
+        connection
+            .prepare_cached("DELETE FROM outcomes WHERE job_id = ?1 AND ordinal = ?2")?
+            .execute(params![job.0.as_bytes(), ordinal])?;
+    }
     Ok(())
 }
 
@@ -206,6 +216,7 @@ pub fn sweep(connection: &Connection, now: Time, limit: u32) -> Result<u32, Stor
             connection
                 .prepare_cached("DELETE FROM outcomes WHERE job_id = ?1")?
                 .execute([job.0.as_bytes()])?;
+            windows::sweep(connection, job)?;
             swept += connection
                 .prepare_cached("UPDATE jobs SET status = ?2 WHERE id = ?1")?
                 .execute(params![job.0.as_bytes(), Status::Expired.name()])?;

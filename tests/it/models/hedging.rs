@@ -39,7 +39,8 @@ async fn asked(provider: &Server, wire: Wire) -> (Vec<usize>, Usage, Option<Call
                 Answer::Held { .. }
                 | Answer::Begun { .. }
                 | Answer::Written { .. }
-                | Answer::Again(_),
+                | Answer::Again(_)
+                | Answer::Cut { .. },
             ) => {}
             Err(failed) => error = Some(failed),
         }

@@ -51,6 +51,7 @@ pub(super) fn call(wire: Wire) -> Call {
         per_key_attribution: false,
         use_explicit_context_cache: false,
         corrections: Vec::new(),
+        keeps_rows: false,
     }
 }
 

@@ -111,6 +111,12 @@ impl Told {
                     return Err(format!("attempt {} is told twice", event.attempt));
                 }
             }
+            Event::ArrayProgress(event) => {
+                let path = event.path.to_string();
+                if self.outcomes.contains_key(&path) {
+                    return Err(format!("`{path}` is read on after its outcome"));
+                }
+            }
             Event::End(event) => {
                 let counts = (event.subtrees_succeeded, event.subtrees_failed);
                 same!(

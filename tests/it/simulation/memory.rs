@@ -10,9 +10,9 @@ use rivulet::domain::plan::Plan;
 use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
-    Claimed, Commit, Committed, Created, Deleted, Guard, Kept, Keyed, LogPage, NewJob, Outcome,
-    Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredDocument, StoredEvent,
-    StoredKey, StoredSchema,
+    Claimed, Commit, Committed, Created, Deleted, Guard, Kept, KeptWindow, Keyed, LogPage, NewJob,
+    Outcome, Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredDocument,
+    StoredEvent, StoredKey, StoredSchema,
 };
 
 /// A job as it lies on the disk.
@@ -61,6 +61,7 @@ pub struct Memory {
     pub secrets: BTreeMap<String, [u8; SECRET_BYTES]>,
     pub blobs: HashMap<String, Bytes>,
     answers: BTreeMap<(JobId, Ordinal), AnswerKey>,
+    windows: BTreeMap<(JobId, AnswerKey), String>,
 }
 
 impl Memory {
@@ -78,6 +79,7 @@ impl Memory {
             secrets: BTreeMap::new(),
             blobs: HashMap::new(),
             answers: BTreeMap::new(),
+            windows: BTreeMap::new(),
         }
     }
 
@@ -239,8 +241,12 @@ impl Memory {
         };
         let (mut view, mut events) = (row.view.clone(), Vec::new());
         let mut outcomes = BTreeMap::new();
-        let mut answers = Vec::new();
+        let (mut answers, mut windows) = (Vec::new(), Vec::new());
         for draft in commit.drafts {
+            if let Draft::Window(window) = draft {
+                windows.push(window);
+                continue;
+            }
             let ordinal = draft.ordinal();
             let answer = draft.answer();
             let is_settled =
@@ -277,6 +283,10 @@ impl Memory {
         for (ordinal, key) in answers {
             self.answers.insert((commit.job, ordinal), key);
         }
+        for window in windows {
+            let kept = self.windows.entry((commit.job, window.key));
+            kept.or_insert_with(|| window.body.get().to_owned());
+        }
         Committed::Stored {
             view: Box::new(view),
             events,
@@ -302,6 +312,7 @@ impl Memory {
         let mut view = row.view.clone();
         let draft = Draft::Reopen {
             failed_fields: reopen.failed_fields,
+            incomplete: reopen.incomplete.len() as u64,
         };
         let Ok(envelope) = view.admit(draft, now.wall, self.retention_ms) else {
             return Reopened::Changed;
@@ -318,7 +329,9 @@ impl Memory {
         let row = self.jobs.get_mut(&reopen.job).unwrap();
         let events = &row.events;
         let is_error = |sequence| event_at(events, sequence).kind == Kind::SubtreeError;
-        row.outcomes.retain(|_, (sequence, _)| !is_error(*sequence));
+        let is_taken_back = |ordinal: &Ordinal| reopen.incomplete.contains(ordinal);
+        row.outcomes
+            .retain(|ordinal, (sequence, _)| !is_error(*sequence) && !is_taken_back(ordinal));
         row.events.push(event.clone());
         row.view = view.clone();
         row.owner = None;
@@ -408,6 +421,18 @@ impl Memory {
         keys.iter().filter_map(newest).collect()
     }
 
+    /// Under each key the window of the job, or else the newest of the scope.
+    pub fn windows(&self, scope: &Scope, job: JobId, keys: &[AnswerKey]) -> Vec<KeptWindow> {
+        let of = |job: JobId, key: &AnswerKey| {
+            let body = self.windows.get(&(job, *key))?.clone();
+            let key = *key;
+            (self.jobs.get(&job)?.scope == *scope).then_some(KeptWindow { key, job, body })
+        };
+        let newest = |key: &AnswerKey| self.jobs.keys().rev().find_map(|job| of(*job, key));
+        let found = keys.iter().map(|key| of(job, key).or_else(|| newest(key)));
+        found.flatten().collect()
+    }
+
     /// Which of these claims still hold.
     pub fn held(&self, claims: &[(JobId, u64)]) -> Vec<JobId> {
         let holds = |(job, epoch): &&(JobId, u64)| {
@@ -428,6 +453,7 @@ impl Memory {
             Some(row) => {
                 let plan = row.view.spec.plan.clone();
                 self.jobs.remove(&job);
+                self.windows.retain(|(of, _), _| *of != job);
                 self.keys.retain(|_, of| *of != job);
                 if !self.jobs.values().any(|row| row.view.spec.plan == plan) {
                     self.plans.remove(&plan);
@@ -454,6 +480,8 @@ impl Memory {
             if swept < limit {
                 row.outcomes.clear();
                 row.view.status = Status::Expired;
+                let job = row.view.id;
+                self.windows.retain(|(of, _), _| *of != job);
                 swept += 1;
             }
         }

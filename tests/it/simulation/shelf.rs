@@ -15,8 +15,8 @@ use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Blobs, Catalog, Claimed, Clock, Commit, Committed, Created, Deleted, JobQuery, Jobs,
-    Kept, Keyed, Keys, LogPage, NewJob, Release, Reopen, Reopened, SECRET_BYTES, Snapshot,
-    StoredDocument, StoredKey, StoredSchema,
+    Kept, KeptWindow, Keyed, Keys, LogPage, NewJob, Release, Reopen, Reopened, SECRET_BYTES,
+    Snapshot, StoredDocument, StoredKey, StoredSchema,
 };
 
 use super::memory::{Memory, Now};
@@ -125,6 +125,15 @@ impl Jobs for Shelf {
 
     fn held(&self, claims: &[(JobId, u64)]) -> Answered<'_, Vec<JobId>> {
         self.done(|disk| disk.held(claims))
+    }
+
+    fn windows(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        keys: &[AnswerKey],
+    ) -> Answered<'_, Vec<KeptWindow>> {
+        self.done(|disk| disk.windows(scope, job, keys))
     }
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {

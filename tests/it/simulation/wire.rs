@@ -13,8 +13,8 @@ use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Blobs, Catalog, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs,
-    Kept, Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
-    StoredDocument, StoredSchema,
+    Kept, KeptWindow, Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot,
+    StoreError, StoredDocument, StoredSchema,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -387,6 +387,18 @@ impl Jobs for Wire {
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
         let (scope, keys) = (scope.clone(), keys.to_vec());
         self.send("answers", move |_, disk, _| Ok(disk.answers(&scope, &keys)))
+    }
+
+    fn windows(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        keys: &[AnswerKey],
+    ) -> Answered<'_, Vec<KeptWindow>> {
+        let (scope, keys) = (scope.clone(), keys.to_vec());
+        self.send("windows", move |_, disk, _| {
+            Ok(disk.windows(&scope, job, &keys))
+        })
     }
 
     fn is_shared(&self) -> bool {

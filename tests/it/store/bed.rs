@@ -341,6 +341,7 @@ pub fn result_of(ordinal: Ordinal, length: usize) -> Draft {
         attempts: 1,
         duration_ms: 5,
         validation: None,
+        completeness: None,
         answer: None,
     })
 }

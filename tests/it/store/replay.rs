@@ -50,7 +50,7 @@ fn replay(log: &[StoredEvent]) -> Replayed {
                 state.failed += 1;
                 state.fields = event.progress.fields_processed;
             }
-            Event::SubtreeRetry(_) => {}
+            Event::SubtreeRetry(_) | Event::ArrayProgress(_) => {}
             Event::End(end) => {
                 assert_eq!(
                     (end.subtrees_succeeded, end.subtrees_failed),

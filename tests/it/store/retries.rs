@@ -14,6 +14,7 @@ fn reopen(scope: &Scope, job: JobId, at_sequence: u64) -> Reopen {
         job,
         at_sequence,
         failed_fields: 2,
+        incomplete: Vec::new(),
         active_limit: 10,
         queue_limit: 10,
     }

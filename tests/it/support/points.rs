@@ -20,8 +20,8 @@ use rivulet::domain::time::Time;
 use rivulet::engine::Outside;
 use rivulet::engine::ports::{
     Answered, Blobs, Catalog, Claimed, Commit, Committed, Created, Deleted, Guard, Hold, JobQuery,
-    Jobs, Kept, Keyed, Keys, LogPage, NewJob, News, Release, Reopen, Reopened, SECRET_BYTES,
-    Snapshot, StoreError, StoredDocument, StoredKey, StoredSchema,
+    Jobs, Kept, KeptWindow, Keyed, Keys, LogPage, NewJob, News, Release, Reopen, Reopened,
+    SECRET_BYTES, Snapshot, StoreError, StoredDocument, StoredKey, StoredSchema,
 };
 
 /// Every write, a commit by what it is about.
@@ -135,6 +135,8 @@ fn about(commit: &Commit) -> &'static str {
         "jobs.end"
     } else if has(|draft| matches!(draft, Draft::Result(_) | Draft::Error(_))) {
         "jobs.outcome"
+    } else if has(|draft| matches!(draft, Draft::Window(_))) {
+        "jobs.window"
     } else {
         "jobs.status"
     }
@@ -226,6 +228,15 @@ impl Jobs for Pointed<dyn Jobs> {
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         self.0.snapshot(scope, job)
+    }
+
+    fn windows(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        keys: &[AnswerKey],
+    ) -> Answered<'_, Vec<KeptWindow>> {
+        self.0.windows(scope, job, keys)
     }
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {

@@ -12,8 +12,8 @@ use rivulet::domain::page::ListPage;
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
-    Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, Kept, Keyed, LogPage,
-    NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
+    Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, Kept, KeptWindow,
+    Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use tokio::sync::watch;
 
@@ -210,6 +210,15 @@ impl Jobs for Wrapped {
 
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {
         self.read(self.inner.answers(scope, keys))
+    }
+
+    fn windows(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        keys: &[AnswerKey],
+    ) -> Answered<'_, Vec<KeptWindow>> {
+        self.read(self.inner.windows(scope, job, keys))
     }
 
     fn plan(&self, key: &str) -> Answered<'_, Option<Plan>> {

@@ -80,6 +80,9 @@ pub struct Document {
     pages: Vec<Vec<Line>>,
     rows: Vec<Row>,
     returned: Vec<Row>,
+    /// The printed lines of each row of each table: index of the page, and of the line among those
+    /// of the page that are not blank.
+    printed: Vec<Vec<Vec<(usize, usize)>>>,
     number: String,
     date: Date,
 }
@@ -187,6 +190,7 @@ impl Document {
             pages: Vec::new(),
             rows,
             returned,
+            printed: Vec::new(),
             number: format!(
                 "{}-{}",
                 2_020 + chance.below(7),
@@ -198,12 +202,18 @@ impl Document {
                 day: 1 + chance.below(28),
             },
         };
-        document.pages = Setter::new(&document, &words).set();
+        (document.pages, document.printed) = Setter::new(&document, &words).set();
         document
     }
 
     pub fn page_count(&self) -> usize {
         self.pages.len()
+    }
+
+    /// For each table the lines that each of its rows is printed on: index of the page, and of the
+    /// line among those of the page that are not blank.
+    pub fn printed(&self) -> &[Vec<Vec<(usize, usize)>>] {
+        &self.printed
     }
 
     /// Pages of text, parted by form feeds; columns are aligned by spaces.
@@ -318,6 +328,7 @@ struct Setter<'a> {
     page: Vec<Line>,
     /// The table that goes on when a page is full, with the sum of its rows so far.
     table: Option<u64>,
+    printed: Vec<Vec<Vec<(usize, usize)>>>,
 }
 
 impl<'a> Setter<'a> {
@@ -328,10 +339,11 @@ impl<'a> Setter<'a> {
             pages: Vec::new(),
             page: Vec::new(),
             table: None,
+            printed: Vec::new(),
         }
     }
 
-    fn set(mut self) -> Vec<Vec<Line>> {
+    fn set(mut self) -> (Vec<Vec<Line>>, Vec<Vec<Vec<(usize, usize)>>>) {
         let (document, words) = (self.document, self.words);
         let date = self.document.spec.language.date(document.date);
         self.say(words.sender);
@@ -345,7 +357,7 @@ impl<'a> Setter<'a> {
         }
         self.say(words.closing);
         self.turn();
-        self.pages
+        (self.pages, self.printed)
     }
 
     fn say(&mut self, text: &str) {
@@ -409,6 +421,7 @@ impl<'a> Setter<'a> {
         let header = self.header();
         self.put(header);
         self.table = Some(0);
+        self.printed.push(Vec::new());
         for (index, row) in rows.iter().enumerate() {
             self.row(index + 1, row);
             let sum = self.table.unwrap_or_default();
@@ -449,12 +462,27 @@ impl<'a> Setter<'a> {
         line.push((Column::Quantity, row.quantity.to_string()));
         line.push((Column::Price, self.figure(row.price)));
         line.push((Column::Total, self.figure(row.total())));
-        self.put(line);
+        let mut printed = vec![self.put_row(line)];
         // Before a page may end inside the row: it counts where its figures stand.
         self.table = self.table.map(|sum| sum + row.total());
         for part in rest {
-            self.put(vec![(Column::Description, part)]);
+            printed.push(self.put_row(vec![(Column::Description, part)]));
         }
+        self.printed
+            .last_mut()
+            .expect("a table that was begun")
+            .push(printed);
+    }
+
+    /// Puts a line that is not blank, and says where it stands.
+    fn put_row(&mut self, line: Line) -> (usize, usize) {
+        self.put(line);
+        let is_blank = |line: &Line| line.iter().all(|(_, cell)| cell.is_empty());
+        let above = self.page[..self.page.len() - 1].iter();
+        (
+            self.pages.len(),
+            above.filter(|line| !is_blank(line)).count(),
+        )
     }
 
     fn figure(&self, cents: u64) -> String {

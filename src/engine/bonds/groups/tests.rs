@@ -28,6 +28,7 @@ fn draft(plan: &Plan, ordinal: u32, bytes: usize) -> ResultDraft {
         attempts: 1,
         duration_ms: 0,
         validation: None,
+        completeness: None,
         answer: None,
     }
 }

@@ -11,6 +11,7 @@
 //! | `send` | a reply as timed pieces of bytes |
 //! | `pace`, `limit` | how fast a model reads and writes, how often it may be asked |
 //! | `honest` | a model that fills any schema from the document |
+//! | `reader` | a model that reads the rows it is shown, and cuts its answers off |
 #![allow(
     dead_code,
     unused_imports,
@@ -25,6 +26,7 @@ pub mod honest;
 pub mod limit;
 pub mod openai;
 pub mod pace;
+pub mod reader;
 pub mod reply;
 pub mod scenario;
 pub mod send;
@@ -36,6 +38,7 @@ pub use failure::{CANARY, Failure, Hint};
 pub use honest::Honest;
 pub use limit::Limit;
 pub use pace::Pace;
+pub use reader::Reader;
 pub use reply::{Hold, Reply};
 pub use scenario::Scenario;
 pub use server::{KEY, Server};

@@ -1,0 +1,148 @@
+//! Long arrays, read by a model that cuts its answers off and leaves out the middle of long ones.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::long::{Document, Spec};
+use crate::model::{Pace, Reader, Server, Wire};
+use crate::process::{Process, model_of};
+
+const WIRE: Wire = Wire::Gemini;
+/// Tokens after which answers are cut off, and rows of which all are written.
+const CUT: u64 = 6_000;
+const DROPS: usize = 250;
+/// Rows that take ten windows of a plain document.
+const TEN_WINDOWS: usize = 1_050;
+
+/// Rows that were read in their order: of all in the truth, and of all that were read.
+fn recall_and_precision(read: &Value, truth: &Value) -> (f64, f64) {
+    let empty = Vec::new();
+    let read = read.as_array().unwrap_or(&empty);
+    let truth = truth.as_array().unwrap();
+    let mut best = vec![0_u32; truth.len() + 1];
+    for row in read {
+        let mut left = 0;
+        for (at, expected) in truth.iter().enumerate() {
+            let above = best[at + 1];
+            best[at + 1] = if row == expected {
+                left + 1
+            } else {
+                above.max(best[at])
+            };
+            left = above;
+        }
+    }
+    let same = f64::from(best[truth.len()]);
+    (
+        same / truth.len().max(1) as f64,
+        same / read.len().max(1) as f64,
+    )
+}
+
+/// Tokens that each part of the document takes to be read once and in full.
+fn needed(server: &Server, reader: &Reader) -> u64 {
+    let mut windows: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for asked in server.asked() {
+        let length = |text: &str| (text.chars().count() / 4) as u64;
+        let schema = asked.schema().unwrap().to_string();
+        let whole = length(&asked.prompt()) + length(&reader.answer(&asked).to_string());
+        // What a window goes on with is a part of it.
+        let mut lines = asked.document().lines().rev();
+        let is_text = |line: &&str| !line.trim().is_empty() && !line.starts_with('<');
+        let last = lines.find(is_text).unwrap_or_default();
+        let known = windows.entry((schema, last.to_owned())).or_insert(0);
+        *known = (*known).max(whole);
+    }
+    windows.values().sum()
+}
+
+async fn row(rows: usize, spec: Spec, name: &str) {
+    let document = Document::make(spec);
+    let (server, truth) = (Server::start(), document.truth());
+    let process = Process::start(&server, true, None);
+    let honest = Reader::of(&truth, "article");
+    let reader = honest.clone().cut(CUT).dropping_above(DROPS);
+    server.script(move |asked| Some(reader.reply(asked)));
+    let id = process.upload(document.text()).await;
+    let (idle, _) = process.memory();
+    process.forget_peak();
+    let body = json!({"document_id": id, "schema": document.schema(), "stream": true,
+        "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 10}});
+    let began = Instant::now();
+    let seen = process.run(&body).await;
+    let seconds = began.elapsed().as_secs_f64();
+    let (_, peak) = process.memory();
+    let job = seen.end["job_id"].as_str().unwrap().to_owned();
+    let results = process.results(&job).await;
+    for list in ["items", "returned_items"] {
+        let Some(expected) = truth.get(list) else {
+            continue;
+        };
+        let read = &results["results"][list];
+        let (recall, precision) = recall_and_precision(read, expected);
+        let path = format!("/{list}");
+        let arrays = results["metadata"]["arrays"].as_array().unwrap();
+        let found = arrays.iter().find(|array| array["path"] == path);
+        let verdict = found.map_or("-", |array| array["verdict"].as_str().unwrap());
+        let is_wrong = verdict == "complete" && read != expected;
+        println!(
+            "| {rows} | {name} | {list} | {recall:.4} | {precision:.4} | {verdict}{} | {} | {:.2} | {seconds:.1} | {:.0} |",
+            if is_wrong { " WRONG" } else { "" },
+            server.count(),
+            seen.end["usage_metadata"]["total_token_count"]
+                .as_f64()
+                .unwrap()
+                / needed(&server, &honest) as f64,
+            peak.saturating_sub(idle) as f64 / 1_024.0,
+        );
+    }
+}
+
+/// Ten windows at an ideal pace beside one call for all.
+async fn race() {
+    let document = Document::make(Spec::plain(1, TEN_WINDOWS));
+    let (server, truth) = (Server::start(), document.truth());
+    let process = Process::start(&server, true, None);
+    let reader = Reader::of(&truth, "article");
+    let pace = Pace::usual();
+    let honest = reader.clone();
+    server.script(move |asked| Some(honest.reply(asked).paced(pace)));
+    let id = process.upload(document.text()).await;
+    let items = &document.schema()["properties"]["items"];
+    let schema = json!({"type": "object", "properties": {"items": items}});
+    let body = json!({"document_id": id, "schema": schema, "stream": true,
+        "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 20}});
+    let seen = process.run(&body).await;
+    let took = seen.ended.duration_since(seen.asked).as_secs_f64();
+    let letters = |text: &str| text.chars().count() as u64 / 4;
+    let (prompt, answer) = (letters(&document.text()), letters(&truth.to_string()));
+    let single = pace.ideal(prompt, 0, answer).as_secs_f64();
+    let tokens = seen.end["usage_metadata"]["total_token_count"]
+        .as_f64()
+        .unwrap();
+    println!(
+        "{} calls: {took:.2} s, one call {single:.2} s: {:.3}; tokens {:.2}",
+        server.count(),
+        took / single,
+        tokens / (prompt + answer) as f64
+    );
+}
+
+pub async fn run(rows: &[usize]) {
+    println!(
+        "| rows | table | list | recall | precision | verdict | calls | tokens / needed | s | MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let rows = if rows.is_empty() {
+        &[27, 100, 400, 800, 1_200, 1_600, 3_200]
+    } else {
+        rows
+    };
+    for rows in rows {
+        row(*rows, Spec::plain(1, *rows), "plain").await;
+        row(*rows, Spec::hard(2, *rows), "hard").await;
+    }
+    race().await;
+}

@@ -1,0 +1,248 @@
+//! Long arrays: read in windows, each kept as soon as it is there, merged by place, and judged.
+//!
+//! One answer with hundreds of rows is cut off, or loses rows that nobody misses. So an array of a
+//! long document is asked for window by window, at once; a window that is cut off is gone on with
+//! from its last whole row. What was read and what was not stands in the verdict on the array.
+
+mod kept;
+mod read;
+mod rebase;
+mod rows;
+mod told;
+mod whole;
+mod window;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tracing::error;
+
+use super::plans::Planned;
+use crate::domain::config::Config;
+use crate::domain::cost::{Span, Weight, size};
+use crate::domain::document::{Document, DocumentInput};
+use crate::domain::plan::{Kind, Plan, Subtree, Take};
+use crate::domain::rows::{List, Located, Survey, WindowLimits, windows};
+
+pub(super) use rows::Reading;
+
+/// Tokens that the answer of one window is planned for: in longer ones models leave out rows.
+const ANSWER: f64 = 4_000.0;
+/// An array whose answer is longer is read in windows, though its document fits one.
+const LONG_ANSWER: f64 = 8_000.0;
+/// Tokens below which a window is not made smaller.
+const LEAST_WINDOW: u32 = 500;
+/// The part of a window that other windows show as well.
+const OVERLAP: f64 = 0.1;
+/// Keywords of an array that are about all of its rows, and say nothing of those of one window.
+const OF_THE_WHOLE: [&str; 6] = [
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "contains",
+    "minContains",
+    "maxContains",
+];
+
+/// What it depends on whether an array is long.
+pub(super) struct Look<'a> {
+    pub(super) config: &'a Config,
+    /// Tokens that one answer of the model may safely have; none where it does not answer in tokens.
+    pub(super) output_tokens: Option<u64>,
+    /// Of what all calls begin with.
+    pub(super) shared_tokens: f64,
+}
+
+/// The arrays of a job that can be read in windows.
+#[derive(Default)]
+pub(super) struct Arrays {
+    known: BTreeMap<usize, Arc<Array>>,
+}
+
+/// An array of objects, and where its rows are.
+pub(super) struct Array {
+    /// Into the plan's subtrees.
+    pub(super) index: usize,
+    pub(super) subtree: Arc<Subtree>,
+    survey: Arc<Survey>,
+    list: List,
+    located: Located,
+    is_long: bool,
+    /// The member of the subtree's value that holds the rows; none where they are all of it.
+    member: Option<String>,
+    /// The plan of the job, with a schema for the rows of one window in the array's place.
+    pub(super) plan: Arc<Plan>,
+    pub(super) plan_key: String,
+    /// What one window is thought to take.
+    pub(super) weight: Weight,
+}
+
+impl Arrays {
+    /// Looks the document through for the rows of all pending arrays. None are read in windows
+    /// where that is switched off, where answers cost no tokens, and where the model is shown files
+    /// or pictures in place of words.
+    pub(super) async fn of(
+        look: &Look<'_>,
+        document: &Arc<Document>,
+        planned: &Planned,
+        pending: &[usize],
+    ) -> Self {
+        let config = look.config;
+        let form = config.document_input;
+        let is_read = matches!(form, DocumentInput::Auto | DocumentInput::Text);
+        let (Some(output), true) = (look.output_tokens, config.enable_agentic_array_extraction)
+        else {
+            return Self::default();
+        };
+        let plan = Arc::clone(&planned.plan);
+        let is_array = |index: &usize| {
+            let subtree = plan.subtrees.get(*index);
+            subtree.is_some_and(|subtree| subtree.kind == Kind::AgenticArray)
+        };
+        let arrays: Vec<usize> = pending.iter().copied().filter(is_array).collect();
+        if arrays.is_empty() || !is_read || !document.kind.has_text() {
+            return Self::default();
+        }
+        let surveyor = Surveyor {
+            plan,
+            plan_key: planned.key.clone(),
+            document: Arc::clone(document),
+            output: output as f64,
+            shared: look.shared_tokens,
+            quotes: config.per_key_attribution,
+        };
+        let known = tokio::task::spawn_blocking(move || surveyor.arrays(&arrays)).await;
+        Self {
+            known: known.unwrap_or_else(|cause| {
+                // They are asked for in one call, as short ones are.
+                error!(%cause, "array.unlocated: the document could not be looked through");
+                BTreeMap::new()
+            }),
+        }
+    }
+
+    pub(super) fn is_long(&self, index: usize) -> bool {
+        self.known.get(&index).is_some_and(|array| array.is_long)
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<Arc<Array>> {
+        self.known.get(&index).cloned()
+    }
+
+    /// Whether an array whose answer is cut off can be read in windows.
+    pub(super) fn are_read_in_windows(&self) -> bool {
+        !self.known.is_empty()
+    }
+}
+
+struct Surveyor {
+    plan: Arc<Plan>,
+    plan_key: String,
+    document: Arc<Document>,
+    output: f64,
+    shared: f64,
+    quotes: bool,
+}
+
+impl Surveyor {
+    fn arrays(&self, indices: &[usize]) -> BTreeMap<usize, Arc<Array>> {
+        let survey = Arc::new(Survey::of(Arc::clone(&self.document)));
+        let arrays = indices.iter().filter_map(|index| {
+            let array = self.array(&survey, *index)?;
+            Some((*index, Arc::new(array)))
+        });
+        arrays.collect()
+    }
+
+    fn array(&self, survey: &Arc<Survey>, index: usize) -> Option<Array> {
+        let subtree = Arc::clone(self.plan.subtrees.get(index)?);
+        let list = List::of(&self.plan, index)?;
+        let row = size::answer(&subtree, None, self.quotes).likely / size::ROWS as f64;
+        let mut located = windows(survey, &list, WindowLimits::default());
+        let answer = f64::from(located.estimate.unwrap_or_default()) * row;
+        let is_long = located.windows.len() > 1 || answer > LONG_ANSWER.min(self.output);
+        let wanted = (answer / ANSWER.min(self.output)).ceil();
+        let mut limits = WindowLimits::default();
+        while (located.windows.len() as f64) < wanted && limits.tokens > LEAST_WINDOW {
+            limits.tokens = limits.tokens * 7 / 10;
+            located = windows(survey, &list, limits);
+        }
+        let member = match &subtree.take {
+            Take::Keys(_) => Some(list.name.clone()),
+            Take::Whole | Take::Rest(_) => None,
+        };
+        let (plan, plan_key) = self.plan_of_a_window(index, &subtree, member.as_deref());
+        let share = located.windows.len().max(1) as f64;
+        Some(Array {
+            index,
+            weight: Weight {
+                shared: 0.0,
+                own: size::question(&subtree) + self.shared * (1.0 + OVERLAP) / share,
+                answer: Span::exactly(answer.max(row) / share),
+                first: answer / share,
+            },
+            survey: Arc::clone(survey),
+            subtree,
+            list,
+            located,
+            is_long,
+            member,
+            plan,
+            plan_key,
+        })
+    }
+
+    fn plan_of_a_window(
+        &self,
+        index: usize,
+        subtree: &Subtree,
+        member: Option<&str>,
+    ) -> (Arc<Plan>, String) {
+        let mut loose = subtree.clone();
+        loosen(&mut loose.schema, member);
+        if loose.schema == subtree.schema {
+            return (Arc::clone(&self.plan), self.plan_key.clone());
+        }
+        let mut plan = (*self.plan).clone();
+        plan.subtrees[index] = Arc::new(loose);
+        (Arc::new(plan), format!("{}/rows-{index}", self.plan_key))
+    }
+}
+
+/// Takes out of an array's schema what a part of it need not hold to.
+fn loosen(schema: &mut Value, member: Option<&str>) {
+    let array = match member {
+        None => Some(schema),
+        Some(name) => schema
+            .get_mut("properties")
+            .and_then(|properties| properties.get_mut(name)),
+    };
+    if let Some(array) = array.and_then(Value::as_object_mut) {
+        for keyword in OF_THE_WHOLE {
+            array.remove(keyword);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_window_is_not_held_to_what_the_whole_array_must_have() {
+        let array = json!({"type": "array", "minItems": 9, "maxItems": 10, "uniqueItems": true,
+            "items": {"type": "object", "properties": {"tags": {"type": "array", "minItems": 1}}}});
+        let mut loose = array.clone();
+        loosen(&mut loose, None);
+        assert_eq!(loose["items"], array["items"]);
+        assert_eq!(loose.as_object().unwrap().len(), 2);
+        let mut inside =
+            json!({"type": "object", "minProperties": 1, "properties": {"rows": array}});
+        loosen(&mut inside, Some("rows"));
+        assert_eq!(inside["properties"]["rows"], loose);
+        assert_eq!(inside["minProperties"], 1);
+    }
+}
