@@ -42,6 +42,7 @@ mod arrays;
 mod burst;
 #[path = "model/calls.rs"]
 mod calls;
+#[allow(dead_code, reason = "shared with tests that read PDF too")]
 #[path = "../tests/kit/long/mod.rs"]
 mod long;
 #[path = "model/memory.rs"]

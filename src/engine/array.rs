@@ -131,6 +131,12 @@ impl Arrays {
         self.known.get(&index).is_some_and(|array| array.is_long)
     }
 
+    /// The long ones: index, windows, and what one window is thought to take.
+    pub(super) fn long(&self) -> impl Iterator<Item = (usize, usize, Weight)> + '_ {
+        let long = self.known.values().filter(|array| array.is_long);
+        long.map(|array| (array.index, array.located.windows.len(), array.weight))
+    }
+
     pub(super) fn get(&self, index: usize) -> Option<Arc<Array>> {
         self.known.get(&index).cloned()
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::array::{Arrays, Look};
 use super::plans::Planned;
 use super::ports::{Call, Manner, Model, Provider};
 use super::rates::{Asked, Known};
@@ -56,7 +57,7 @@ impl Engine {
         if is_weighed(&manner) {
             afford(&work, &model)?;
         }
-        let packed = work.pack();
+        let packed = packed(&work, &asked, document.as_ref(), &pending).await;
         let lowered = lowered(&provider, &config, &planned, &packed);
         let forecast = forecast(&work, &packed, &known, document.as_deref()).lowering(&lowered);
         let explained = Explained::of(
@@ -102,7 +103,7 @@ impl Engine {
         let pending: Vec<usize> = (0..planned.plan.subtrees.len()).collect();
         let (work, known) = inner.work(&asked, Some(&document), &pending).await;
         afford(&work, &model)?;
-        let packed = work.pack();
+        let packed = packed(&work, &asked, Some(&document), &pending).await;
         let lowered = lowered(&provider, config, planned, &packed);
         let forecast = forecast(&work, &packed, &known, Some(&document));
         Ok(Some(forecast.lowering(&lowered)))
@@ -194,6 +195,36 @@ fn afford(work: &Work, model: &Model) -> Result<(), Error> {
     Ok(())
 }
 
+/// The calls of a job: those that subtrees share, and one for each window of a long array.
+async fn packed(
+    work: &Work,
+    asked: &Asked<'_>,
+    document: Option<&Arc<Document>>,
+    pending: &[usize],
+) -> Packed {
+    let Some(document) = document else {
+        return work.pack();
+    };
+    let look = Look {
+        config: asked.config,
+        output_tokens: asked.manner.output_tokens,
+        work,
+    };
+    let arrays = Arrays::of(&look, document, asked.planned, pending).await;
+    let items = work.items.iter();
+    let short = items.filter(|item| !arrays.is_long(item.index));
+    let short = Work {
+        items: short.copied().collect(),
+        ..work.clone()
+    };
+    let mut packed = short.pack();
+    for (index, windows, weight) in arrays.long() {
+        packed.loads.extend(vec![vec![index]; windows]);
+        packed.weights.extend(vec![weight; windows]);
+    }
+    packed
+}
+
 /// What each call would ask for otherwise than the schema says.
 fn lowered(
     provider: &Arc<dyn Provider>,
@@ -209,7 +240,10 @@ fn lowered(
         unread: Vec::new(),
     });
     let mut changes = Vec::new();
-    for load in &packed.loads {
+    // The windows of an array ask for the same.
+    let mut loads = packed.loads.clone();
+    loads.dedup();
+    for load in &loads {
         let call = Call {
             model: config.model.clone(),
             document: Arc::clone(&nothing),

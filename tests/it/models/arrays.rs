@@ -222,8 +222,10 @@ async fn those_who_watch_see_every_row_once_in_its_place_and_no_more_than_two_ev
         "{} in {seconds} s",
         told.len()
     );
-    // One call for the fields, and one for each window.
+    // One call for the fields, and one for each window, as was thought.
     assert_eq!(server.count(), 5);
+    let plan = &ran.results["metadata"]["plan"];
+    assert_eq!(plan["estimate"]["calls"], 5, "{plan}");
     let pages: BTreeSet<u64> = told
         .iter()
         .flat_map(|event| event["pages"].as_array().unwrap())
