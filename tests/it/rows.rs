@@ -529,12 +529,12 @@ fn orders_list() -> List {
 
 /// What a window shows of the orders; what goes on from before it has no number.
 fn orders_seen(orders: &[Value], window: &Window) -> Vec<Value> {
-    let mut at = 1_u32;
+    let mut lines = 1_u32..;
     let mut seen = Vec::new();
     let shown = |line: u32| window.shown.contains(Place { page: 1, line });
     for order in orders {
-        let owner = shown(at);
-        at += 1;
+        let mut next = || shown(lines.next().unwrap());
+        let owner = next();
         let lines = order["lines"].as_array().unwrap().iter().filter(|_| {
             at += 1;
             shown(at - 1)
