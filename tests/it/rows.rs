@@ -529,17 +529,14 @@ fn orders_list() -> List {
 
 /// What a window shows of the orders; what goes on from before it has no number.
 fn orders_seen(orders: &[Value], window: &Window) -> Vec<Value> {
-    let mut lines = 1_u32..;
+    let mut numbers = 1_u32..;
     let mut seen = Vec::new();
     let shown = |line: u32| window.shown.contains(Place { page: 1, line });
     for order in orders {
-        let mut next = || shown(lines.next().unwrap());
+        let mut next = || shown(numbers.next().unwrap());
         let owner = next();
-        let lines = order["lines"].as_array().unwrap().iter().filter(|_| {
-            at += 1;
-            shown(at - 1)
-        });
-        let lines: Vec<Value> = lines.cloned().collect();
+        let inner = order["lines"].as_array().unwrap().iter();
+        let lines: Vec<Value> = inner.filter(|_| next()).cloned().collect();
         if owner {
             seen.push(
                 json!({"number": order["number"], "customer": order["customer"], "lines": lines}),
