@@ -242,10 +242,10 @@ fn states_something(spec: &Spec) -> bool {
 
 /// Documents of every make.
 fn specs() -> Vec<Spec> {
-    let sizes = [27, 60, 100, 250, 400];
+    let sizes = [27, 60, 100, 300];
     let each = sizes
         .into_iter()
-        .flat_map(|rows| (1..=8).map(move |seed| (rows, seed)));
+        .flat_map(|rows| (1..=6).map(move |seed| (rows, seed)));
     each.flat_map(|(rows, seed)| {
         let (plain, hard) = (Spec::plain(seed, rows), Spec::hard(seed, rows));
         let bare = Spec {

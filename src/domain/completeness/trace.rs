@@ -122,6 +122,10 @@ fn rows<'a>(survey: &Survey, list: &List, merged: &'a Merged) -> (Vec<Row<'a>>, 
             continue;
         };
         let lines = survey.lines_of(*stretch);
+        if lines.is_empty() {
+            without_place += 1;
+            continue;
+        }
         let next = starts[at + 1..].iter().flatten().next();
         let end = next.copied().unwrap_or(survey.lines.len());
         rows.push(Row {
