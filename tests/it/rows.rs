@@ -209,6 +209,7 @@ fn rows_given_window_by_window_are_the_rows_of_the_document_in_order() {
                 let limits = WindowLimits {
                     pages: 5,
                     tokens: if rows < 800 { 2_000 } else { 8_000 },
+                    rows: (rows < 400).then_some(9),
                 };
                 let located = windows(&case.survey, &table.list, limits);
                 let began = Instant::now();
@@ -400,6 +401,7 @@ fn no_list_that_lacks_or_doubles_or_alters_a_row_is_called_complete() {
             let limits = WindowLimits {
                 pages: 5,
                 tokens: 2_500,
+                rows: None,
             };
             let located = windows(&case.survey, &table.list, limits);
             for trial in 0..TRIALS_A_TABLE {
@@ -559,6 +561,7 @@ fn inner_rows_that_go_on_in_the_next_window_stay_with_their_owner() {
         WindowLimits {
             pages: 5,
             tokens: 220,
+            rows: None,
         },
     );
     assert!(located.windows.len() > 3, "{}", located.windows.len());
@@ -605,6 +608,7 @@ fn a_window_that_failed_or_was_cut_short_leaves_no_list_complete() {
         WindowLimits {
             pages: 5,
             tokens: 1_500,
+            rows: None,
         },
     );
     let merged = read_all(&case, table, &located.windows, |_, rows| rows);
