@@ -84,8 +84,17 @@ pub struct JobView {
     pub error: Option<(Fault, String)>,
     /// What is known of each array that was read, in the order of their events.
     pub arrays: Vec<ArrayVerdict>,
+    /// Incomplete arrays that were taken back: what they did cost until then is in `usage`.
+    pub taken_back: Vec<TakenBack>,
     /// Never changed, so all views of the job share it.
     pub spec: Arc<JobSpec>,
+}
+
+/// An array whose outcome was taken back after a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenBack {
+    pub subtree_id: String,
+    pub run: u32,
 }
 
 /// What the engine wants to say next. Numbers, times and progress are filled in when it is
@@ -269,6 +278,7 @@ impl JobView {
             usage: Usage::default(),
             error: None,
             arrays: Vec::new(),
+            taken_back: Vec::new(),
             spec: Arc::new(spec),
         };
         let envelope = Envelope {
@@ -386,7 +396,7 @@ impl JobView {
         self.step = Step::Queued;
         self.subtrees_failed = 0;
         self.subtrees_succeeded = self.subtrees_succeeded.saturating_sub(incomplete);
-        self.arrays.retain(|array| !array.is_incomplete());
+        self.take_arrays_back();
         self.fields_processed = self.fields_processed.saturating_sub(failed_fields);
         self.error = None;
         self.ended_at = None;
@@ -399,6 +409,22 @@ impl JobView {
             message: None,
             retry_at: None,
         }))
+    }
+
+    fn take_arrays_back(&mut self) {
+        let (gone, kept) = std::mem::take(&mut self.arrays)
+            .into_iter()
+            .partition(ArrayVerdict::is_incomplete);
+        self.arrays = kept;
+        let run = self.run - 1;
+        let gone: Vec<ArrayVerdict> = gone;
+        self.taken_back
+            .retain(|old| !gone.iter().any(|array| array.subtree_id == old.subtree_id));
+        self.taken_back
+            .extend(gone.into_iter().map(|array| TakenBack {
+                subtree_id: array.subtree_id,
+                run,
+            }));
     }
 
     fn succeed(&mut self, draft: ResultDraft) -> Event {

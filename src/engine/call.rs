@@ -31,7 +31,7 @@ use crate::domain::event::SubtreeRetry;
 use crate::domain::evidence::{Attributions, Index, Logprobs};
 use crate::domain::excerpt::excerpt;
 use crate::domain::id::Scope;
-use crate::domain::job::{AnswerKey, Draft, JobSpec};
+use crate::domain::job::{AnswerKey, Draft, JobSpec, TakenBack};
 use crate::domain::pack::{Load, Work};
 use crate::domain::retry;
 use crate::domain::usage::Usage;
@@ -64,6 +64,9 @@ pub(super) struct Run {
     /// The document's words, made once when attributions are asked for.
     pub(super) index: OnceCell<Arc<Index>>,
     pub(super) scope: Scope,
+    /// Which time the job runs, from 1; and arrays of earlier runs that are read again.
+    pub(super) number: u32,
+    pub(super) taken_back: Vec<TakenBack>,
     /// The arrays among the subtrees, and which of them are long.
     pub(super) arrays: Arrays,
 }

@@ -172,7 +172,8 @@ async fn set_up(
         work: &work,
     };
     let arrays = Arrays::of(&look, &document, &planned, pending).await;
-    let scope = claimed.scope.clone();
+    let (scope, number) = (claimed.scope.clone(), claimed.view.run);
+    let taken_back = claimed.view.taken_back.clone();
     let engine = Arc::clone(engine);
     move |lease, journal| Run {
         engine,
@@ -198,6 +199,8 @@ async fn set_up(
         attachments: OnceCell::new(),
         index: OnceCell::new(),
         scope,
+        number,
+        taken_back,
         arrays,
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::domain::error::Fault;
 use crate::domain::event::{ArrayVerdict, Step};
 use crate::domain::id::JobId;
-use crate::domain::job::{JobSpec, JobView};
+use crate::domain::job::{JobSpec, JobView, TakenBack};
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::domain::usage::Usage;
@@ -28,6 +28,8 @@ struct State {
     error: Option<(Fault, String)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     arrays: Vec<ArrayVerdict>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    taken_back: Vec<TakenBack>,
 }
 
 /// Rows of before there were retries have no number.
@@ -70,6 +72,7 @@ pub fn read(columns: Columns) -> Result<JobView, StoreError> {
         usage: state.usage,
         error: state.error,
         arrays: state.arrays,
+        taken_back: state.taken_back,
         spec: columns.spec,
     })
 }
@@ -95,6 +98,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         usage,
         error,
         arrays,
+        taken_back,
         spec: _,
     } = view;
     serde_json::to_string(&State {
@@ -108,6 +112,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         usage: usage.clone(),
         error: error.clone(),
         arrays: arrays.clone(),
+        taken_back: taken_back.clone(),
     })
 }
 

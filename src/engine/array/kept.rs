@@ -61,6 +61,8 @@ pub(super) struct Whole {
     pub(super) pieces: Vec<Piece>,
     pub(super) usage: Usage,
     pub(super) attempts: u32,
+    /// Which time the job ran.
+    pub(super) run: u32,
 }
 
 impl Run {
@@ -80,6 +82,7 @@ impl Run {
     /// The windows that were read before: by this job, or by others where answers are used again.
     pub(super) async fn windows_before(
         &self,
+        array: &Array,
         keys: &[AnswerKey],
     ) -> Result<HashMap<AnswerKey, Whole>, Halt> {
         let job = self.lease.job;
@@ -91,13 +94,16 @@ impl Run {
             warn!("array.windows: windows that were read before cannot be read");
             return Ok(HashMap::new());
         };
+        let mut before = self.taken_back.iter();
+        let before = before.find(|before| before.subtree_id == array.subtree.id);
+        let told = before.map_or(0, |before| before.run);
         let is_shared = self.spec.config.cache == Cache::On;
         let usable = found
             .into_iter()
             .filter(|kept| is_shared || kept.job == job);
         let read = usable.filter_map(|kept| {
             let mut whole: Whole = serde_json::from_str(&kept.body).ok()?;
-            if kept.job == job {
+            if kept.job == job && whole.run > told {
                 // No outcome has told of it yet.
                 self.purse.charge(&whole.usage);
             } else {

@@ -121,7 +121,7 @@ impl Lane<'_> {
             .iter()
             .map(|window| run.window_key(&array, window))
             .collect();
-        let before = run.windows_before(&keys).await?;
+        let before = run.windows_before(&array, &keys).await?;
         for (number, key) in keys.iter().enumerate() {
             if let Some(whole) = before.get(key) {
                 self.end(number, read_before(whole.clone()));
@@ -213,7 +213,7 @@ impl Lane<'_> {
             .iter()
             .map(|window| run.window_key(&array, window))
             .collect();
-        let before = run.windows_before(&keys).await?;
+        let before = run.windows_before(&array, &keys).await?;
         let array = &array;
         let before = &before;
         let calls: FuturesUnordered<_> = windows

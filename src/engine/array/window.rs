@@ -61,6 +61,7 @@ impl Run {
                 pieces: Vec::new(),
                 usage: self.blank.clone(),
                 attempts: 0,
+                run: self.number,
             },
             outcome: Outcome::Read,
             error: None,
