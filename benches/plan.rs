@@ -3,7 +3,11 @@
 //!
 //! `cargo bench --bench plan [-- PAIRS]` prints for each pair the calls, and how far the forecast
 //! was off: for a schema that was never seen (its answers are guessed), and for another document
-//! of the same schema (they were measured).
+//! of the same schema (they were measured). At the end of a line: whether the truth lay within the
+//! range of the forecast, and what of the time was no call's, before the first and after the last.
+//!
+//! `cargo bench --bench plan -- array` prints what a document of 8,000 tokens takes that is mostly
+//! one table: in one call, and as `fast` and `cheap` go about it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +17,8 @@
     reason = "a tool of the tests"
 )]
 
+#[path = "plan/array.rs"]
+mod array;
 #[path = "../tests/it/support/model/mod.rs"]
 mod model;
 
@@ -21,6 +27,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{Honest, KEY, Pace, Server, Wire};
 use rivulet::app::App;
+use rivulet::domain::cost::{Span, Start};
 use rivulet::engine::keys::Principal;
 use rivulet::engine::{DocumentSource, Engine, Follow, JobRequest, News, SchemaSource, Wanted};
 use rivulet::provider::client::Bounds;
@@ -37,16 +44,17 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    let pairs = std::env::args()
-        .skip(1)
-        .find_map(|argument| argument.parse().ok());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "array") {
+        return runtime.block_on(array::measure());
+    }
+    let pairs = arguments.iter().find_map(|argument| argument.parse().ok());
     runtime.block_on(measure(pairs.unwrap_or(50)));
 }
 
 async fn measure(pairs: u64) {
     rivulet::tls::install();
     let server = Server::start();
-    server.forgetful();
     server.pace(Pace::usual());
     // Made from the schema alone: to search a long document for every leaf takes the model's one
     // thread so long that calls which come together wait for each other.
@@ -74,24 +82,29 @@ async fn measure(pairs: u64) {
     // The pace is learned from a few calls of different lengths.
     for letters in [2_000, 60_000, 20_000] {
         let schema = schema(&mut dice);
-        run(&app.engine, &schema, letters, &mut dice).await;
+        run(&app.engine, &server, &schema, letters, &mut dice).await;
     }
     let (mut fresh, mut known) = (Errors::default(), Errors::default());
     for pair in 0..pairs {
         let schema = schema(&mut dice);
         let letters = 2_000 + dice.below(80_000);
-        let first = run(&app.engine, &schema, letters, &mut dice).await;
+        let first = run(&app.engine, &server, &schema, letters, &mut dice).await;
         let letters = 2_000 + dice.below(80_000);
-        let second = run(&app.engine, &schema, letters, &mut dice).await;
+        let second = run(&app.engine, &server, &schema, letters, &mut dice).await;
         println!(
-            "{pair:>3}: {:>2} calls, {:>6} tokens, {:>5.2} s | unseen: time {:>+6.1} %, tokens {:>+6.1} % | seen: time {:>+6.1} %, tokens {:>+6.1} %",
+            "{pair:>3}: {:>2} calls, {:>6} tokens, {:>5.2} s | unseen: time {:>+6.1} %, tokens {:>+6.1} % | seen: time {:>+6.1} %, tokens {:>+6.1} % | {}, {}; {:?}, {:.0} and {:.0} ms",
             second.calls,
             second.tokens,
             second.seconds,
             first.time_off,
             first.tokens_off,
             second.time_off,
-            second.tokens_off
+            second.tokens_off,
+            first.place(),
+            second.place(),
+            second.start,
+            second.before,
+            second.after
         );
         fresh.add(&first);
         known.add(&second);
@@ -123,10 +136,29 @@ struct Run {
     seconds: f64,
     time_off: f64,
     tokens_off: f64,
+    time_is_inside: bool,
+    tokens_are_inside: bool,
+    start: Start,
+    /// From the request for the job to its first call, and from its last call to its end,
+    /// milliseconds.
+    before: f64,
+    after: f64,
+}
+
+impl Run {
+    fn place(&self) -> &'static str {
+        match (self.time_is_inside, self.tokens_are_inside) {
+            (true, true) => "inside",
+            (false, true) => "time outside",
+            (true, false) => "tokens outside",
+            (false, false) => "both outside",
+        }
+    }
 }
 
 #[derive(Default)]
 struct Errors {
+    inside: (usize, usize),
     time: Vec<f64>,
     tokens: Vec<f64>,
 }
@@ -135,6 +167,8 @@ impl Errors {
     fn add(&mut self, run: &Run) {
         self.time.push(run.time_off.abs());
         self.tokens.push(run.tokens_off.abs());
+        self.inside.0 += usize::from(run.time_is_inside);
+        self.inside.1 += usize::from(run.tokens_are_inside);
     }
 
     fn summary(&mut self) -> String {
@@ -149,11 +183,19 @@ impl Errors {
             )
         };
         let time = of("time", &mut self.time);
-        format!("{time}; {}", of("tokens", &mut self.tokens))
+        let tokens = of("tokens", &mut self.tokens);
+        let (of_time, of_tokens) = self.inside;
+        format!("{time}; {tokens}; within the range: time {of_time}, tokens {of_tokens}")
     }
 }
 
-async fn run(engine: &Engine, schema: &Value, letters: u64, dice: &mut Dice) -> Run {
+async fn run(
+    engine: &Engine,
+    server: &Server,
+    schema: &Value,
+    letters: u64,
+    dice: &mut Dice,
+) -> Run {
     let aims = ["fast", "balanced", "cheap"];
     let aim = aims[dice.below(3) as usize];
     let request = JobRequest {
@@ -168,11 +210,13 @@ async fn run(engine: &Engine, schema: &Value, letters: u64, dice: &mut Dice) -> 
         callback_url: None,
     };
     let caller = Principal::local();
+    let (known, asked) = (server.spans().len(), tokio::time::Instant::now());
     let view = engine.submit(&caller, request).await.unwrap();
     if let Follow::Stream(mut follower) = engine.follow(&caller.scope, view.id, None).await.unwrap()
     {
         while let News::Page(_) = follower.next().await.unwrap() {}
     }
+    let ended = tokio::time::Instant::now();
     let result = engine.result(&caller.scope, view.id, Wanted::Final).await;
     let view = result.unwrap().view;
     assert!(!view.is_partial(), "{:?}", view.error);
@@ -180,12 +224,22 @@ async fn run(engine: &Engine, schema: &Value, letters: u64, dice: &mut Dice) -> 
     let seconds = view.ended_at.unwrap().since(view.created_at) as f64 / 1e3;
     let tokens = view.usage.total_token_count as f64;
     let off = |told: f64, was: f64| (told / was - 1.0) * 100.0;
+    let is_inside = |span: &Span, was: f64| (span.low..=span.high).contains(&was);
+    let spans = server.spans();
+    let first = spans[known..].iter().map(|(at, _)| *at).min().unwrap();
+    let last = spans[known..].iter().map(|(_, end)| *end).max().unwrap();
+    let millis = |time: std::time::Duration| time.as_secs_f64() * 1e3;
     Run {
         calls: estimate.calls,
         tokens,
         seconds,
         time_off: off(estimate.seconds.likely, seconds),
         tokens_off: off(estimate.tokens().likely, tokens),
+        time_is_inside: is_inside(&estimate.seconds, seconds),
+        tokens_are_inside: is_inside(&estimate.tokens(), tokens),
+        start: estimate.start,
+        before: millis(first - asked),
+        after: millis(ended.saturating_duration_since(last)),
     }
 }
 

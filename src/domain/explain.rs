@@ -23,7 +23,30 @@ pub struct Forecast {
     pub calls_learned_from: u64,
     /// Whether answers of the same schema were measured before.
     pub sizes_learned: bool,
+    /// The first of what the provider is asked for otherwise than the schema says: at most
+    /// [`Forecast::CHANGES`] of them, in at most [`Forecast::CHANGES_BYTES`] of text.
+    #[serde(default)]
+    pub lowered: Vec<Change>,
     pub estimate: Estimate,
+}
+
+impl Forecast {
+    /// A forecast is kept with every job; the plan of a request tells more.
+    pub const CHANGES: usize = 50;
+    pub const CHANGES_BYTES: usize = 8 * 1024;
+
+    /// Tells as many of these as a job keeps.
+    #[must_use]
+    pub fn lowering(mut self, changes: &[Change]) -> Self {
+        let mut bytes = 0;
+        let fits = |change: &&Change| {
+            bytes += change.subtree_id.len() + change.pointer.len() + change.what.len();
+            bytes <= Self::CHANGES_BYTES
+        };
+        let told = changes.iter().take(Self::CHANGES).take_while(fits);
+        self.lowered = told.cloned().collect();
+        self
+    }
 }
 
 /// Something that the model is asked for otherwise than the schema says.
@@ -133,6 +156,10 @@ pub fn reason(subtree: &Subtree) -> String {
              only leaving it out says that it is not there."
         ),
         (Kind::AgenticArray, _) => format!("A list of unknown length, {fields} a row."),
+        (Kind::Fields, Take::Keys(keys)) => format!(
+            "{} parts of one object, {fields} together: there are more parts than subtrees.",
+            keys.len()
+        ),
         (Kind::Fields, _) => format!("{fields} that belong to no larger part of this object."),
         (Kind::Object, Take::Keys(_)) => format!(
             "An object of {fields}, too large to join those around it; it is asked for inside its \
@@ -145,5 +172,37 @@ pub fn reason(subtree: &Subtree) -> String {
             format!("An object of {fields}, too large to join those around it.")
         }
         (Kind::Value, _) => "Kept in one piece: it cannot be divided soundly.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forecast(changes: usize, letters: usize) -> Forecast {
+        let change = Change {
+            subtree_id: "a".into(),
+            pointer: String::new(),
+            what: "x".repeat(letters),
+        };
+        let forecast = Forecast {
+            packing: Aim::default(),
+            pages: 0,
+            document_tokens: 0.0,
+            is_excerpted: false,
+            calls_learned_from: 0,
+            sizes_learned: false,
+            lowered: Vec::new(),
+            estimate: Estimate::default(),
+        };
+        forecast.lowering(&vec![change; changes])
+    }
+
+    #[test]
+    fn what_a_job_keeps_of_its_lowering_is_bounded_in_number_and_in_bytes() {
+        assert_eq!(forecast(3, 100).lowered.len(), 3);
+        assert_eq!(forecast(500, 10).lowered.len(), Forecast::CHANGES);
+        assert_eq!(forecast(500, 1_000).lowered.len(), 8);
+        assert!(forecast(1, Forecast::CHANGES_BYTES).lowered.is_empty());
     }
 }

@@ -9,7 +9,7 @@ mod bins;
 use serde::{Deserialize, Serialize};
 
 use super::cost::{Bill, Bound, Estimate, Span, Start, Terms, Weight, bill, size};
-use super::plan::{Kind, Plan};
+use super::plan::{Kind, Plan, Take};
 
 /// One request to a model, before it is made: indices into the plan's subtrees.
 pub type Load = Vec<usize>;
@@ -272,9 +272,12 @@ impl Work {
         }
     }
 
-    /// One call for these subtrees.
+    /// One call for these subtrees, asked for in this order.
     pub fn weight_of(&self, load: &[usize]) -> Weight {
-        let items = self.items.iter().filter(|item| load.contains(&item.index));
+        let items = load.iter().filter_map(|index| {
+            let mut items = self.items.iter();
+            items.find(|item| item.index == *index)
+        });
         self.weight(&items.copied().collect::<Vec<_>>())
     }
 
@@ -346,12 +349,13 @@ fn choose<'a>(ways: &[&'a Way], aim: Aim) -> Option<&'a Way> {
 }
 
 /// The most tokens that an answer with these subtrees is given, many times what it is thought to
-/// need: a model that does not find its end costs no more. None where lists are asked for, whose
-/// length nobody knows.
+/// need: a model that does not find its end costs no more. None where lists are asked for, alone or
+/// among many parts in one subtree, whose length nobody knows.
 pub fn most_tokens(plan: &Plan, load: &[usize], quotes: bool) -> Option<u64> {
     let mut fields = 0;
     for subtree in load.iter().filter_map(|index| plan.subtrees.get(*index)) {
-        if subtree.kind == Kind::AgenticArray {
+        let is_group = matches!(&subtree.take, Take::Keys(keys) if keys.len() > 1);
+        if subtree.kind == Kind::AgenticArray || is_group {
             return None;
         }
         fields += u64::from(subtree.total_fields);

@@ -3,7 +3,8 @@
 //! One subtree per object, one per array of objects, one for the loose fields of a level; objects
 //! of a few fields travel with the fields around them. Every declared leaf is in exactly one
 //! subtree. What cannot be divided soundly stays in one piece: a schema is never refused here. An
-//! object inside itself is asked for as one value.
+//! object inside itself is divided [`UNROLLED`] times, and what is further in is one value. Where
+//! there would be too many subtrees, neighbours of one object share one.
 //!
 //! For every instance that the schema takes, each subtree's schema takes the part that the subtree
 //! carries. What a schema says of several subtrees together is in none of them; it is checked when
@@ -11,7 +12,9 @@
 
 mod bound;
 mod cut;
+mod cuts;
 mod harvest;
+mod room;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,13 +27,14 @@ use super::shape::{Shapes, Style, divisible};
 use harvest::harvest;
 
 pub use bound::Bound;
+pub use cut::{MAX_UNROLLED_FIELDS, UNROLLED};
 
 /// How the schema is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitterConfigs {
     /// An object with at most this many leaf fields stays with the fields around it, 0..=100.
     pub max_fields_to_join: u32,
-    /// The most subtrees, 1..=200; a schema that would give more is cut less deep.
+    /// The most subtrees, 1..=200; of a schema that would give more, neighbours share one.
     pub max_subtrees: u32,
 }
 
@@ -111,24 +115,20 @@ impl Plan {
             Cow::Owned(_) => Style::of(&divisible),
         };
         let shapes = Shapes::of(&divisible, style);
-        match cut::cut(&shapes, &divisible, splitter) {
-            Some(cuts) => cuts.copied(&shapes, schema),
-            None => Self::in_one_piece(schema.clone()),
-        }
+        cut::cut(&shapes, &divisible, splitter).copied(&shapes, schema)
     }
 
     /// Cuts an accepted schema that nobody else needs: as [`Plan::of`], and several times as fast
     /// where the schema is large, since most of it is not copied.
     pub fn from_schema(mut schema: Value, splitter: SplitterConfigs) -> Self {
         let style = Style::of(&schema);
-        if !(style.is_plain && style.is_closed) || style.is_composed {
+        let is_simple = style.is_plain && style.is_closed && !style.is_composed;
+        if !is_simple || style.may_choose {
             return Self::of(&schema, splitter);
         }
         let shapes = Shapes::of(&schema, style);
-        match cut::cut(&shapes, &schema, splitter).map(|cuts| cuts.marked(&shapes, &schema)) {
-            Some((draft, crops)) => draft.finish(harvest(&mut schema, crops)),
-            None => Self::in_one_piece(schema),
-        }
+        let (draft, crops) = cut::cut(&shapes, &schema, splitter).marked(&shapes, &schema);
+        draft.finish(harvest(&mut schema, crops))
     }
 
     fn in_one_piece(schema: Value) -> Self {

@@ -1,15 +1,17 @@
 //! Accepting a JSON Schema: draft, limits, references, and the compiled validator.
 //!
-//! Nothing is ever fetched: a `$ref` that leaves the document is refused with its URL.
+//! Nothing is ever fetched: a `$ref` that leaves the document is refused with its URL, unless what
+//! it leads to was taken in before.
 
 pub mod advice;
+mod choice;
 mod expansion;
 mod flatten;
 pub mod infer;
 mod local;
 mod remote;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::{Value, json};
@@ -18,8 +20,10 @@ use super::error::{Code, Detail, Error};
 use super::pointer::Pointer;
 use expansion::Expansion;
 
+pub use choice::{draw_out, is_branch, may_choose};
 pub use flatten::{flatten, is_composed};
 pub use local::{FreeNames, localize};
+pub use remote::{MAX_TAKEN_IN, address, take_in, wanted};
 
 /// Bytes of the schema as compact JSON.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -92,6 +96,7 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
     )?;
     remote::refuse(schema, draft, &survey)?;
     check_against_meta_schema(schema, draft)?;
+    refuse_no_schemas(schema, draft, &survey)?;
     let nodes = Expansion::count(schema, &survey.names)?;
     over(
         nodes > MAX_EXPANDED_NODES,
@@ -201,6 +206,31 @@ fn check_against_meta_schema(schema: &Value, draft: Draft) -> Result<(), Error> 
     } else {
         Err(invalid(errors))
     }
+}
+
+/// Refuses references to places that no schema stands at, as a map of properties. A place under a
+/// keyword was looked at with the rest.
+fn refuse_no_schemas(schema: &Value, draft: Draft, survey: &Survey) -> Result<(), Error> {
+    // Where a schema has another address inside it, a place is not counted from the top.
+    if survey.names.schemas.len() > 1 {
+        return Ok(());
+    }
+    let mut seen = HashSet::new();
+    for (at, reference) in &survey.references {
+        let above = reference.rsplit('/').nth(1);
+        let is_listed = above.is_some_and(is_schema_map) || !seen.insert(*reference);
+        let Some(target) = follow(schema, reference).filter(|_| !is_listed) else {
+            continue;
+        };
+        let is_schema = target.is_object() || target.is_boolean();
+        if !is_schema || check_against_meta_schema(target, draft).is_err() {
+            return Err(invalid(vec![Detail {
+                pointer: at.to_string(),
+                message: format!("`{}` leads to what is no schema.", shorten(reference, 200)),
+            }]));
+        }
+    }
+    Ok(())
 }
 
 fn invalid(errors: Vec<Detail>) -> Error {

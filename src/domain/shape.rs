@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use jsonschema::Validator;
 use serde_json::Value;
 
-use super::schema::{flatten, follow, localize};
+use super::schema::{draw_out, flatten, follow, localize};
 
 pub use bond::{BINDING, Bonds, names};
 pub use style::Style;
@@ -60,15 +60,17 @@ pub struct Shapes<'a> {
 ///
 /// `None` when it means something only in one piece.
 pub fn divisible<'s>(schema: &'s Value, style: &Style) -> Option<Cow<'s, Value>> {
-    if style.is_plain && !style.is_composed {
+    if style.is_plain && !style.is_composed && !style.may_choose {
         return Some(Cow::Borrowed(schema));
     }
-    let local = localize(schema)?;
-    Some(Cow::Owned(if style.is_composed {
-        flatten(&local)
-    } else {
-        local
-    }))
+    let mut local = localize(schema)?;
+    if style.is_composed {
+        local = flatten(&local);
+    }
+    if style.may_choose {
+        local = draw_out(&local);
+    }
+    Some(Cow::Owned(local))
 }
 
 impl<'a> Shapes<'a> {

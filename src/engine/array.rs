@@ -20,8 +20,9 @@ use tracing::error;
 
 use super::plans::Planned;
 use crate::domain::config::Config;
-use crate::domain::cost::{Span, Weight, size};
+use crate::domain::cost::{Span, Terms, Weight, chunked, size};
 use crate::domain::document::{Document, DocumentInput};
+use crate::domain::pack::{Aim, Work};
 use crate::domain::plan::{Kind, Plan, Subtree, Take};
 use crate::domain::rows::{List, Located, Survey, WindowLimits, windows};
 
@@ -31,8 +32,10 @@ pub(super) use rows::Reading;
 const ANSWER: f64 = 4_000.0;
 /// An array whose answer is longer is read in windows, though its document fits one.
 const LONG_ANSWER: f64 = 8_000.0;
-/// Tokens below which a window is not made smaller.
-const LEAST_WINDOW: u32 = 500;
+/// An answer that is not divided further, tokens: the call itself takes as long.
+const LEAST_ANSWER: f64 = 100.0;
+/// How much later than at its soonest an array may be there, for fewer calls.
+const AS_GOOD: f64 = 1.15;
 /// The part of a window that other windows show as well.
 const OVERLAP: f64 = 0.1;
 /// Keywords of an array that are about all of its rows, and say nothing of those of one window.
@@ -50,8 +53,8 @@ pub(super) struct Look<'a> {
     pub(super) config: &'a Config,
     /// Tokens that one answer of the model may safely have; none where it does not answer in tokens.
     pub(super) output_tokens: Option<u64>,
-    /// Of what all calls begin with.
-    pub(super) shared_tokens: f64,
+    /// What the other calls go by.
+    pub(super) work: &'a Work,
 }
 
 /// The arrays of a job that can be read in windows.
@@ -109,7 +112,9 @@ impl Arrays {
             plan_key: planned.key.clone(),
             document: Arc::clone(document),
             output: output as f64,
-            shared: look.shared_tokens,
+            shared: look.work.shared,
+            terms: look.work.terms,
+            aim: look.work.packing.aim,
             quotes: config.per_key_attribution,
         };
         let known = tokio::task::spawn_blocking(move || surveyor.arrays(&arrays)).await;
@@ -148,6 +153,8 @@ struct Surveyor {
     document: Arc<Document>,
     output: f64,
     shared: f64,
+    terms: Terms,
+    aim: Aim,
     quotes: bool,
 }
 
@@ -165,13 +172,31 @@ impl Surveyor {
         let subtree = Arc::clone(self.plan.subtrees.get(index)?);
         let list = List::of(&self.plan, index)?;
         let row = size::answer(&subtree, None, self.quotes).likely / size::ROWS as f64;
-        let mut located = windows(survey, &list, WindowLimits::default());
-        let answer = f64::from(located.estimate.unwrap_or_default()) * row;
-        let is_long = located.windows.len() > 1 || answer > LONG_ANSWER.min(self.output);
-        let wanted = (answer / ANSWER.min(self.output)).ceil();
         let mut limits = WindowLimits::default();
-        while (located.windows.len() as f64) < wanted && limits.tokens > LEAST_WINDOW {
-            limits.tokens = limits.tokens * 7 / 10;
+        if self.aim == Aim::Cheap {
+            // Each window shows again what other calls show too.
+            limits = WindowLimits {
+                pages: limits.pages * 2,
+                tokens: limits.tokens * 2,
+                rows: None,
+            };
+        }
+        let mut located = windows(survey, &list, limits);
+        let estimate = located.estimate.unwrap_or_default();
+        let answer = f64::from(estimate) * row;
+        let mut wanted = (answer / ANSWER.min(self.output)).ceil();
+        let mut is_long = located.windows.len() > 1 || answer > LONG_ANSWER.min(self.output);
+        if self.aim == Aim::Fast {
+            let soonest = self.soonest(size::question(&subtree), answer);
+            is_long |= soonest > 1.0;
+            wanted = wanted.max(soonest);
+        }
+        if is_long {
+            let rows = (f64::from(estimate) / wanted.max(1.0)).ceil();
+            limits = WindowLimits {
+                rows: (estimate > 0).then_some(rows as u32),
+                ..WindowLimits::default()
+            };
             located = windows(survey, &list, limits);
         }
         let member = match &subtree.take {
@@ -197,6 +222,21 @@ impl Surveyor {
             plan,
             plan_key,
         })
+    }
+
+    /// The windows that an array is there soonest with, and no more than gain something.
+    fn soonest(&self, question: f64, answer: f64) -> f64 {
+        let whole = Weight {
+            shared: self.shared,
+            own: question,
+            answer: Span::exactly(answer),
+            first: answer,
+        };
+        let most = (answer / LEAST_ANSWER).clamp(1.0, self.terms.slots as f64) as usize;
+        let seconds = |count: usize| chunked(&self.terms, &whole, count, OVERLAP).seconds;
+        let least = (1..=most).map(seconds).fold(f64::INFINITY, f64::min);
+        let enough = (1..=most).find(|count| seconds(*count) <= least * AS_GOOD);
+        enough.unwrap_or(1) as f64
     }
 
     fn plan_of_a_window(

@@ -22,12 +22,26 @@ use crate::domain::usage::Usage;
 pub(super) use groups::Bonds;
 use groups::Taken;
 
+/// What a subtree without a value counts as.
+#[derive(Clone, Copy, PartialEq)]
+enum Beside {
+    Nothing,
+    Unknown,
+}
+
 impl Run {
     /// Queues an answer, or keeps it until those that it is bound to are there.
     pub(super) async fn deliver(&self, draft: ResultDraft) -> Result<(), Halt> {
         match self.bonds.take(draft) {
             Taken::Free(drafts) => self.tell(drafts).await,
             Taken::Held => Ok(()),
+            Taken::Perhaps(group) => {
+                if self.together(group, Beside::Nothing).await.is_empty() {
+                    self.bonds.be_certain(group);
+                    self.release(group).await?;
+                }
+                Ok(())
+            }
             Taken::Last(group) => self.close(group).await,
         }
     }
@@ -54,7 +68,7 @@ impl Run {
 
     /// A group is whole.
     async fn close(&self, group: usize) -> Result<(), Halt> {
-        let breaches = self.together(group).await;
+        let breaches = self.together(group, Beside::Unknown).await;
         if !breaches.is_empty() && self.bonds.mark(group, &breaches) {
             return Ok(());
         }
@@ -78,7 +92,7 @@ impl Run {
                 let known = known.collect();
                 self.ask_again(load, known).await?;
             }
-            let breaches = self.together(group).await;
+            let breaches = self.together(group, Beside::Unknown).await;
             self.bonds.choose(group, breaches);
             self.release(group).await?;
         }
@@ -104,9 +118,9 @@ impl Run {
 
     /// What the values of a group break together.
     ///
-    /// A breach is not told where a subtree that is part of it has no value: that may be all that
-    /// is wrong, and is told by itself.
-    async fn together(&self, group: usize) -> Vec<Breach> {
+    /// Beside unknown values a breach is not told where a subtree that is part of it has none:
+    /// that may be all that is wrong, and is told by itself.
+    async fn together(&self, group: usize, beside: Beside) -> Vec<Breach> {
         let values = self.bonds.values(group);
         let members = self.bonds.members(group);
         let planned = Arc::clone(&self.planned);
@@ -128,7 +142,8 @@ impl Run {
             }
             found.retain(|breach| {
                 let named = &breach.subtrees;
-                !named.is_empty() && named.iter().all(|index| there.contains(index))
+                let is_there = |index: &usize| there.contains(index);
+                !named.is_empty() && (beside == Beside::Nothing || named.iter().all(is_there))
             });
             found
         });

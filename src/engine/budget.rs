@@ -93,6 +93,7 @@ impl Purse {
                         purse: Arc::clone(self),
                         need,
                         is_paid: false,
+                        is_reserved: true,
                     });
                 }
                 Word::Never(error) => return Err(error),
@@ -165,9 +166,37 @@ pub(super) struct Ticket {
     purse: Arc<Purse>,
     need: Need,
     is_paid: bool,
+    /// Whether the purse still keeps what it needs.
+    is_reserved: bool,
 }
 
 impl Ticket {
+    /// Pays for a request and takes what the next one of the same call needs, as if it were a call
+    /// of its own: one that the budget does not take is not sent.
+    pub(super) async fn renew(&mut self, usage: &Usage, need: Need) -> Result<(), CallError> {
+        self.pay(usage);
+        // Its own reservation must not be what it waits for.
+        self.release();
+        *self = Arc::clone(&self.purse).take(need).await?;
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        if !std::mem::take(&mut self.is_reserved) {
+            return;
+        }
+        let mut spent = self.purse.spent.lock();
+        spent.calls = spent.calls.saturating_sub(1);
+        spent.reserved_tokens -= self.need.likely_tokens;
+        spent.reserved_cost -= self.need.likely_cost;
+        if !self.is_paid {
+            spent.tokens += self.need.likely_tokens;
+            spent.cost += self.need.likely_cost;
+        }
+        drop(spent);
+        self.purse.changed.notify_waiters();
+    }
+
     /// What the call did cost; where no price is known, what it was thought to.
     pub(super) fn pay(&mut self, usage: &Usage) {
         let mut spent = self.purse.spent.lock();
@@ -184,16 +213,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut spent = self.purse.spent.lock();
-        spent.calls = spent.calls.saturating_sub(1);
-        spent.reserved_tokens -= self.need.likely_tokens;
-        spent.reserved_cost -= self.need.likely_cost;
-        if !self.is_paid {
-            spent.tokens += self.need.likely_tokens;
-            spent.cost += self.need.likely_cost;
-        }
-        drop(spent);
-        self.purse.changed.notify_waiters();
+        self.release();
     }
 }
 
@@ -262,6 +282,25 @@ mod tests {
         ticket.give_back();
         drop(ticket);
         assert!(purse.take(need(200.0)).await.is_ok(), "nothing was sent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_further_request_of_a_call_needs_its_own_place_in_the_budget() {
+        let purse = purse(1_000);
+        let mut ticket = purse.take(need(400.0)).await.unwrap();
+        // What it had reserved for itself does not keep it waiting.
+        let paid = bill(400);
+        let renewed = ticket.renew(&paid, need(400.0));
+        let renewed = tokio::time::timeout(Duration::from_secs(1), renewed).await;
+        assert!(renewed.unwrap().is_ok());
+        let refused = ticket.renew(&paid, need(400.0)).await.err().unwrap();
+        assert_eq!(refused.fault, Fault::BudgetExceeded);
+        drop(ticket);
+        let spent = purse.spent.lock();
+        assert_eq!(
+            (spent.tokens, spent.reserved_tokens, spent.calls),
+            (800.0, 0.0, 0)
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -101,6 +101,8 @@ struct Heard {
     /// Subtrees that were answered, with the letters of their values.
     said: Vec<(usize, usize)>,
     usage: Option<Usage>,
+    /// Whether it took several requests.
+    is_divided: bool,
     is_cut: bool,
 }
 
@@ -113,10 +115,21 @@ struct Asked {
 type Answered = Result<Answer, CallError>;
 
 impl Heard {
-    /// Measures a value, where the request is one that is learned from.
-    fn value(&mut self, index: usize, value: &Value) {
+    fn begin(&mut self, after_ms: u64) {
+        self.first_ms.get_or_insert(after_ms);
+    }
+
+    /// Keeps how long an answer was, where the request is one that is learned from.
+    fn size(&mut self, index: usize, letters: usize) {
         if self.first_ms.is_some() {
-            self.said.push((index, size::letters(value)));
+            self.said.push((index, letters));
+        }
+    }
+
+    /// Measures a value, where nobody told how it was written.
+    fn value(&mut self, index: usize, value: &Value) {
+        if self.said.iter().all(|(known, _)| *known != index) {
+            self.size(index, size::letters(value));
         }
     }
 }
@@ -266,10 +279,10 @@ impl Run {
         let mut last: Option<(usize, Checked, (Attributions, Logprobs))> = None;
         let mut heard = Heard::default();
         let (mut failure, mut is_held) = (None, false);
-        while let Some(answer) = self.next_in_time(&mut asked).await? {
-            if let Some(leads) = progress.leads.take() {
-                leads.notify_one();
-            }
+        while failure.is_none()
+            && let Some(answer) = self.next_in_time(&mut asked).await?
+        {
+            progress.tell_others();
             if is_held {
                 is_held = false;
                 self.waits.go_on(&self.journal).await?;
@@ -298,24 +311,24 @@ impl Run {
                     }
                 }
                 Ok(cut @ Answer::Cut { .. }) => self.take_cut(progress, &mut heard, cut),
-                Ok(Answer::Begun { after_ms }) => {
-                    heard.first_ms.get_or_insert(after_ms);
-                }
+                Ok(Answer::Begun { after_ms }) => heard.begin(after_ms),
+                Ok(Answer::Written { index, bytes }) => heard.size(index, bytes),
                 Ok(Answer::Held { fault, .. }) => {
                     // Nothing is sent yet: the job may be another's when it is.
                     asked.has_begun = false;
                     is_held = true;
                     self.waits.wait(&self.journal, fault).await?;
                 }
+                Ok(Answer::Again(usage)) => {
+                    asked.has_begun = false;
+                    failure = self.go_on(progress, ticket, &mut heard, usage).await?;
+                }
                 Ok(Answer::Usage(usage)) => {
                     progress.spent.add(&usage);
                     ticket.pay(&usage);
                     heard.usage = Some(usage);
                 }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
+                Err(error) => failure = Some(error),
             }
         }
         if is_held {
@@ -330,6 +343,26 @@ impl Run {
             Some(error) if !progress.missing.is_empty() => Err(error),
             _ => Ok(()),
         })
+    }
+
+    /// Leave for a call to send a further request, after one that cost so much; why it may not.
+    async fn go_on(
+        &self,
+        progress: &mut Progress,
+        ticket: &mut Ticket,
+        heard: &mut Heard,
+        usage: Usage,
+    ) -> Result<Option<CallError>, Halt> {
+        progress.spent.add(&usage);
+        heard.is_divided = true;
+        let renewed = tokio::select! {
+            biased;
+            () = self.engine.drained() => return Err(Halt::Drained),
+            renewed = ticket.renew(&usage, self.need(progress)) => renewed,
+        };
+        // A request that is not sent has no bill to wait for.
+        heard.usage = renewed.is_err().then_some(usage);
+        Ok(renewed.err())
     }
 
     /// Leaves an array that was cut off to be read in windows.
@@ -493,7 +526,7 @@ impl Run {
             return;
         };
         // How long a part of the document became is not what the model's count is learned from.
-        if self.work.is_excerpted || heard.is_cut {
+        if self.work.is_excerpted || heard.is_divided || heard.is_cut {
             return;
         }
         let taken = Taken {
@@ -575,6 +608,13 @@ impl Run {
 }
 
 impl Progress {
+    /// Lets those go that waited for this call to read the document.
+    fn tell_others(&mut self) {
+        if let Some(leads) = self.leads.take() {
+            leads.notify_one();
+        }
+    }
+
     /// Makes what was wrong the corrections of the next request. Gives whether all that is missing
     /// was answered this time, if wrongly.
     fn take_corrections(&mut self) -> bool {

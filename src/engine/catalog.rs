@@ -19,6 +19,7 @@ use crate::domain::id::{DocumentId, SchemaId, Scope};
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
 use crate::domain::plan::SplitterConfigs;
+use crate::domain::schema::{self, MAX_TAKEN_IN};
 
 /// Words of parsed documents kept in memory, all documents together.
 const KEPT_WORDS: usize = 300_000;
@@ -178,7 +179,8 @@ impl Engine {
         draft: SchemaDraft,
     ) -> Result<StoredSchema, Error> {
         let now = self.inner.clock.now();
-        let schema = self.check(SchemaId(self.inner.clock.mint()), draft).await?;
+        let id = SchemaId(self.inner.clock.mint());
+        let schema = self.check(scope, id, draft).await?;
         let schema = StoredSchema {
             created_at: now,
             updated_at: now,
@@ -213,7 +215,7 @@ impl Engine {
         draft: SchemaDraft,
     ) -> Result<StoredSchema, Error> {
         let before = self.schema(scope, id).await?;
-        let schema = self.check(id, draft).await?;
+        let schema = self.check(scope, id, draft).await?;
         let updated_at = self.inner.clock.now();
         let schema = StoredSchema {
             created_at: before.created_at,
@@ -250,7 +252,36 @@ impl Engine {
         ))
     }
 
-    async fn check(&self, id: SchemaId, draft: SchemaDraft) -> Result<StoredSchema, Error> {
+    /// A schema with those stored schemas of its user in it that it refers to by their `$id`, and
+    /// that they refer to.
+    ///
+    /// What is not stored stays a reference, which is refused when the schema is accepted.
+    pub async fn embed(&self, scope: &Scope, mut definition: Value) -> Result<Value, Error> {
+        let mut taken_in = 0;
+        while taken_in < MAX_TAKEN_IN {
+            let mut found = Vec::new();
+            for address in schema::wanted(&definition)
+                .into_iter()
+                .take(MAX_TAKEN_IN - taken_in)
+            {
+                let known = stored(self.inner.catalog.schema_at(scope, &address).await)?;
+                found.extend(known.map(|known| (address, known.definition)));
+            }
+            if found.is_empty() {
+                break;
+            }
+            taken_in += found.len();
+            definition = schema::take_in(definition, found)?;
+        }
+        Ok(definition)
+    }
+
+    async fn check(
+        &self,
+        scope: &Scope,
+        id: SchemaId,
+        draft: SchemaDraft,
+    ) -> Result<StoredSchema, Error> {
         let invalid = |pointer: &str, message: String| {
             Error::new(Code::InvalidRequest, format!("At `{pointer}`: {message}"))
                 .at(pointer, message)
@@ -278,10 +309,9 @@ impl Engine {
                 format!("An object of at most {MAX_METADATA} bytes."),
             ));
         }
-        self.inner
-            .plans
-            .of(&draft.definition, SplitterConfigs::default())
-            .await?;
+        let whole = self.embed(scope, draft.definition.clone()).await?;
+        let splitter = SplitterConfigs::default();
+        self.inner.plans.of(&whole, splitter).await?;
         let now = self.inner.clock.now();
         Ok(StoredSchema {
             id,

@@ -58,7 +58,8 @@ impl Engine {
             afford(&work, &model)?;
         }
         let packed = packed(&work, &asked, document.as_ref(), &pending).await;
-        let forecast = forecast(&work, &packed, &known, document.as_deref());
+        let lowered = lowered(&provider, &config, &planned, &packed);
+        let forecast = forecast(&work, &packed, &known, document.as_deref()).lowering(&lowered);
         let explained = Explained::of(
             &config.model,
             &planned.plan,
@@ -67,7 +68,6 @@ impl Engine {
             forecast,
             config.budget,
         );
-        let lowered = lowered(&provider, &config, &planned, &packed);
         Ok(Explained {
             lowered,
             ..explained
@@ -104,7 +104,9 @@ impl Engine {
         let (work, known) = inner.work(&asked, Some(&document), &pending).await;
         afford(&work, &model)?;
         let packed = packed(&work, &asked, Some(&document), &pending).await;
-        Ok(Some(forecast(&work, &packed, &known, Some(&document))))
+        let lowered = lowered(&provider, config, planned, &packed);
+        let forecast = forecast(&work, &packed, &known, Some(&document));
+        Ok(Some(forecast.lowering(&lowered)))
     }
 
     pub(super) fn served(&self, name: &str) -> Result<(Model, Arc<dyn Provider>), Error> {
@@ -139,6 +141,7 @@ fn forecast(work: &Work, packed: &Packed, known: &Known, document: Option<&Docum
         is_excerpted: work.is_excerpted,
         calls_learned_from: known.calls,
         sizes_learned: known.has_sizes,
+        lowered: Vec::new(),
         estimate: packed.estimate(&work.terms).rounded(),
     }
 }
@@ -205,7 +208,7 @@ async fn packed(
     let look = Look {
         config: asked.config,
         output_tokens: asked.manner.output_tokens,
-        shared_tokens: work.shared,
+        work,
     };
     let arrays = Arrays::of(&look, document, asked.planned, pending).await;
     let items = work.items.iter();

@@ -436,6 +436,9 @@ pub trait Catalog: Send + Sync {
     fn insert_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, ()>;
     fn schema(&self, scope: &Scope, id: SchemaId) -> Answered<'_, Option<StoredSchema>>;
     fn schemas(&self, scope: &Scope, query: ListQuery) -> Answered<'_, ListPage<StoredSchema>>;
+    /// The schema of the scope whose own address, its `$id`, is this one; of several the one that
+    /// was changed last.
+    fn schema_at(&self, scope: &Scope, address: &str) -> Answered<'_, Option<StoredSchema>>;
     /// Replaces all but id and creation time; false when it is not there.
     fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool>;
     fn delete_schema(&self, scope: &Scope, id: SchemaId) -> Answered<'_, Deleted>;
@@ -617,7 +620,13 @@ pub enum Answer {
     /// The call is held back before it is sent, for about so long: nothing is lost, and it may
     /// end at any time.
     Held { fault: Fault, for_ms: u64 },
-    /// What the call cost; at most once, last.
+    /// A subtree took so many bytes as the model wrote it, what is dropped for saying nothing
+    /// included; before the subtree, and only where that is known.
+    Written { index: usize, bytes: usize },
+    /// What was too much for one request is asked for in further ones: what was spent since the
+    /// last such word. The next is sent when the stream is asked for more, and not before.
+    Again(Usage),
+    /// What the call cost, as far as [`Answer::Again`] did not tell it; at most once, last.
     Usage(Usage),
 }
 

@@ -169,7 +169,7 @@ async fn set_up(
     let look = Look {
         config: &spec.config,
         output_tokens: manner.output_tokens,
-        shared_tokens: work.shared,
+        work: &work,
     };
     let arrays = Arrays::of(&look, &document, &planned, pending).await;
     let (scope, number) = (claimed.scope.clone(), claimed.view.run);
@@ -374,6 +374,11 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     let (long, pending): (Vec<usize>, Vec<usize>) = pending
         .iter()
         .partition(|index| run.arrays.is_long(**index));
+    // The longest first: each of their windows takes a slot as a call does.
+    for index in long {
+        let (run, slots) = (Arc::clone(run), Arc::clone(&slots));
+        calls.spawn(async move { read_array(&run, index, run.blank.clone(), &slots).await });
+    }
     let Packed { loads, start, .. } = run.packed(&pending);
     // Whom the others wait for, until it has read the document or cannot.
     let mut leader = (start == Start::LeaderFirst).then(|| Arc::new(Notify::new()));
@@ -414,12 +419,6 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
                 () = engine.drained() => {}
                 () = heard.notified() => {}
             }
-        }
-    }
-    if outcome.is_ok() {
-        for index in long {
-            let (run, slots) = (Arc::clone(run), Arc::clone(&slots));
-            calls.spawn(async move { read_array(&run, index, run.blank.clone(), &slots).await });
         }
     }
     while let Some(ended) = calls.join_next().await {

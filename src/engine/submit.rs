@@ -182,6 +182,7 @@ impl Engine {
             }
             SchemaSource::Inline(definition) => (None, None, definition),
         };
+        let definition = self.embed(scope, definition).await?;
         let planned = self
             .inner
             .plans

@@ -10,6 +10,7 @@
 //! "Not there" is always an answer. Where the schema has no word for it, it stays a null, and
 //! validation reports the miss.
 
+mod choice;
 mod code;
 mod emit;
 mod form;

@@ -40,8 +40,9 @@ use crate::engine::ports::{
 };
 
 use copies::Copies;
-use exchange::{Answered, Exchange, Form, Piece, has_array};
+use exchange::{Answered, Exchange, Failed, Form, Piece, has_array};
 use names::Names;
+use pieces::Division;
 use refusals::Refusals;
 use tardiness::Tardiness;
 
@@ -254,6 +255,10 @@ impl Provider for Server {
             let mut loads = VecDeque::from([call.subtrees.clone()]);
             let mut failure = None;
             while let Some(load) = loads.pop_front() {
+                if bill.request_count > 0 {
+                    let spent = std::mem::replace(&mut bill, inner.blank(&call.model));
+                    yield Ok(Answer::Again(spent));
+                }
                 let exchange = match Exchange::of(&inner, &call, &load, Form::Bound) {
                     Ok(exchange) => exchange,
                     Err(error) => {
@@ -265,23 +270,8 @@ impl Provider for Server {
                 let mut pieces = std::pin::pin!(exchange.pieces());
                 let mut end = None;
                 while let Some(piece) = pieces.next().await {
-                    match piece {
-                        Piece::Held { fault, for_ms } => yield Ok(Answer::Held { fault, for_ms }),
-                        Piece::Begun { after_ms } => yield Ok(Answer::Begun { after_ms }),
-                        Piece::Closed { index, answer } => {
-                            if left.contains(&index) {
-                                left.retain(|open| *open != index);
-                                yield Ok(answer.of(index));
-                            }
-                        }
-                        Piece::Cut { index, answer } => {
-                            if left.contains(&index) {
-                                left.retain(|open| *open != index);
-                                yield Ok(answer.cut(index));
-                            }
-                        }
-                        Piece::Spent(usage) => bill.add(&usage),
-                        Piece::Failed(failed) => end = Some(failed),
+                    for answer in told(piece, &mut left, &mut bill, &mut end) {
+                        yield Ok(answer);
                     }
                 }
                 let Some(failed) = end else { continue };
@@ -300,8 +290,16 @@ impl Provider for Server {
                 {
                     yield Ok(Answered::nothing().cut(index));
                 } else if let [index] = left[..] {
-                    let (usage, settled) = pieces::ask(&inner, &call, index, failed).await;
-                    bill.add(&usage);
+                    let mut division = Division::of(&call, index, failed);
+                    let settled = loop {
+                        if bill.request_count > 0 {
+                            let spent = std::mem::replace(&mut bill, inner.blank(&call.model));
+                            yield Ok(Answer::Again(spent));
+                        }
+                        if let Some(settled) = division.step(&inner, &mut bill).await {
+                            break settled;
+                        }
+                    };
                     match settled {
                         Ok(answer) => yield Ok(answer.of(index)),
                         Err(error) => {
@@ -323,6 +321,38 @@ impl Provider for Server {
             }
         }
         .boxed()
+    }
+}
+
+/// What a piece of an answer says, of what is still left to be answered.
+fn told(
+    piece: Piece,
+    left: &mut Vec<usize>,
+    bill: &mut Usage,
+    end: &mut Option<Failed>,
+) -> Vec<Answer> {
+    let mut close = |index: usize| {
+        let is_open = left.contains(&index);
+        left.retain(|open| *open != index);
+        is_open
+    };
+    match piece {
+        Piece::Held { fault, for_ms } => vec![Answer::Held { fault, for_ms }],
+        Piece::Begun { after_ms } => vec![Answer::Begun { after_ms }],
+        Piece::Closed { index, answer } if close(index) => {
+            let bytes = answer.written;
+            vec![Answer::Written { index, bytes }, answer.of(index)]
+        }
+        Piece::Cut { index, answer } if close(index) => vec![answer.cut(index)],
+        Piece::Closed { .. } | Piece::Cut { .. } => Vec::new(),
+        Piece::Spent(usage) => {
+            bill.add(&usage);
+            Vec::new()
+        }
+        Piece::Failed(failed) => {
+            *end = Some(failed);
+            Vec::new()
+        }
     }
 }
 

@@ -1,13 +1,11 @@
--- Version 5: parts of long arrays, kept while the array is read.
+-- Version 5: schemas are found by the address that they give themselves.
 
--- What was read in one window of a document.
-CREATE TABLE windows (
-    job_id UUID NOT NULL,
-    -- SHA-256 of all that the window was asked with.
-    key    BYTEA NOT NULL,
-    -- JSON of the rows, and what they did cost.
-    body   TEXT NOT NULL,
-    PRIMARY KEY (job_id, key)
-);
+-- The schema's `$id`, or `id` as draft 4 has it, without a closing `#`; null where it has none.
+ALTER TABLE schemas ADD COLUMN address TEXT;
 
-CREATE INDEX windows_by_key ON windows (key);
+-- A zero character is no text here, and stands in no address.
+UPDATE schemas SET address = rtrim(coalesce(definition::json ->> '$id', definition::json ->> 'id'), '#')
+    WHERE left(definition, 1) = '{' AND strpos(definition, '\u0000') = 0;
+
+-- Of its beginning: an entry of an index has little room, and addresses may be long.
+CREATE INDEX schemas_by_address ON schemas (scope, left(address, 200)) WHERE address IS NOT NULL;

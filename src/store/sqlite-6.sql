@@ -1,14 +1,11 @@
--- Version 6: parts of long arrays, kept while the array is read.
+-- Version 6: schemas are found by the address that they give themselves.
 
--- What was read in one window of a document. With rowids, as the log has: the windows of many jobs
--- are committed together.
-CREATE TABLE windows (
-    job_id BLOB NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
-    -- SHA-256 of all that the window was asked with.
-    key    BLOB NOT NULL,
-    -- JSON of the rows, and what they did cost.
-    body   TEXT NOT NULL,
-    PRIMARY KEY (job_id, key)
-) STRICT;
+-- The schema's `$id`, or `id` as draft 4 has it, without a closing `#`; null where it has none.
+ALTER TABLE schemas ADD COLUMN address TEXT;
 
-CREATE INDEX windows_by_key ON windows (key);
+UPDATE schemas SET address = rtrim(coalesce(
+    CASE json_type(definition, '$."$id"') WHEN 'text' THEN json_extract(definition, '$."$id"') END,
+    CASE json_type(definition, '$.id') WHEN 'text' THEN json_extract(definition, '$.id') END
+), '#');
+
+CREATE INDEX schemas_by_address ON schemas (scope, address) WHERE address IS NOT NULL;

@@ -13,6 +13,7 @@ use rivulet::engine::ports::Reader as _;
 use rivulet::provider::layout::extract;
 use serde_json::{Value, json};
 
+use crate::long::{Document as Long, Spec};
 use crate::support::app::file;
 
 fn document(path: &str) -> Document {
@@ -158,4 +159,27 @@ fn the_example_invoice_is_read_in_full() {
         },
     });
     assert_eq!(value, expected);
+}
+
+#[test]
+fn every_row_of_a_long_document_is_read_into_the_list_it_belongs_to() {
+    for (rows, seed) in [
+        (27, 1),
+        (27, 2),
+        (27, 3),
+        (100, 1),
+        (100, 2),
+        (100, 3),
+        (400, 5),
+    ] {
+        for spec in [Spec::plain(seed, rows), Spec::hard(seed, rows)] {
+            let long = Long::make(spec);
+            let document = Readers.read(&long.pdf()).unwrap();
+            let (value, _) = extracted(&document, &cut(&long.schema(), 200));
+            let truth = long.truth();
+            for name in ["items", "returned_items"] {
+                assert_eq!(value[name], truth[name], "{name} of {spec:?}");
+            }
+        }
+    }
 }

@@ -24,6 +24,7 @@ mod evidence;
 mod examples;
 #[cfg(unix)]
 mod fault;
+mod fuzz;
 mod http;
 mod kill;
 mod kit;

@@ -1,6 +1,9 @@
 //! The splitter's law over real schemas: what is cut apart comes together again.
 
+mod choice;
 mod generated;
+mod recursion;
+mod room;
 mod suite;
 
 use std::collections::BTreeSet;
@@ -106,7 +109,7 @@ fn every_valid_instance_is_cut_apart_and_put_together_again() {
     assert_eq!(refused.len(), 17, "{refused:?}");
 }
 
-fn check(name: &str, plan: &Plan, instance: &Value) {
+pub(crate) fn check(name: &str, plan: &Plan, instance: &Value) {
     let parts = merge::split(plan, instance);
     for (subtree, part) in plan.subtrees.iter().zip(&parts) {
         let validator = schema::compile(&subtree.schema)

@@ -153,6 +153,7 @@ conformance! {
         documents_are_kept_as_they_were,
         schemas_are_kept_as_they_were,
         an_updated_schema_keeps_its_creation_time,
+        a_schema_is_found_by_its_own_address,
         a_document_is_kept_while_a_job_needs_it,
         bytes_are_needed_while_a_document_or_an_active_job_has_them,
         another_scope_sees_nothing_and_changes_nothing,

@@ -1,7 +1,8 @@
 //! Makes a long document of a table with what stands in it.
 //!
 //! `cargo run --example long_documents -- FOLDER ROWS [SEED] [plain|hard]` writes `document.pdf`,
-//! `document.txt`, `schema.json` and `expected.json` there.
+//! `document.txt`, `schema.json` and `expected.json` there, and in `places.json` for each table and
+//! each of its rows the lines it stands on: the page and the line that is not blank, from 0.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -38,6 +39,7 @@ fn main() {
     for (name, value) in [
         ("schema.json", document.schema()),
         ("expected.json", document.truth()),
+        ("places.json", serde_json::json!(document.printed())),
     ] {
         fs::write(folder.join(name), format!("{value:#}\n")).unwrap();
     }

@@ -47,10 +47,10 @@ impl Finding {
         self.found * 5 >= self.sought * 4
     }
 
-    fn is_usual(&self, edge: &Edge) -> bool {
+    fn is_usual(&self, edge: Edge) -> bool {
         // The same figure may stand in another column by chance.
         let least = (self.found / 10).max(1 + usize::from(self.found > 3));
-        self.edges.get(edge).is_some_and(|count| *count >= least)
+        self.edges.get(&edge).is_some_and(|count| *count >= least)
     }
 
     /// The edge at which most rows have it.
@@ -88,7 +88,7 @@ pub(super) fn trace<'a>(survey: &Survey, list: &List, merged: &'a Merged) -> Tra
         row.needles.iter().zip(found.iter()).all(|(needle, edges)| {
             let finding = findings.get(&(row.class, needle.at.as_str()));
             finding.is_none_or(|finding| {
-                !finding.is_printed() || edges.iter().any(|edge| finding.is_usual(edge))
+                !finding.is_printed() || edges.iter().any(|edge| finding.is_usual(*edge))
             })
         })
     };
@@ -122,6 +122,10 @@ fn rows<'a>(survey: &Survey, list: &List, merged: &'a Merged) -> (Vec<Row<'a>>, 
             continue;
         };
         let lines = survey.lines_of(*stretch);
+        if lines.is_empty() {
+            without_place += 1;
+            continue;
+        }
         let next = starts[at + 1..].iter().flatten().next();
         let end = next.copied().unwrap_or(survey.lines.len());
         rows.push(Row {

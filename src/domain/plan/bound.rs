@@ -17,17 +17,24 @@ pub struct Bound {
     /// Indices into the plan's subtrees; disjoint, in order, each group at least two. Subtrees are
     /// in one group where a chain of keywords binds them.
     pub groups: Vec<Vec<usize>>,
+    /// Indices of groups that are bound only by a least number of members: what holds of some of
+    /// their values holds of all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub least: Vec<usize>,
 }
 
 /// Members of the object at `at` that one keyword binds; all of them where `names` is none.
 pub(super) struct Tie {
     pub(super) at: Pointer,
     pub(super) names: Option<BTreeSet<String>>,
+    /// Whether it only says how many there are at least.
+    pub(super) is_least: bool,
 }
 
-/// The groups that ties make, each with all that shares a subtree with it.
-pub(super) fn groups(subtrees: &[Subtree], ties: &[Tie]) -> Vec<Vec<usize>> {
-    let mut groups: Vec<BTreeSet<usize>> = Vec::new();
+/// The groups that ties make, each with all that shares a subtree with it, and whether only ties
+/// of a least number made it.
+pub(super) fn groups(subtrees: &[Subtree], ties: &[Tie]) -> Vec<(Vec<usize>, bool)> {
+    let mut groups: Vec<(BTreeSet<usize>, bool)> = Vec::new();
     for tie in ties {
         let is_tied = |(_, subtree): &(usize, &Subtree)| subtree.carries(&tie.at, &tie.names);
         let tied = subtrees.iter().enumerate().filter(is_tied);
@@ -35,19 +42,21 @@ pub(super) fn groups(subtrees: &[Subtree], ties: &[Tie]) -> Vec<Vec<usize>> {
         if tied.len() < 2 {
             continue;
         }
-        groups.retain(|group| {
+        let mut is_least = tie.is_least;
+        groups.retain(|(group, of_least)| {
             let is_apart = group.is_disjoint(&tied);
             if !is_apart {
                 tied.extend(group);
+                is_least &= of_least;
             }
             is_apart
         });
-        groups.push(tied);
+        groups.push((tied, is_least));
     }
     groups.sort();
     groups
         .into_iter()
-        .map(|group| group.into_iter().collect())
+        .map(|(group, is_least)| (group.into_iter().collect(), is_least))
         .collect()
 }
 

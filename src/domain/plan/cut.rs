@@ -1,114 +1,116 @@
 //! The way through a schema that says where it is cut.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::bound::{Bound, Tie, groups};
-use super::harvest::Crop;
-use super::{Kind, Plan, Subtree, Take};
-use crate::domain::plan::SplitterConfigs;
+use super::bound::Tie;
+use super::cuts::{Cut, Cuts, Source};
+use super::room;
+use super::{Kind, SplitterConfigs, Take};
 use crate::domain::pointer::Pointer;
 use crate::domain::shape::{Bonds, Shape, Shapes};
 
 /// Objects inside each other that are divided; what is further in stays in one piece.
 const MAX_LEVELS: usize = 32;
+/// Times that an object inside itself is divided; what is further in is asked for as one value.
+pub const UNROLLED: usize = 3;
+/// Leaf fields that may be asked for again inside themselves. An object that has more of them is
+/// divided fewer times.
+pub const MAX_UNROLLED_FIELDS: u32 = 100;
 
-/// The cuts of a schema; `None` where it is to stay in one piece.
+/// The cuts of a schema, at most as many as the splitter allows.
 pub(super) fn cut<'a>(
     shapes: &Shapes<'a>,
     schema: &'a Value,
     splitter: SplitterConfigs,
-) -> Option<Cuts<'a>> {
-    let mut join = splitter.max_fields_to_join;
-    // Too many: let larger objects stay with their owners. Past every object's size only arrays
-    // are left, and then the schema stays whole.
-    while join <= 1 << 20 {
-        let cutter = Cutter::new(shapes, join, splitter.max_subtrees as usize);
-        if let Some(cuts) = cutter.cut(schema) {
-            return Some(cuts);
+) -> Cuts<'a> {
+    let most = (splitter.max_subtrees as usize).max(1);
+    let cutter = |unrolled: usize| Cutter {
+        shapes,
+        join: splitter.max_fields_to_join,
+        most,
+        unrolled,
+        again: 0,
+        cuts: Vec::new(),
+        shells: Vec::new(),
+        ties: Vec::new(),
+    };
+    for unrolled in (1..=UNROLLED).rev() {
+        let mut every = cutter(unrolled);
+        every.cut(schema, None);
+        if every.is_within() {
+            return every.into_cuts();
         }
-        join = join.max(1) * 2;
+        if every.again == 0 {
+            break;
+        }
     }
-    None
-}
-
-/// A cut, before its schema is taken out and its id given.
-struct Cut<'a> {
-    path: Pointer,
-    kind: Kind,
-    take: Take,
-    source: Source<'a>,
-    total_fields: u32,
-    context: Vec<String>,
-    /// What the id is made of.
-    name: Pointer,
-}
-
-/// Where a cut's schema comes from.
-enum Source<'a> {
-    Node(&'a Value),
-    /// A node, less what is asked for apart and what binds that to the rest.
-    Rest(&'a Value, Bonds<'a>),
-    /// An object with one property.
-    Only(&'a Value, &'a str),
+    let mut few = cutter(1);
+    few.cut(schema, Some(most));
+    few.into_cuts()
 }
 
 /// One way through the schema, with objects of up to `join` fields left where they are.
 struct Cutter<'c, 'a> {
     shapes: &'c Shapes<'a>,
     join: u32,
-    /// Subtrees past which the way is given up.
+    /// Subtrees past which a way without a `room` is given up.
     most: usize,
+    /// Times that an object is divided inside itself, the first time included.
+    unrolled: usize,
+    /// Leaf fields of objects inside themselves.
+    again: u32,
     cuts: Vec<Cut<'a>>,
     shells: Vec<Pointer>,
     ties: Vec<Tie>,
 }
 
 /// Where in the schema the cutter is.
+#[derive(Clone)]
 struct Level<'a> {
     path: Pointer,
     context: Vec<String>,
-    /// Objects around this one, so that recursion stays in one piece.
+    /// Objects around this one, so that recursion comes to an end.
     around: Vec<&'a Value>,
 }
 
 impl Level<'_> {
-    fn is_inside(&self, node: &Value) -> bool {
-        self.around.iter().any(|outer| std::ptr::eq(*outer, node))
+    /// How often the object is around this level.
+    fn times_inside(&self, object: &Value) -> usize {
+        let around = self.around.iter();
+        around.filter(|outer| std::ptr::eq(**outer, object)).count()
     }
 }
 
-impl<'c, 'a> Cutter<'c, 'a> {
-    fn new(shapes: &'c Shapes<'a>, join: u32, most: usize) -> Self {
-        Self {
-            shapes,
-            join,
-            most,
-            cuts: Vec::new(),
-            shells: Vec::new(),
-            ties: Vec::new(),
-        }
-    }
+/// A property that is asked for apart.
+type Own<'a> = (&'a str, &'a Value);
 
-    /// `None` when it takes too many subtrees.
-    fn cut(mut self, schema: &'a Value) -> Option<Cuts<'a>> {
+impl<'a> Cutter<'_, 'a> {
+    /// Cuts into at most `room` subtrees, or wherever it is possible.
+    fn cut(&mut self, schema: &'a Value, room: Option<usize>) {
         let level = Level {
             path: Pointer::root(),
             context: Vec::new(),
             around: Vec::new(),
         };
         let shape = self.shapes.shape(schema);
-        match self.division(&shape, &level) {
-            Some((object, bonds)) => self.divide(schema, object, bonds, level),
+        match self.division(&shape, &level, room) {
+            Some((object, bonds)) => self.divide(schema, object, bonds, level, room),
             None => self.keep_whole(schema, &shape, &level),
         }
-        (self.cuts.len() <= self.most).then_some(Cuts {
+    }
+
+    fn is_within(&self) -> bool {
+        self.cuts.len() <= self.most && self.again <= MAX_UNROLLED_FIELDS
+    }
+
+    fn into_cuts(self) -> Cuts<'a> {
+        Cuts {
             all: self.cuts,
             shells: self.shells,
             ties: self.ties,
-        })
+        }
     }
 
     fn keep_whole(&mut self, schema: &'a Value, shape: &Shape<'a>, level: &Level<'a>) {
@@ -123,12 +125,20 @@ impl<'c, 'a> Cutter<'c, 'a> {
         });
     }
 
-    /// How an object comes apart, if some property of it becomes a subtree of its own.
-    fn division(&self, shape: &Shape<'a>, level: &Level<'a>) -> Option<(&'a Value, Bonds<'a>)> {
+    /// How an object comes apart, if some property of it becomes a subtree of its own and there is
+    /// room for that.
+    fn division(
+        &self,
+        shape: &Shape<'a>,
+        level: &Level<'a>,
+        room: Option<usize>,
+    ) -> Option<(&'a Value, Bonds<'a>)> {
         let Shape::Object(object) = *shape else {
             return None;
         };
-        if level.is_inside(object) || level.around.len() >= MAX_LEVELS {
+        let is_too_deep =
+            level.around.len() >= MAX_LEVELS || level.times_inside(object) >= self.unrolled;
+        if is_too_deep || room.is_some_and(|room| room < 2) {
             return None;
         }
         let own: Vec<_> = self
@@ -156,177 +166,194 @@ impl<'c, 'a> Cutter<'c, 'a> {
         }
     }
 
-    /// `node` is the property as written, `object` the object schema it comes to.
+    /// `node` is the property as written, `object` the object schema it comes to; `room` the most
+    /// subtrees, at least two.
     fn divide(
         &mut self,
         node: &'a Value,
         object: &'a Value,
         bonds: Bonds<'a>,
         mut level: Level<'a>,
+        room: Option<usize>,
     ) {
+        let is_again = level.times_inside(object) > 0;
         level.around.push(object);
         level.context.push(caption(node, object));
-        let tied = self.shapes.ties(object, &bonds.dropped).into_iter();
-        self.ties.extend(tied.map(|names| Tie {
-            at: level.path.clone(),
-            names,
-        }));
-        let own: HashSet<&str> = bonds.own.iter().copied().collect();
-        let others = self.shapes.properties(object).count() > own.len()
+        for keyword in bonds.dropped.iter().copied().chain(bonds.loosened) {
+            let tied = self.shapes.ties(object, &[keyword]).into_iter();
+            self.ties.extend(tied.map(|names| Tie {
+                at: level.path.clone(),
+                names,
+                is_least: keyword == "minProperties",
+            }));
+        }
+        let names: HashSet<&str> = bonds.own.iter().copied().collect();
+        let properties = self.shapes.properties(object);
+        let (own, loose): (Vec<Own>, Vec<Own>) =
+            properties.partition(|(key, _)| names.contains(key));
+        let others = !loose.is_empty()
             || bonds.binds_more
             || object
                 .get("additionalProperties")
                 .is_some_and(Value::is_object);
         if others {
-            self.owner(node, object, bonds, &own, &level);
+            let chosen = bonds.loosened.map_or(0, |keyword| {
+                self.shapes.named_in(object, keyword, &bonds.own)
+            });
+            let fields = self.fields(&loose).saturating_add(chosen);
+            if is_again {
+                self.again = self.again.saturating_add(fields);
+            }
+            self.owner(node, bonds, fields, &level);
         } else {
             self.shells.push(level.path.clone());
         }
-        for (key, property) in self.shapes.properties(object) {
-            if self.cuts.len() > self.most {
-                return;
+        match room {
+            None => {
+                for own in own {
+                    if !self.is_within() {
+                        return;
+                    }
+                    self.property(own, object, &level, None);
+                }
             }
-            if own.contains(key) {
-                self.property(key, property, object, &level);
+            Some(room) => self.share(&own, object, &level, room - usize::from(others)),
+        }
+    }
+
+    fn fields(&self, properties: &[Own<'a>]) -> u32 {
+        let leaves = properties
+            .iter()
+            .map(|(_, property)| self.shapes.leaves(property));
+        leaves.fold(0, u32::saturating_add)
+    }
+
+    /// Properties of one object as at most `room` subtrees: each divided as far as its part of the
+    /// room goes or, where there are more of them than there is room, several in one.
+    fn share(&mut self, own: &[Own<'a>], object: &'a Value, level: &Level<'a>, room: usize) {
+        if own.len() <= room {
+            let needs = own.iter().map(|own| self.need(*own, object, level, room));
+            let rooms = room::shares(&needs.collect::<Vec<_>>(), room);
+            for (own, room) in own.iter().zip(rooms) {
+                self.property(*own, object, level, Some(room));
+            }
+            return;
+        }
+        // Of a list nobody knows the length, so it is better asked for by itself.
+        let is_list = |own: &&Own<'a>| matches!(self.shapes.shape(own.1), Shape::ArrayOfObjects);
+        let (lists, others): (Vec<Own>, Vec<Own>) = own.iter().partition(is_list);
+        if lists.len() < room && !others.is_empty() {
+            for own in &lists {
+                self.property(*own, object, level, Some(1));
+            }
+            self.join(&others, object, level, room - lists.len());
+        } else {
+            self.join(own, object, level, room);
+        }
+    }
+
+    /// The subtrees that a property would come to, of which no more than `most` are counted.
+    fn need(&self, own: Own<'a>, object: &'a Value, level: &Level<'a>, most: usize) -> usize {
+        let mut probe = Cutter {
+            most,
+            cuts: Vec::new(),
+            shells: Vec::new(),
+            ties: Vec::new(),
+            ..*self
+        };
+        probe.property(own, object, level, None);
+        probe.cuts.len().min(most)
+    }
+
+    /// Neighbours in one subtree, so that there are `count` of about the same number of fields.
+    fn join(&mut self, own: &[Own<'a>], object: &'a Value, level: &Level<'a>, count: usize) {
+        let leaves = own.iter().map(|(_, property)| self.shapes.leaves(property));
+        let mut left = own;
+        for length in room::lengths(&leaves.collect::<Vec<_>>(), count) {
+            let (group, rest) = left.split_at(length);
+            left = rest;
+            match group {
+                [] => {}
+                [only] => self.property(*only, object, level, Some(1)),
+                [(first, _), .., (last, _)] => {
+                    let name = level.path.join(&format!("{first}-{last}"));
+                    self.only(group, Kind::Fields, object, level, name);
+                }
             }
         }
     }
 
     /// The subtree of an object's loose fields; it also carries the object itself.
-    fn owner(
-        &mut self,
-        node: &'a Value,
-        object: &'a Value,
-        bonds: Bonds<'a>,
-        own: &HashSet<&str>,
-        level: &Level<'a>,
-    ) {
-        let loose = self.shapes.properties(object);
-        let fields: u32 = loose
-            .filter(|(key, _)| !own.contains(key))
-            .map(|(_, property)| self.shapes.leaves(property))
-            .fold(0, u32::saturating_add);
+    fn owner(&mut self, node: &'a Value, bonds: Bonds<'a>, fields: u32, level: &Level<'a>) {
         self.cuts.push(Cut {
             path: level.path.clone(),
             kind: Kind::Fields,
             take: Take::Rest(bonds.own.iter().map(|key| (*key).to_owned()).collect()),
             source: Source::Rest(node, bonds),
             total_fields: fields.max(1),
-            context: level.context[..level.context.len().saturating_sub(1)].to_vec(),
+            context: level.outer_context(),
             name: level.path.clone(),
         });
     }
 
-    fn property(&mut self, key: &'a str, property: &'a Value, owner: &'a Value, level: &Level<'a>) {
+    fn property(
+        &mut self,
+        (key, property): Own<'a>,
+        owner: &'a Value,
+        level: &Level<'a>,
+        room: Option<usize>,
+    ) {
         let shape = self.shapes.shape(property);
         let inner = Level {
             path: level.path.join(key),
-            context: level.context.clone(),
-            around: level.around.clone(),
+            ..level.clone()
         };
-        if let Some((object, bonds)) = self.division(&shape, &inner) {
-            self.divide(property, object, bonds, inner);
-        } else if !is_required(owner, key) && !self.shapes.can_say_nothing(property) {
+        // Beside another branch of a choice it must not be there at all, not even empty.
+        let is_chosen = self.shapes.is_chosen(owner, key);
+        if let Some((object, bonds)) = self.division(&shape, &inner, room).filter(|_| !is_chosen) {
+            self.divide(property, object, bonds, inner, room);
+        } else if is_chosen || (!is_required(owner, key) && !self.shapes.can_say_nothing(property))
+        {
             // Where "not there" can only be said by leaving the property out, the subtree is the
             // owner with this one property.
-            self.cuts.push(Cut {
-                path: level.path.clone(),
-                kind: kind_of(&shape),
-                take: Take::Keys(vec![key.to_owned()]),
-                source: Source::Only(owner, key),
-                total_fields: self.shapes.leaves(property),
-                context: level.context[..level.context.len().saturating_sub(1)].to_vec(),
-                name: inner.path,
-            });
+            self.only(
+                &[(key, property)],
+                kind_of(&shape),
+                owner,
+                level,
+                inner.path,
+            );
         } else {
             self.keep_whole(property, &shape, &inner);
         }
     }
-}
 
-/// All cuts of a schema.
-pub(super) struct Cuts<'a> {
-    all: Vec<Cut<'a>>,
-    shells: Vec<Pointer>,
-    ties: Vec<Tie>,
-}
-
-impl<'a> Cuts<'a> {
-    /// The plan, each subtree with a copy of its schema. `whole` is the schema as it was accepted.
-    pub(super) fn copied(self, shapes: &Shapes<'a>, whole: &Value) -> Plan {
-        let schemas = self.all.iter().map(|cut| cut.source.lift(shapes)).collect();
-        self.draft(whole).finish(schemas)
-    }
-
-    /// The plan without its schemas, and where those are to be taken from.
-    pub(super) fn marked(self, shapes: &Shapes<'a>, whole: &Value) -> (Draft, Vec<Crop>) {
-        let crops = self.all.iter().map(|cut| cut.source.crop(shapes)).collect();
-        (self.draft(whole), crops)
-    }
-
-    fn draft(self, whole: &Value) -> Draft {
-        let mut taken = HashSet::new();
-        let subtrees = self.all.into_iter().map(|cut| Subtree {
-            id: subtree_id(&cut.name, &mut taken),
-            path: cut.path,
-            kind: cut.kind,
-            take: cut.take,
-            schema: Value::Null,
-            total_fields: cut.total_fields,
-            context: cut.context,
+    /// The subtree of an object with these of its properties alone.
+    fn only(
+        &mut self,
+        own: &[Own<'a>],
+        kind: Kind,
+        owner: &'a Value,
+        level: &Level<'a>,
+        name: Pointer,
+    ) {
+        let keys: Vec<&str> = own.iter().map(|(key, _)| *key).collect();
+        self.cuts.push(Cut {
+            path: level.path.clone(),
+            kind,
+            take: Take::Keys(keys.iter().map(|key| (*key).to_owned()).collect()),
+            source: Source::Only(owner, keys),
+            total_fields: self.fields(own),
+            context: level.outer_context(),
+            name,
         });
-        let subtrees: Vec<_> = subtrees.collect();
-        let groups = groups(&subtrees, &self.ties);
-        Draft {
-            subtrees,
-            shells: self.shells,
-            bound: (!groups.is_empty()).then(|| Bound {
-                schema: whole.clone(),
-                groups,
-            }),
-        }
     }
 }
 
-impl<'a> Source<'a> {
-    fn lift(&self, shapes: &Shapes<'a>) -> Value {
-        match self {
-            Self::Node(node) => shapes.lift(node),
-            Self::Rest(node, bonds) => shapes.lift_rest(node, &bonds.own, &bonds.dropped),
-            Self::Only(owner, key) => shapes.lift_only(owner, key),
-        }
-    }
-
-    /// Where nothing needs to be written otherwise, the node itself.
-    fn crop(&self, shapes: &Shapes<'a>) -> Crop {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        match self {
-            Self::Node(node) => Crop::Whole(*node),
-            Self::Rest(node, bonds) if shapes.is_bare(node) => {
-                Crop::Rest(*node, owned(&bonds.own), owned(&bonds.dropped))
-            }
-            _ => Crop::Copied(self.lift(shapes)),
-        }
-    }
-}
-
-/// A plan whose subtrees have no schemas yet.
-pub(super) struct Draft {
-    subtrees: Vec<Subtree>,
-    shells: Vec<Pointer>,
-    bound: Option<Bound>,
-}
-
-impl Draft {
-    pub(super) fn finish(self, schemas: Vec<Value>) -> Plan {
-        let subtrees = self.subtrees.into_iter().zip(schemas);
-        Plan {
-            subtrees: subtrees
-                .map(|(subtree, schema)| Arc::new(Subtree { schema, ..subtree }))
-                .collect(),
-            shells: self.shells,
-            bound: self.bound,
-        }
+impl Level<'_> {
+    /// What the schema of the object at this level does not say itself.
+    fn outer_context(&self) -> Vec<String> {
+        self.context[..self.context.len().saturating_sub(1)].to_vec()
     }
 }
 
@@ -357,32 +384,4 @@ fn caption(node: &Value, object: &Value) -> String {
         (Some(text), None) | (None, Some(text)) => text.to_owned(),
         (None, None) => String::new(),
     }
-}
-
-/// Readable, unique, and within what the protocol allows for an id.
-fn subtree_id(path: &Pointer, taken: &mut HashSet<String>) -> String {
-    let mut name: String = path
-        .tokens()
-        .collect::<Vec<_>>()
-        .join(".")
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "_.-".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
-        .take(56)
-        .collect();
-    if name.is_empty() {
-        name.push_str("root");
-    }
-    let mut id = name.clone();
-    let mut count = 1;
-    while !taken.insert(id.clone()) {
-        count += 1;
-        id = format!("{name}-{count}");
-    }
-    id
 }

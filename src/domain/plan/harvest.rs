@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::domain::shape::BINDING;
 
 /// What a subtree takes.
 pub(super) enum Crop {
@@ -13,6 +15,8 @@ pub(super) enum Crop {
     Whole(*const Value),
     /// The object at this address, without these properties and keywords.
     Rest(*const Value, HashSet<String>, HashSet<String>),
+    /// The object at this address with these properties alone, and nothing said of several.
+    Only(*const Value, HashSet<String>),
 }
 
 /// The schemas of all crops, in their order, from the schema that their addresses lie in.
@@ -24,14 +28,14 @@ pub(super) fn harvest(schema: &mut Value, crops: Vec<Crop>) -> Vec<Value> {
     };
     let mut built = Vec::new();
     for (index, crop) in crops.into_iter().enumerate() {
+        let standing = &mut field.standing;
         match crop {
             Crop::Copied(value) => built.push((index, value)),
-            Crop::Whole(at) => {
-                field.standing.insert(at, (index, None));
-            }
+            Crop::Whole(at) => standing.entry(at).or_default().whole = Some(index),
             Crop::Rest(at, own, dropped) => {
-                field.standing.insert(at, (index, Some((own, dropped))));
+                standing.entry(at).or_default().rest = Some((index, own, dropped));
             }
+            Crop::Only(at, keys) => standing.entry(at).or_default().only.push((index, keys)),
         }
     }
     field.node(schema);
@@ -46,32 +50,43 @@ pub(super) fn harvest(schema: &mut Value, crops: Vec<Crop>) -> Vec<Value> {
     field.taken
 }
 
-/// Properties that are asked for apart, and keywords that bind those to the rest.
-type Apart = (HashSet<String>, HashSet<String>);
+/// What is taken of one node, and for which subtrees.
+#[derive(Default)]
+struct Stand {
+    whole: Option<usize>,
+    /// All of an object but these properties and keywords.
+    rest: Option<(usize, HashSet<String>, HashSet<String>)>,
+    only: Vec<(usize, HashSet<String>)>,
+}
+
+impl Stand {
+    /// Whether something inside of this property may be taken too.
+    fn leads_into(&self, name: &str) -> bool {
+        let is_taken = self.only.iter().any(|(_, keys)| keys.contains(name));
+        let is_own = |(_, own, _): &(_, HashSet<String>, _)| own.contains(name);
+        !is_taken && self.rest.as_ref().is_none_or(is_own)
+    }
+}
 
 struct Field {
-    /// By address: whose it is, and what of it is not.
-    standing: HashMap<*const Value, (usize, Option<Apart>)>,
+    /// By address.
+    standing: HashMap<*const Value, Stand>,
     taken: Vec<Value>,
 }
 
 impl Field {
     fn node(&mut self, node: &mut Value) {
         let address = std::ptr::from_ref(&*node);
-        let apart = match self.standing.remove(&address) {
-            Some((index, None)) => {
-                self.take(index, node);
-                return;
-            }
-            Some((index, Some(apart))) => Some((index, apart)),
-            None => None,
-        };
+        let stand = self.standing.remove(&address).unwrap_or_default();
+        if let Some(index) = stand.whole {
+            self.take(index, node.take());
+            return;
+        }
         for (key, value) in node.as_object_mut().into_iter().flatten() {
             match value {
                 Value::Object(properties) if key == "properties" => {
                     for (name, property) in properties {
-                        let is_own = |(_, (own, _)): &(usize, Apart)| own.contains(name);
-                        if apart.as_ref().is_none_or(is_own) {
+                        if stand.leads_into(name) {
                             self.node(property);
                         }
                     }
@@ -84,14 +99,16 @@ impl Field {
                 _ => {}
             }
         }
-        if let Some((index, (own, dropped))) = apart {
+        for (index, keys) in &stand.only {
+            self.take(*index, only(node, keys));
+        }
+        if let Some((index, own, dropped)) = stand.rest {
             leave_out(node, &own, &dropped);
-            self.take(index, node);
+            self.take(index, node.take());
         }
     }
 
-    fn take(&mut self, index: usize, node: &mut Value) {
-        let mut node = node.take();
+    fn take(&mut self, index: usize, mut node: Value) {
         if let Value::Object(members) = &mut node {
             for key in ["$schema", "$defs", "definitions"] {
                 members.shift_remove(key);
@@ -107,6 +124,34 @@ impl Field {
         }
         self.taken[index] = node;
     }
+}
+
+/// The object with these properties, which it has no longer.
+fn only(node: &mut Value, keys: &HashSet<String>) -> Value {
+    let Value::Object(members) = node else {
+        return Value::Null;
+    };
+    let mut taken = Map::new();
+    for (keyword, value) in members {
+        let part = match value {
+            _ if BINDING.contains(&keyword.as_str()) => continue,
+            Value::Object(properties) if keyword == "properties" => {
+                let own = properties
+                    .iter_mut()
+                    .filter(|(name, _)| keys.contains(*name));
+                own.map(|(name, property)| (name.clone(), property.take()))
+                    .collect()
+            }
+            Value::Array(names) if keyword == "required" => {
+                let stays = |name: &&Value| name.as_str().is_none_or(|name| keys.contains(name));
+                names.iter().filter(stays).cloned().collect()
+            }
+            _ if matches!(keyword.as_str(), "$defs" | "definitions") => continue,
+            _ => value.clone(),
+        };
+        taken.insert(keyword.clone(), part);
+    }
+    Value::Object(taken)
 }
 
 fn leave_out(node: &mut Value, own: &HashSet<String>, dropped: &HashSet<String>) {

@@ -8,7 +8,7 @@ use super::{List, Place, Stretch, Window};
 use crate::domain::cost::size::LETTERS_A_TOKEN;
 
 /// Lines around a window's own that are shown too, at least.
-const OVERLAP_LINES: usize = 6;
+const OVERLAP_LINES: usize = 3;
 /// Rows around a window's own that are shown too.
 const OVERLAP_ROWS: usize = 2;
 /// The most lines that are shown around a window's own, on either side.
@@ -26,6 +26,8 @@ pub struct WindowLimits {
     pub pages: u32,
     /// About as many; lines around the window's own come on top.
     pub tokens: u32,
+    /// Rows, where they can be told.
+    pub rows: Option<u32>,
 }
 
 impl Default for WindowLimits {
@@ -33,6 +35,7 @@ impl Default for WindowLimits {
         Self {
             pages: 5,
             tokens: 8_000,
+            rows: None,
         }
     }
 }
@@ -171,20 +174,33 @@ impl<'s> Outline<'s> {
 
     /// A region's parts, each within the limits.
     fn cut(&self, region: Range<usize>, limits: WindowLimits) -> Vec<Range<usize>> {
-        let cost = |line: usize| f64::from(self.survey.lines[line].letters) / LETTERS_A_TOKEN;
-        let total: f64 = region.clone().map(cost).sum();
-        let tokens = f64::from(limits.tokens.max(1));
-        let count = (total / tokens).ceil().max(1.0);
+        // What a line takes of a window: as text, and as a row.
+        let letters = f64::from(limits.tokens.max(1)) * LETTERS_A_TOKEN;
+        let row = limits
+            .rows
+            .map_or(0.0, |rows| f64::from(rows.max(1)).recip());
+        let cost = |line: usize| {
+            let row = if self.starts[line] { row } else { 0.0 };
+            [f64::from(self.survey.lines[line].letters) / letters, row]
+        };
+        let sum = |a: [f64; 2], b: [f64; 2]| [a[0] + b[0], a[1] + b[1]];
+        let total = region.clone().map(cost).fold([0.0; 2], sum);
         // Even parts: a last window of a few lines would cost a call of its own.
-        let part = total / count * 1.02;
+        let [text, rows] = total.map(|total| total.ceil().max(1.0));
+        let most = if rows > text {
+            [1.0, total[1] / rows]
+        } else {
+            [total[0] / text, 1.0]
+        };
+        let is_full = |spent: [f64; 2]| (0..2).any(|at| spent[at] > most[at] * 1.02);
         let mut parts = Vec::new();
         let mut start = region.start;
         while start < region.end {
-            let mut spent = 0.0;
+            let mut spent = [0.0; 2];
             let mut end = start;
             while end < region.end && self.pages(start, end) < limits.pages.max(1) as usize {
-                spent += cost(end);
-                if spent > part && end > start {
+                spent = sum(spent, cost(end));
+                if is_full(spent) && end > start {
                     break;
                 }
                 end += 1;

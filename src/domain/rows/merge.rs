@@ -157,9 +157,10 @@ impl Merger<'_> {
             && inner.iter().any(|(_, value)| !says_nothing(value))
     }
 
+    /// Adds inner rows without an owner to the last row that begins above what their window shows.
     fn go_on(&mut self, value: Value, shown: Stretch) {
-        let last = self.rows.len() - 1;
-        self.join(last, value, shown);
+        let above = self.rows.iter().rposition(|row| row.key.0 < shown.first);
+        self.join(above.unwrap_or(0), value, shown);
     }
 
     /// Adds the inner rows of another copy of a row.

@@ -59,9 +59,7 @@ pub(crate) fn read(text: &str, habit: Option<Habit>) -> Vec<Decimal> {
         return Vec::new();
     };
     let (head, body, tail) = (&text[..first], &text[first..=last], &text[last + 1..]);
-    let is_sign = |part: &str| {
-        part.chars().count() <= 5 && !part.contains(|char: char| matches!(char, '/' | '_' | '#'))
-    };
+    let is_sign = |part: &str| part.chars().count() <= 5 && !part.contains(['/', '_', '#']);
     // Letters before or behind digits make a code of them, unless they are those of a currency.
     let is_code = |part: &str| {
         let letters = part.chars().filter(|char| char.is_alphabetic()).count();

@@ -35,9 +35,7 @@ pub(super) fn regions(survey: &Survey, list: &List) -> Vec<Range<usize>> {
         let may_hold = cells.len() >= 2 && cells.iter().any(|cell| cell.has_digit);
         if may_hold || names(survey, list, line) {
             let page = survey.lines[line].page;
-            for near in page.saturating_sub(1)..pages.min(page + 2) {
-                kept[near] = true;
-            }
+            kept[page.saturating_sub(1)..pages.min(page + 2)].fill(true);
         }
     }
     let left_out = kept.iter().filter(|kept| !**kept).count();

@@ -172,18 +172,17 @@ impl Survey {
             let mut order: Vec<usize> = (0..self.cells.len()).collect();
             order.sort_by(|a, b| of(&self.cells[*a]).total_cmp(&of(&self.cells[*b])));
             let close = |a: usize, b: usize| of(&self.cells[b]) - of(&self.cells[a]) <= same;
-            let mut number = 0;
-            for group in order.chunk_by(|a, b| close(*a, *b)) {
+            let groups = order.chunk_by(|a, b| close(*a, *b));
+            for (number, group) in groups.enumerate() {
                 for cell in group {
                     if group.len() > best[*cell].0 {
                         let edge = Edge {
                             side: side as u8,
-                            number,
+                            number: number as u32,
                         };
                         best[*cell] = (group.len(), edge);
                     }
                 }
-                number += 1;
             }
         }
         for (cell, (_, edge)) in self.cells.iter_mut().zip(best) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{Names, follow, invalid, is_data, is_reference, is_schema_map, refuse_too_deep};
-use crate::domain::error::{Detail, Error};
+use crate::domain::error::{Code, Detail, Error};
 use crate::domain::pointer::Pointer;
 
 impl<'a> Names<'a> {
@@ -126,7 +126,16 @@ impl<'a> Expansion<'a> {
             return Ok(Extent::LEAF);
         }
         self.open.push(key);
-        let extent = self.node(target, at, depth)?;
+        // Inside the target, places are counted from the reference; nothing stands there.
+        let extent = self.node(target, at, depth).map_err(|mut error| {
+            for told in &mut error.errors {
+                told.pointer = at.to_string();
+            }
+            match error.code {
+                Code::InvalidSchema => invalid(error.errors),
+                _ => error,
+            }
+        })?;
         self.open.pop();
         self.counted.insert(key, extent);
         Ok(extent)

@@ -1,12 +1,12 @@
 //! Keywords that bind the properties of an object together, and which properties they bind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jsonschema::Validator;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Shapes;
-use crate::domain::schema::{compile, follow};
+use crate::domain::schema::{compile, follow, is_branch};
 
 /// Keywords of an object that say something of more than one of its properties.
 pub const BINDING: [&str; 18] = [
@@ -42,9 +42,16 @@ pub struct Bonds<'a> {
     pub own: Vec<&'a str>,
     /// Keywords that bind such properties to others, and so say something only of the whole.
     pub dropped: Vec<&'a str>,
+    /// A choice between objects that only name such properties: it stays, without them, and says
+    /// something of the whole too.
+    pub loosened: Option<&'a str>,
     /// Whether what stays binds members that `properties` may not name.
     pub binds_more: bool,
 }
+
+/// Keywords that mean something together, what they say, and whether they are a choice that can be
+/// loosened.
+type Unit<'a> = (Vec<&'a str>, Touch<'a>, bool);
 
 /// What a schema says of the members of the object that it is applied to.
 #[derive(Default)]
@@ -55,6 +62,8 @@ struct Touch<'a> {
     counted: BTreeSet<&'a str>,
     /// Something of all members.
     is_of_all: bool,
+    /// Schemas looked at. They may lead to each other in more ways than could be walked.
+    seen: HashSet<*const Value>,
 }
 
 impl<'a> Touch<'a> {
@@ -129,6 +138,9 @@ impl<'a> Touch<'a> {
             self.is_of_all = true;
             return;
         }
+        if !self.seen.insert(std::ptr::from_ref(node)) {
+            return;
+        }
         for (key, value) in node.as_object().into_iter().flatten() {
             self.keyword(root, key, value, level + 1);
         }
@@ -168,13 +180,14 @@ impl<'a> Shapes<'a> {
         let mut bonds = Bonds {
             own,
             dropped: Vec::new(),
+            loosened: None,
             binds_more: false,
         };
         let members = object.as_object()?;
         if !members.keys().any(|key| BINDING.contains(&key.as_str())) {
             return Some(bonds);
         }
-        let mut units: Vec<(Vec<&'a str>, Touch<'a>)> = Vec::new();
+        let mut units: Vec<Unit<'a>> = Vec::new();
         for (key, value) in members {
             match key.as_str() {
                 "minProperties" | "maxProperties" => bonds.dropped.push(key),
@@ -185,15 +198,23 @@ impl<'a> Shapes<'a> {
                 // Of what stays, what they say is the same of fewer members.
                 "propertyNames" | "unevaluatedProperties" | "then" | "else" => {}
                 "if" => units.push(self.condition(object)),
+                "anyOf" | "oneOf" if choice(object) == Some(key) => {
+                    let mut touch = Touch::default();
+                    touch.keyword(self.root, key, value, 0);
+                    let asks = !touch.shaped.is_empty();
+                    // What a branch says of all members it says of fewer too.
+                    touch.is_of_all &= !asks;
+                    units.push((vec![key], touch, asks));
+                }
                 key if BINDING.contains(&key) => {
                     let mut touch = Touch::default();
                     touch.keyword(self.root, key, value, 0);
-                    units.push((vec![key], touch));
+                    units.push((vec![key], touch, false));
                 }
                 _ => {}
             }
         }
-        if units.iter().any(|(_, touch)| touch.is_of_all) {
+        if units.iter().any(|(_, touch, _)| touch.is_of_all) {
             return None;
         }
         settle(&units, &mut bonds);
@@ -203,10 +224,35 @@ impl<'a> Shapes<'a> {
         Some(bonds)
     }
 
-    fn condition(&self, object: &'a Value) -> (Vec<&'a str>, Touch<'a>) {
+    /// Whether a property is only there in some branches of a choice.
+    pub fn is_chosen(&self, object: &Value, name: &str) -> bool {
+        let options = choice(object).and_then(|keyword| object.get(keyword)?.as_array());
+        let mut options = options.into_iter().flatten();
+        options.any(|option| {
+            option
+                .pointer("/properties")
+                .is_some_and(|all| all.get(name).is_some())
+        })
+    }
+
+    /// Members that the branches of a choice name, without these.
+    pub fn named_in(&self, object: &Value, keyword: &str, without: &[&str]) -> u32 {
+        let options = object.get(keyword).and_then(Value::as_array);
+        let properties = options.into_iter().flatten().filter_map(|option| {
+            let properties = option.get("properties")?;
+            properties.as_object()
+        });
+        let names: BTreeSet<&String> = properties.flat_map(Map::keys).collect();
+        let named = names
+            .iter()
+            .filter(|name| !without.contains(&name.as_str()));
+        u32::try_from(named.count()).unwrap_or(u32::MAX)
+    }
+
+    fn condition(&self, object: &'a Value) -> Unit<'a> {
         let mut touch = Touch::default();
         touch.condition(self.root, object);
-        (CONDITION.to_vec(), touch)
+        (CONDITION.to_vec(), touch, false)
     }
 
     /// What each of these keywords of an object binds together, as [`names`] has it.
@@ -252,13 +298,27 @@ impl<'a> Shapes<'a> {
     }
 }
 
+/// The keyword of the one choice between objects that is part of this object, where each branch
+/// says of fewer members what it says of all.
+fn choice(object: &Value) -> Option<&'static str> {
+    let (keyword, options) = match (object.get("anyOf"), object.get("oneOf")) {
+        (Some(options), None) => ("anyOf", options),
+        (None, Some(options)) => ("oneOf", options),
+        _ => return None,
+    };
+    let options = options.as_array()?;
+    (options.len() > 1 && options.iter().all(is_branch)).then_some(keyword)
+}
+
 /// Takes properties out of `own` until no keyword that stays binds one.
-fn settle<'a>(units: &[(Vec<&'a str>, Touch<'a>)], bonds: &mut Bonds<'a>) {
+fn settle<'a>(units: &[Unit<'a>], bonds: &mut Bonds<'a>) {
     loop {
         let before = bonds.own.len();
-        for (_, touch) in units {
+        for (_, touch, is_choice) in units {
             let binds = touch.names().any(|name| bonds.own.contains(&name));
-            if binds && !touch.shaped.is_empty() {
+            if *is_choice {
+                bonds.own.retain(|name| !touch.shaped.contains(name));
+            } else if binds && !touch.shaped.is_empty() {
                 bonds.own.retain(|name| !touch.names().any(|n| n == *name));
             }
         }
@@ -266,8 +326,12 @@ fn settle<'a>(units: &[(Vec<&'a str>, Touch<'a>)], bonds: &mut Bonds<'a>) {
             break;
         }
     }
-    for (keys, touch) in units {
-        if touch.names().any(|name| bonds.own.contains(&name)) {
+    for (keys, touch, is_choice) in units {
+        let binds = touch.names().any(|name| bonds.own.contains(&name));
+        if *is_choice {
+            bonds.loosened = bonds.loosened.or(keys.first().copied().filter(|_| binds));
+            bonds.binds_more = true;
+        } else if binds {
             bonds.dropped.extend(keys);
         } else {
             bonds.binds_more |= !touch.shaped.is_empty();

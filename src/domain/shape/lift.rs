@@ -1,10 +1,10 @@
 //! A part of a schema as a document of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use super::bond::BINDING;
+use super::bond::{BINDING, Bonds};
 use super::{Shapes, types};
 use crate::domain::schema::{FreeNames, follow, is_data, is_schema_map};
 
@@ -12,11 +12,14 @@ use crate::domain::schema::{FreeNames, follow, is_data, is_schema_map};
 struct Selection<'s> {
     property: &'s dyn Fn(&str) -> bool,
     keyword: &'s dyn Fn(&str) -> bool,
+    /// A choice of whose branches the same goes along.
+    loosened: Option<&'s str>,
 }
 
 const ALL: Selection = Selection {
     property: &|_| true,
     keyword: &|_| true,
+    loosened: None,
 };
 
 impl<'a> Shapes<'a> {
@@ -25,13 +28,14 @@ impl<'a> Shapes<'a> {
         self.document(self.resolve(node), &ALL)
     }
 
-    /// What `node`, an object, is without the properties and the keywords in `without` and
-    /// `dropped`, as a schema document of its own.
-    pub fn lift_rest(&self, node: &'a Value, without: &[&str], dropped: &[&str]) -> Value {
+    /// What `node`, an object, is without its own properties and what binds those to others, as a
+    /// schema document of its own.
+    pub fn lift_rest(&self, node: &'a Value, bonds: &Bonds<'a>) -> Value {
         let (object, nullable) = self.without_null(node);
         let selection = Selection {
-            property: &|key| !without.contains(&key),
-            keyword: &|key| !dropped.contains(&key),
+            property: &|key| !bonds.own.contains(&key),
+            keyword: &|key| !bonds.dropped.contains(&key),
+            loosened: bonds.loosened,
         };
         let mut lifted = self.document(object, &selection);
         // The null alternative may have stood in an `anyOf` around the object.
@@ -51,12 +55,14 @@ impl<'a> Shapes<'a> {
         std::ptr::eq(self.without_null(node).0, node)
     }
 
-    /// The owner as a schema document of its own, with this one property and nothing said of
+    /// The owner as a schema document of its own, with these properties alone and nothing said of
     /// several.
-    pub fn lift_only(&self, owner: &'a Value, key: &str) -> Value {
+    pub fn lift_only(&self, owner: &'a Value, keys: &[&str]) -> Value {
+        let keys: HashSet<&str> = keys.iter().copied().collect();
         let selection = Selection {
-            property: &|name| name == key,
+            property: &|name| keys.contains(name),
             keyword: &|keyword| !BINDING.contains(&keyword),
+            loosened: None,
         };
         self.document(owner, &selection)
     }
@@ -133,6 +139,11 @@ impl<'a> Lifter<'a> {
             match (key.as_str(), value) {
                 ("$defs" | "definitions" | "$schema", _) | ("$id" | "id", Value::String(_)) => {}
                 (key, _) if !(selection.keyword)(key) => {}
+                (key, Value::Array(options)) if selection.loosened == Some(key) => {
+                    let options = options.iter().map(|option| self.top(option, selection));
+                    // With less in them, several may hold.
+                    copy.insert("anyOf".into(), options.collect());
+                }
                 ("properties", Value::Object(properties)) => {
                     let kept = properties
                         .iter()

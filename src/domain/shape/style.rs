@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::{DESCRIBING, is_null, is_object};
-use crate::domain::schema::{follow, is_composed, is_data, is_schema_map};
+use crate::domain::schema::{follow, is_composed, is_data, is_schema_map, may_choose};
 
 /// Keywords that give a node a name other than its place, or lead to such names.
 const NAMING: [&str; 5] = [
@@ -24,6 +24,8 @@ pub struct Style {
     pub is_composed: bool,
     /// No node refers to another.
     pub is_closed: bool,
+    /// Something may be a choice between objects.
+    pub may_choose: bool,
     /// Leaf fields of objects and arrays; right where the schema is closed.
     pub(super) leaves: HashMap<*const Value, u32>,
 }
@@ -34,6 +36,7 @@ impl Style {
             is_plain: true,
             is_composed: false,
             is_closed: true,
+            may_choose: false,
             leaves: HashMap::new(),
         };
         style.node(schema, schema);
@@ -71,6 +74,7 @@ impl Style {
                 }
                 _ if key == "type" || key == "required" || is_data(key) => {}
                 Value::Array(options) if key == "anyOf" || key == "oneOf" => {
+                    self.may_choose |= may_choose(key, options);
                     let counts: Vec<_> = options.iter().map(|o| self.node(o, root)).collect();
                     choice = choice.or(or_null(node, options, &counts));
                 }

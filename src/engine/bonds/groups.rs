@@ -45,6 +45,10 @@ struct Group {
     is_broken: bool,
     /// There is too much of it to be kept and checked.
     is_over: bool,
+    /// What holds of some of its values holds of all.
+    is_of_least: bool,
+    /// It holds already: nothing waits any more.
+    is_certain: bool,
 }
 
 /// What becomes of an answer.
@@ -52,6 +56,8 @@ pub(super) enum Taken {
     /// It is to be told.
     Free(Vec<ResultDraft>),
     Held,
+    /// It is held, and may be enough for this group.
+    Perhaps(usize),
     /// It is held, and the last of this group.
     Last(usize),
 }
@@ -65,8 +71,11 @@ impl Bonds {
         mut settled: BTreeMap<usize, Arc<RawValue>>,
         holds: bool,
     ) -> Self {
-        let groups = plan.bound.iter().flat_map(|bound| &bound.groups);
-        let groups = groups.filter_map(|members| {
+        let groups = plan.bound.iter().flat_map(|bound| {
+            let numbered = bound.groups.iter().enumerate();
+            numbered.map(|(at, members)| (members, bound.least.contains(&at)))
+        });
+        let groups = groups.filter_map(|(members, is_of_least)| {
             let awaited = members.iter().filter(|index| pending.contains(index));
             let awaited: BTreeSet<usize> = awaited.copied().collect();
             let told = members.iter();
@@ -75,6 +84,7 @@ impl Bonds {
                 told: told.collect(),
                 members: members.clone(),
                 awaited,
+                is_of_least,
                 ..Group::default()
             };
             (!group.awaited.is_empty()).then_some(group)
@@ -108,7 +118,7 @@ impl Bonds {
             return Taken::Free(group.give_up(draft));
         }
         let is_last = group.awaited.is_empty();
-        if !is_last && !self.holds {
+        if !is_last && (!self.holds || group.is_certain) {
             let value = Arc::from(draft.extracted_result.clone());
             group.told.insert(index, value);
             return Taken::Free(vec![draft]);
@@ -116,8 +126,17 @@ impl Bonds {
         group.held.insert(index, draft);
         if is_last {
             Taken::Last(at)
+        } else if group.is_of_least {
+            Taken::Perhaps(at)
         } else {
             Taken::Held
+        }
+    }
+
+    /// Whatever else comes, the group holds.
+    pub(super) fn be_certain(&self, at: usize) {
+        if let Some(group) = self.groups.lock().get_mut(at) {
+            group.is_certain = true;
         }
     }
 
@@ -341,3 +360,6 @@ impl ResultDraft {
         validation.errors.push(error);
     }
 }
+
+#[cfg(test)]
+mod tests;

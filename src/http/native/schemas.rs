@@ -227,6 +227,7 @@ async fn delete(
 /// good answer to this question, not an error.
 async fn validate(
     engine: web::Data<Engine>,
+    caller: Caller,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -238,7 +239,11 @@ async fn validate(
         .shift_remove("schema_definition")
         .ok_or_else(|| wrong("/schema_definition", "The JSON Schema is missing."))?;
     refuse_others(&members, &["schema_definition"])?;
-    let body = match engine.plan(&definition, SplitterConfigs::default()).await {
+    let planned = match engine.embed(&caller.0, definition.clone()).await {
+        Ok(whole) => engine.plan(&whole, SplitterConfigs::default()).await,
+        Err(error) => Err(error),
+    };
+    let body = match planned {
         Ok(plan) => {
             let advised = advise(&definition);
             json!({

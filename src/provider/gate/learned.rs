@@ -28,8 +28,14 @@ const SLOWEST: f64 = 1.0 / 60.0;
 const CLIMB: f64 = 0.05;
 /// A bucket counts as full when it is by this much of its size more: the rate may be less.
 const CERTAIN: f64 = 0.2;
-/// What the rate grows by with each call while no upper bound is known.
-const SEARCH: f64 = 0.1;
+/// What the rate grows by with each of the first calls while no upper bound is known: a refusal in
+/// whole seconds costs a short job more than a slow start.
+const SEARCH: f64 = 0.035;
+/// How many bucketfuls they are, and what the step itself grows by with each further call.
+const SEARCH_SLOWLY: f64 = 4.0;
+const SEARCH_FASTER: f64 = 1.25;
+/// What the rate may grow by while as many calls go as a bucket hides.
+const SEARCH_MOST: f64 = 0.8;
 /// Unanswered calls beyond which the next ones keep a distance, while nothing is known.
 const FREE: u64 = 4;
 /// For how long they do.
@@ -46,6 +52,10 @@ const MARGIN: f64 = 0.99;
 const UNEVEN: f64 = 0.01;
 /// Of what a refusal leaves open: a rate that climbed slowly is not far above the server's.
 const LIKELY: f64 = 0.5;
+/// Of a rate, what it may be more than it is at least before it counts as not known.
+const DOUBT: f64 = 0.3;
+/// How often a server that tells no waits is asked for the most that it may have.
+const TRIES: u32 = 2;
 /// How much higher the rate may be when the size was wrong.
 const RESIZED: f64 = 0.1;
 /// Calls that are remembered.
@@ -114,6 +124,8 @@ struct Bucket {
     anchor: Mark,
     /// Whether the rate is a guess from below.
     searching: bool,
+    /// Calls at a distance that were let go meanwhile.
+    searched: u32,
     /// How long the first burst took, seconds: what was earned meanwhile is no part of the size.
     spread: f64,
     /// Calls of it that went in its first moment: the size is no less.
@@ -131,6 +143,10 @@ struct Bucket {
     next_at: Instant,
     /// Calls that are there by a guess: they keep [`GAP`].
     guessed: f64,
+    /// How often the most that may be there was tried.
+    tries: u32,
+    /// Whether the size was found to be too large.
+    is_resized: bool,
 }
 
 #[derive(Debug, Default)]
@@ -207,6 +223,10 @@ impl Learned {
             .then(|| self.passed.pop_front())
             .flatten();
         if let Some(bucket) = &mut self.bucket {
+            if bucket.searching && bucket.searched > 0 && bucket.now.level >= bucket.size {
+                let calls: Vec<Instant> = self.passed.iter().map(|(_, at)| *at).collect();
+                bucket.rate = bucket.rate.min(bucket.proven(&calls));
+            }
             bucket.take(self.sent, now);
             if let Some((_, at)) = forgotten {
                 bucket.anchor = bucket.anchor.later(bucket.size, bucket.rate, at);
@@ -344,6 +364,7 @@ impl Bucket {
             now,
             anchor,
             searching,
+            searched: 0,
             spread,
             at_once,
             pressed: true,
@@ -353,6 +374,8 @@ impl Bucket {
             grown_at: lesson.at,
             next_at: lesson.reopens,
             guessed: if searching { size } else { 0.0 },
+            tries: 0,
+            is_resized: false,
         };
         if !searching {
             bucket.settle();
@@ -386,6 +409,26 @@ impl Bucket {
         })
     }
 
+    /// The least rate at which every one of these calls would have passed.
+    fn proven(&self, calls: &[Instant]) -> f64 {
+        root(0.0, self.rate * 2.0, |rate| {
+            let size = self.sized(rate);
+            let (mut mark, mut least) = (
+                Mark {
+                    level: 1.0,
+                    ..self.anchor
+                },
+                f64::MAX,
+            );
+            for call in calls {
+                mark = mark.later(size, rate, *call);
+                mark.level -= 1.0;
+                least = least.min(mark.level);
+            }
+            least + UNEVEN * rate
+        })
+    }
+
     /// By a refusal that this bucket did not foresee: its size or its rate is too large.
     fn corrected(mut self, lesson: &Lesson, calls: &[Instant]) -> Self {
         if self.grown_at > self.refused_at {
@@ -399,6 +442,7 @@ impl Bucket {
                 level - lesson.level(self.rate, 0.5)
             });
             self.size = size.min(self.size - 0.5).floor().max(1.0);
+            self.is_resized = true;
             // What was proven of the rate was proven with the wrong size.
             self.ceiling = self.ceiling.max(self.rate * (1.0 + RESIZED));
         } else {
@@ -425,8 +469,23 @@ impl Bucket {
         if lesson.is_told {
             // One call is there by the hint, whatever the count says.
             self.now.level = self.now.level.max(1.0);
+        } else if self.tries < TRIES && self.is_doubtful() && self.loses_nothing(lesson) {
+            // All that may be there is tried.
+            self.tries += 1;
+            self.rate = self.ceiling * MARGIN;
+            self.now = empty.later(self.size, self.rate, lesson.reopens);
+            self.guessed = self.now.level;
         }
         self
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.ceiling > self.floor * (1.0 + DOUBT)
+    }
+
+    /// Whether the bucket does not overflow while one more such refusal is waited for.
+    fn loses_nothing(&self, lesson: &Lesson) -> bool {
+        1.0 + seconds(lesson.reopens, lesson.at) * self.ceiling <= self.size
     }
 
     /// The rate by a refusal that it explains.
@@ -435,10 +494,17 @@ impl Bucket {
         let span = seconds(lesson.mark().at, self.anchor.at).max(UNEVEN);
         let (floor, ceiling) = match lesson.wait {
             Wait::Exact(_) => (0.0, found * MARGIN * (1.0 + UNEVEN / span)),
-            Wait::Whole(_) => (
-                self.found(lesson, calls, 0.0),
-                self.found(lesson, calls, 1.0),
-            ),
+            Wait::Whole(_) => {
+                let (least, most) = (
+                    self.found(lesson, calls, 0.0),
+                    self.found(lesson, calls, 1.0),
+                );
+                let proven = self.proven(calls);
+                // A size that was wrong once, or by which more is proven than the refusal allows,
+                // proves nothing of the rate.
+                let is_sure = !self.is_resized && proven < most;
+                (if is_sure { least.max(proven) } else { least }, most)
+            }
         };
         if self.rate < self.floor / MARGIN {
             self.floor = 0.0;
@@ -507,15 +573,19 @@ impl Bucket {
         }
         self.now.level -= 1.0;
         self.next_at = now + GAP;
+        self.guessed = (self.guessed - 1.0).max(0.0);
         if self.searching {
-            self.guessed -= 1.0;
             if self.now.level < 1.0 {
                 self.guessed = 0.0;
-                self.rate *= 1.0 + SEARCH;
+                let faster = f64::from(self.searched) - SEARCH_SLOWLY * self.size;
+                let step = SEARCH * SEARCH_FASTER.powf(faster.clamp(0.0, 64.0));
+                self.rate *= 1.0 + step.min(SEARCH_MOST / self.size);
+                self.searched += 1;
             }
         } else if self.pressed {
             // Up to what was proven there is nothing to fear but the doubt of the proof.
-            self.rate += (self.ceiling - self.rate).max(0.0) * CLIMB;
+            let doubt = (self.ceiling - self.rate).max(0.0);
+            self.rate += doubt * CLIMB.min(doubt / self.rate);
         }
     }
 }

@@ -51,6 +51,8 @@ const UNTOLD_MOST: Duration = Duration::from_secs(30);
 const LEAST: Duration = Duration::from_millis(5);
 /// Share of a wait that chance may add to it, and the most it may add.
 const JITTER: f64 = 0.05;
+/// Where whole seconds are told.
+const JITTER_TOLD: f64 = 0.02;
 const JITTER_MOST: Duration = Duration::from_millis(250);
 
 /// One key's pace. Starts without a limit. Its size does not depend on use.
@@ -134,9 +136,14 @@ impl Pacing {
         self.learned.left();
         self.told(ticket, rates);
         let wait = self.believed(hint, now);
+        // Whole seconds are rounded up: what is told so is late as it is.
+        let share = match (wait, hint) {
+            (Wait::Whole(_), Some(_)) => JITTER_TOLD,
+            _ => JITTER,
+        };
         let jitter = wait
             .duration()
-            .mul_f64(JITTER * random.clamp(0.0, 1.0))
+            .mul_f64(share * random.clamp(0.0, 1.0))
             .min(JITTER_MOST);
         let reopens = now + wait.duration() + jitter;
         self.closed_until = Some(

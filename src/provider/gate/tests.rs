@@ -299,6 +299,28 @@ fn four_at_once_and_five_a_second_cost_no_more_than_the_bar_whatever_the_hints()
 }
 
 #[test]
+fn a_job_of_twenty_calls_meets_an_unknown_limit_within_the_bar_whatever_the_hints() {
+    const SEEDS: u64 = 20;
+    for style in STYLES {
+        let (mut sum, mut worst) = (0.0, 0.0_f64);
+        for seed in 1..=SEEDS {
+            let mut world = World::new(&Setting {
+                seed,
+                ..setting(4.0, 5.0, style)
+            });
+            let ratio = world.job(20);
+            sum += ratio;
+            worst = worst.max(ratio);
+            assert!(world.pacing.refusals() <= 4, "{style:?} {seed}");
+            assert_eq!(world.early, 0, "{style:?} {seed}");
+        }
+        let mean = sum / SEEDS as f64;
+        println!("{style:?}: mean {mean:.3}, worst {worst:.3}");
+        assert!(mean <= 1.12 && worst <= 1.17, "{style:?}: {mean} {worst}");
+    }
+}
+
+#[test]
 fn buckets_of_all_sizes_are_learned_and_tried_about_once_a_minute() {
     println!("size rate hint     | first job: ratio refused | later: worst mean refused minutes");
     for size in [1.0, 4.0, 20.0] {

@@ -116,6 +116,9 @@ fn tables(
     all
 }
 
+/// For columns of a record the last of its lines.
+type Lines = HashMap<usize, (Cell, f32)>;
+
 /// Goes down from a header and gathers records.
 struct Walk<'w, 'd, 'f> {
     source: &'w Source<'d>,
@@ -124,9 +127,9 @@ struct Walk<'w, 'd, 'f> {
     row: usize,
     records: Vec<Record>,
     /// For each column, the last line of the record under way.
-    open: HashMap<usize, (Cell, f32)>,
+    open: Lines,
     /// The last row of the record under way with its lines, for the case that a page ends there.
-    last: Option<(usize, HashMap<usize, (Cell, f32)>)>,
+    last: Option<(usize, Lines)>,
     /// For each column how far to the right its texts go.
     reach: Vec<f32>,
     /// How many figures a first record has; others must not have far fewer.
@@ -262,7 +265,7 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
     }
 
     /// The lines of the record above: of this page, or of the end of the page before.
-    fn above(&self, row: usize) -> HashMap<usize, (Cell, f32)> {
+    fn above(&self, row: usize) -> Lines {
         let sheet = &self.source.analysis.sheet;
         let Some((last, lines)) = self.last.as_ref().filter(|_| self.open.is_empty()) else {
             return self.open.clone();

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::domain::document::{Document, Kind, Page, Word};
+use crate::domain::document::{Document, Kind, Page, Rule, Word};
 use crate::domain::evidence::{Attributions, Claim, Index, prove};
 use crate::domain::merge::merge;
 use crate::domain::plan::SplitterConfigs;
@@ -67,6 +67,94 @@ fn document(text: &str, kind: Kind) -> Document {
         pages: vec![page],
         unread: vec![],
     }
+}
+
+/// A printed page from a drawing: lines of `+` and `-` are rulings, and so are the `|` of others.
+fn drawn(drawing: &[&str]) -> Document {
+    let width = drawing.iter().map(|line| line.len()).max().unwrap_or(1) as f32;
+    let height = drawing.len() as f32;
+    let text: Vec<String> = drawing
+        .iter()
+        .map(|line| line.replace(['|', '+', '-'], " "))
+        .collect();
+    let mut document = document(&text.join("\n"), Kind::Pdf);
+    let page = &mut document.pages[0];
+    (page.width, page.height) = (width * 6.0, height * 12.0);
+    for (row, line) in drawing.iter().enumerate() {
+        let (top, middle) = (row as f32 / height, (row as f32 + 0.5) / height);
+        if line.starts_with('+') {
+            let end = line.len() as f32 / width;
+            page.rules.push(Rule {
+                bbox: [0.0, middle, end, middle],
+            });
+        }
+        for (at, _) in line.match_indices(['|', '+']) {
+            let x = (at as f32 + 0.5) / width;
+            page.rules.push(Rule {
+                bbox: [x, top, x, top + 1.0 / height],
+            });
+        }
+    }
+    document
+}
+
+fn tables(document: &Document) -> Value {
+    let rows = json!({"type": "array", "items": {"type": "array", "items": {"type": "string"}}});
+    let table =
+        json!({"type": "object", "properties": {"page": {"type": "integer"}, "rows": rows}});
+    let schema =
+        json!({"type": "object", "properties": {"tables": {"type": "array", "items": table}}});
+    let (value, _) = extract(document, &plan(schema), 0).unwrap();
+    value["tables"].clone()
+}
+
+#[test]
+fn what_stands_between_two_rulings_is_one_row_unless_rows_of_figures_stand_there() {
+    let document = drawn(&[
+        "+----------+---------------------------+",
+        "| Type     | Description               |",
+        "+----------+---------------------------+",
+        "| Likert   | An ordered set of terms   |",
+        "| scale    | or of whole statements    |",
+        "+----------+---------------------------+",
+        "| Rating   | Numbers from which one is |",
+        "|          | chosen by the patient     |",
+        "+----------+---------------------------+",
+        "                                        ",
+        "  Another table of the same width       ",
+        "                                        ",
+        "+----------+------------+--------------+",
+        "| Savings  |  Low       | High         |",
+        "+----------+------------+--------------+",
+        "| Per      |  15        | 5            |",
+        "| cycle    |  30        | 8            |",
+        "+----------+------------+--------------+",
+        "| In all   |  7         | 9            |",
+        "+----------+------------+--------------+",
+    ]);
+    let read = tables(&document);
+    assert_eq!(
+        read[0]["rows"],
+        json!([
+            ["Type", "Description"],
+            [
+                "Likert scale",
+                "An ordered set of terms or of whole statements"
+            ],
+            ["Rating", "Numbers from which one is chosen by the patient"],
+        ]),
+        "{read:#}"
+    );
+    assert_eq!(
+        read[1]["rows"],
+        json!([
+            ["Savings", "Low", "High"],
+            ["Per", "15", "5"],
+            ["cycle", "30", "8"],
+            ["In all", "7", "9"],
+        ]),
+        "{read:#}"
+    );
 }
 
 fn plan(schema: Value) -> Plan {

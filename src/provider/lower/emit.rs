@@ -107,6 +107,12 @@ impl<'e, 'a> Emitter<'e, 'a> {
         }
         let mut form = Form::clone(&form);
         form.null |= plain.null;
+        if let Some(values) = &mut form.values
+            && plain.null
+            && !values.contains(&Value::Null)
+        {
+            values.push(Value::Null);
+        }
         form.title = plain.title.or(form.title);
         form.description = plain.description.or(form.description);
         Rc::new(form)

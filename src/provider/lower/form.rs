@@ -408,13 +408,20 @@ impl Object<'_> {
         // first may have is asked for.
         let is_free = (self.is_free() && self.required.is_empty() && !other.is_free())
             || (other.is_free() && other.required.is_empty() && !self.is_free());
-        for field in other.fields {
-            match self.fields.iter_mut().find(|known| known.key == field.key) {
-                Some(known) => {
-                    known.term = Term::any(vec![known.term.clone(), field.term]);
-                    known.is_hint |= field.is_hint;
-                }
-                None => self.fields.push(field),
+        // A member that only one of them declares may be anything in the other.
+        let (is_open, other_is_open) = (self.others == Others::Open, other.others == Others::Open);
+        for known in &mut self.fields {
+            let is_shared = other.fields.iter().any(|field| field.key == known.key);
+            known.is_hint |= other_is_open && !is_shared;
+        }
+        for mut field in other.fields {
+            let known = self.fields.iter_mut().find(|known| known.key == field.key);
+            if let Some(known) = known {
+                known.term = Term::any(vec![known.term.clone(), field.term]);
+                known.is_hint |= field.is_hint;
+            } else {
+                field.is_hint |= is_open;
+                self.fields.push(field);
             }
         }
         self.required.retain(|key| other.required.contains(key));

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
+use super::choice::Told;
 use super::form::{Array, Field, Form, Node, Numeric, Object, Others, Term};
 use super::words;
 use crate::domain::schema::follow;
@@ -96,7 +97,13 @@ impl<'a> Forms<'a> {
             }
             Term::Any(terms) => {
                 let forms = terms.iter().map(|term| Form::clone(&self.form(term)));
-                forms.reduce(Form::join).unwrap_or_else(Form::nothing)
+                let forms: Vec<_> = forms.collect();
+                let told = Told::of(&forms);
+                let mut form = joined(forms).unwrap_or_else(Form::nothing);
+                if let Some(told) = told {
+                    told.lead(&mut form);
+                }
+                form
             }
             Term::Hinted(term, hint) => {
                 let mut form = Form::clone(&self.form(term));
@@ -168,8 +175,13 @@ impl<'a> Forms<'a> {
             let options = list(members, keyword)
                 .iter()
                 .map(|option| self.guarded(option));
-            if let Some(joined) = options.reduce(Form::join) {
+            let options: Vec<_> = options.collect();
+            let told = Told::of(&options);
+            if let Some(joined) = joined(options) {
                 form = form.meet(joined);
+            }
+            if let Some(told) = told {
+                told.lead(&mut form);
             }
         }
         self.conditional(members, &mut form);
@@ -300,6 +312,10 @@ impl<'a> Forms<'a> {
         }
         children
     }
+}
+
+fn joined(forms: Vec<Form<'_>>) -> Option<Form<'_>> {
+    forms.into_iter().reduce(Form::join)
 }
 
 /// The other alternative of a node that is that or null.

@@ -130,7 +130,7 @@ fn every_real_instance_comes_back_through_every_profile() {
     assert!(asked_places > 100_000, "{asked_places}");
     assert_eq!(
         (trips, exact > trips * 9 / 10),
-        (5_712, true),
+        (7_416, true),
         "{exact} exact"
     );
 }

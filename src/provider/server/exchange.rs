@@ -64,6 +64,8 @@ pub(super) struct Answered {
     pub(super) value: Value,
     pub(super) attributions: Attributions,
     pub(super) logprobs: Logprobs,
+    /// Bytes of it as it was written.
+    pub(super) written: usize,
 }
 
 impl Answered {
@@ -91,6 +93,7 @@ impl Answered {
             value: Value::Null,
             attributions: Attributions::new(),
             logprobs: Logprobs::new(),
+            written: 0,
         }
     }
 }
@@ -359,6 +362,7 @@ impl Exchange {
             return None;
         }
         let scores = tally.scores(&closed.span);
+        let written = closed.span.end.saturating_sub(closed.span.start) as usize;
         let logprobs = self.lowered.logprobs(index, &closed.value, &scores);
         let raised = self.lowered.raise(index, closed.value).ok()?;
         Some(Piece::Closed {
@@ -367,6 +371,7 @@ impl Exchange {
                 value: raised.value,
                 attributions: raised.attributions,
                 logprobs,
+                written,
             },
         })
     }

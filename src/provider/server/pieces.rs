@@ -9,83 +9,114 @@ use crate::domain::usage::Usage;
 use crate::engine::ports::{Call, CallError};
 use crate::provider::lower::{halves, join};
 use crate::provider::wire::FailureKind;
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 
 /// Halves of halves: up to 64 pieces.
 const DEEPEST: u32 = 6;
 
 type Settled = Result<Answered, CallError>;
 
-/// Asks for the subtree in pieces, after the whole of it `failed`. What was spent counts also when
-/// it does not help.
-pub(super) async fn ask(
-    inner: &Arc<Inner>,
-    call: &Call,
-    index: usize,
-    failed: Failed,
-) -> (Usage, Settled) {
-    let mut bill = inner.blank(&call.model);
-    let Some(subtree) = call.plan.subtrees.get(index) else {
-        return (bill, Err(failed.error()));
-    };
-    let corrections = call.corrections.iter().filter(|known| known.index == index);
-    let mut lone = call.clone();
-    lone.subtrees = vec![0];
-    lone.corrections = corrections
-        .cloned()
-        .map(|mut known| {
-            known.index = 0;
-            known
-        })
-        .collect();
-    let settled = divided(inner, &lone, subtree, failed, 0, &mut bill).await;
-    (bill, settled)
+/// A subtree that is asked for in pieces, one request a step, after the whole of it failed. Each
+/// piece begins when the one before it is there.
+pub(super) struct Division {
+    call: Call,
+    /// What is still to be asked for, the next one last.
+    open: Vec<Share>,
+    whole: Option<Answered>,
+    /// Why it ends before it has begun.
+    failure: Option<CallError>,
 }
 
-/// The two halves of `part`, one after the other; the second begins when the first is there.
-fn divided<'a>(
-    inner: &'a Arc<Inner>,
-    call: &'a Call,
-    part: &'a Subtree,
-    failed: Failed,
+/// What one request asks for.
+struct Share {
+    part: Subtree,
+    form: Form,
+    /// How often the subtree was halved for it.
     depth: u32,
-    bill: &'a mut Usage,
-) -> BoxFuture<'a, Settled> {
-    async move {
-        let Some((first, second)) = halves(&part.schema).filter(|_| depth < DEEPEST) else {
+}
+
+impl Division {
+    pub(super) fn of(call: &Call, index: usize, failed: Failed) -> Self {
+        let corrections = call.corrections.iter().filter(|known| known.index == index);
+        let corrections = corrections.cloned().map(|mut known| {
+            known.index = 0;
+            known
+        });
+        let mut division = Self {
+            call: Call {
+                subtrees: vec![0],
+                corrections: corrections.collect(),
+                ..call.clone()
+            },
+            open: Vec::new(),
+            whole: None,
+            failure: None,
+        };
+        division.failure = match call.plan.subtrees.get(index) {
+            Some(subtree) => division.divide(subtree, 0, failed).err(),
+            None => Some(failed.error()),
+        };
+        division
+    }
+
+    /// Sends the next request; what came of the subtree when it was the last one. What was spent
+    /// counts also when it does not help.
+    pub(super) async fn step(&mut self, inner: &Arc<Inner>, bill: &mut Usage) -> Option<Settled> {
+        if let Some(error) = self.failure.take() {
+            return Some(Err(error));
+        }
+        let share = self.open.pop()?;
+        let answer = match request(inner, &self.call, &share.part, share.form, bill).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(failed)) if share.form == Form::Bound => {
+                return self.divide(&share.part, share.depth, failed).err().map(Err);
+            }
+            Ok(Err(failed)) => return Some(Err(failed.error())),
+            Err(error) => return Some(Err(error)),
+        };
+        self.whole = Some(match self.whole.take() {
+            None => answer,
+            Some(mut all) => {
+                all.attributions.extend(answer.attributions);
+                all.logprobs.extend(answer.logprobs);
+                all.value = join(all.value, answer.value);
+                all
+            }
+        });
+        if self.open.is_empty() {
+            self.whole.take().map(Ok)
+        } else {
+            None
+        }
+    }
+
+    /// Puts the halves of a part that was too much in its place. Where nothing can be left out,
+    /// the provider is told the form in words.
+    fn divide(&mut self, part: &Subtree, depth: u32, failed: Failed) -> Result<(), CallError> {
+        let cut = halves(&part.schema).filter(|_| depth < DEEPEST);
+        let Some((first, second)) = cut else {
             if failed.kind != FailureKind::Schema {
                 return Err(failed.error());
             }
-            // Nothing to leave out: the provider is told the form in words.
-            return match request(inner, call, part, Form::Told, bill).await? {
-                Ok(answer) => Ok(answer),
-                Err(failed) => Err(failed.error()),
-            };
+            self.open.push(Share {
+                part: part.clone(),
+                form: Form::Told,
+                depth,
+            });
+            return Ok(());
         };
-        let mut whole: Option<Answered> = None;
-        for half in [first, second] {
-            let half = Subtree {
-                schema: half.schema,
-                ..part.clone()
-            };
-            let answer = match request(inner, call, &half, Form::Bound, bill).await? {
-                Ok(answer) => answer,
-                Err(failed) => divided(inner, call, &half, failed, depth + 1, bill).await?,
-            };
-            whole = Some(match whole {
-                None => answer,
-                Some(mut all) => {
-                    all.attributions.extend(answer.attributions);
-                    all.logprobs.extend(answer.logprobs);
-                    all.value = join(all.value, answer.value);
-                    all
-                }
+        for half in [second, first] {
+            self.open.push(Share {
+                part: Subtree {
+                    schema: half.schema,
+                    ..part.clone()
+                },
+                form: Form::Bound,
+                depth: depth + 1,
             });
         }
-        whole.ok_or_else(|| failed.error())
+        Ok(())
     }
-    .boxed()
 }
 
 /// One request for one part. The inner error says that it was too much.

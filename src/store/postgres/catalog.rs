@@ -11,6 +11,7 @@ use super::page::Listing;
 use super::rows::{json, storable};
 use crate::domain::id::{DocumentId, SchemaId, Scope};
 use crate::domain::page::{ListPage, ListQuery};
+use crate::domain::schema::address;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Catalog, Deleted, Hold, StoreError, StoredDocument, StoredSchema,
@@ -161,9 +162,10 @@ impl Catalog for Postgres {
         let scope = scope.clone();
         async move {
             let sql = format!(
-                "INSERT INTO schemas (scope, {SCHEMA}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+                "INSERT INTO schemas (scope, {SCHEMA}, address) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
             );
-            let params: [Param; 8] = [
+            let params: [Param; 9] = [
                 &scope.as_str(),
                 &schema.id.0,
                 &storable(&schema.name),
@@ -172,6 +174,7 @@ impl Catalog for Postgres {
                 &serde_json::to_string(&schema.metadata)?,
                 &schema.created_at.0,
                 &schema.updated_at.0,
+                &address(&schema.definition).map(storable),
             ];
             self.pool.connection().await?.execute(&sql, &params).await?;
             Ok(())
@@ -208,12 +211,28 @@ impl Catalog for Postgres {
         .boxed()
     }
 
+    fn schema_at(&self, scope: &Scope, address: &str) -> Answered<'_, Option<StoredSchema>> {
+        let (scope, address) = (scope.clone(), address.to_owned());
+        async move {
+            let sql = format!(
+                "SELECT {SCHEMA} FROM schemas WHERE scope = $1 AND address = $2 \
+                 AND left(address, 200) = left($2, 200) \
+                 ORDER BY updated_ms DESC, id DESC LIMIT 1"
+            );
+            let connection = self.pool.connection().await?;
+            let params: [Param; 2] = [&scope.as_str(), &storable(&address)];
+            let rows = connection.query(&sql, &params).await?;
+            rows.first().map(schema).transpose()
+        }
+        .boxed()
+    }
+
     fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool> {
         let scope = scope.clone();
         async move {
             let sql = "UPDATE schemas SET name = $3, description = $4, definition = $5, \
-                 metadata = $6, updated_ms = $7 WHERE scope = $1 AND id = $2";
-            let params: [Param; 7] = [
+                 metadata = $6, updated_ms = $7, address = $8 WHERE scope = $1 AND id = $2";
+            let params: [Param; 8] = [
                 &scope.as_str(),
                 &schema.id.0,
                 &storable(&schema.name),
@@ -221,6 +240,7 @@ impl Catalog for Postgres {
                 &serde_json::to_string(&schema.definition)?,
                 &serde_json::to_string(&schema.metadata)?,
                 &schema.updated_at.0,
+                &address(&schema.definition).map(storable),
             ];
             let updated = self.pool.connection().await?.execute(sql, &params).await?;
             Ok(updated == 1)

@@ -9,6 +9,7 @@ use super::rows::{has, json, uuid};
 use super::{Change, Sqlite};
 use crate::domain::id::{DocumentId, SchemaId, Scope};
 use crate::domain::page::{ListPage, ListQuery};
+use crate::domain::schema::address;
 use crate::domain::time::Time;
 use crate::engine::ports::{Answered, Catalog, Deleted, StoreError, StoredDocument, StoredSchema};
 use crate::store::Search;
@@ -146,6 +147,20 @@ impl Catalog for Sqlite {
         .boxed()
     }
 
+    fn schema_at(&self, scope: &Scope, address: &str) -> Answered<'_, Option<StoredSchema>> {
+        let (scope, address) = (scope.clone(), address.to_owned());
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {SCHEMA} FROM schemas WHERE scope = ?1 AND address = ?2 \
+                 ORDER BY updated_ms DESC, id DESC LIMIT 1"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![scope.as_str(), address])?;
+            rows.next()?.map(schema).transpose()
+        })
+        .boxed()
+    }
+
     fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool> {
         let scope = scope.clone();
         self.write(move |connection, _| {
@@ -234,7 +249,8 @@ fn insert_schema(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(&format!(
-            "INSERT INTO schemas (scope, {SCHEMA}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+            "INSERT INTO schemas (scope, {SCHEMA}, address) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
         ))?
         .execute(params![
             scope.as_str(),
@@ -245,6 +261,7 @@ fn insert_schema(
             serde_json::to_string(&schema.metadata)?,
             schema.created_at.0,
             schema.updated_at.0,
+            address(&schema.definition),
         ])?;
     Ok(())
 }
@@ -257,7 +274,7 @@ fn update_schema(
     let updated = connection
         .prepare_cached(
             "UPDATE schemas SET name = ?3, description = ?4, definition = ?5, metadata = ?6, \
-             updated_ms = ?7 WHERE scope = ?1 AND id = ?2",
+             updated_ms = ?7, address = ?8 WHERE scope = ?1 AND id = ?2",
         )?
         .execute(params![
             scope.as_str(),
@@ -267,6 +284,7 @@ fn update_schema(
             serde_json::to_string(&schema.definition)?,
             serde_json::to_string(&schema.metadata)?,
             schema.updated_at.0,
+            address(&schema.definition),
         ])?;
     Ok(updated == 1)
 }

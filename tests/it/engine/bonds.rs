@@ -279,3 +279,72 @@ async fn a_stop_tells_what_waits_and_the_rest_is_checked_against_it() {
     assert_eq!(result(&frames, "buyer")["validation"]["valid"], true);
     assert_eq!(messages(&result(&frames, "seller")["validation"]), [BREACH]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_ends_a_job_whose_answers_wait_and_tells_each_at_most_once() {
+    let model = forgetful(u32::MAX).in_manner(apart(true));
+    model.close();
+    let app = app(&model).await;
+    let config = json!({"max_num_concurrent_requests": 1});
+    let job = app.submit(&app.job_body(order(), config).await).await;
+    model.pass(1);
+    model.until_asked(2).await;
+    assert_eq!(model.asked()[0], "buyer", "its answer waits for the seller");
+    let cancelled = app
+        .post(
+            &format!("/v1/extract/jobs/{job}/cancel"),
+            &Value::Null,
+            "job",
+        )
+        .await;
+    assert_eq!(cancelled.status, 202);
+    model.pass(9);
+    let frames = app.follow(&job, None).await.rest().await;
+    let end = frames.last().unwrap();
+    assert_eq!(
+        (end.event.as_str(), &end.payload()["status"]),
+        ("end", &json!("cancelled"))
+    );
+    let told = frames
+        .iter()
+        .filter(|frame| frame.event == "subtree_result");
+    let told: Vec<Value> = told.map(Frame::payload).collect();
+    assert!(told.len() <= 1, "{told:?}");
+    assert!(told.iter().all(|event| event["subtree_id"] == "buyer"));
+    let results = app.results(&job).await.body;
+    let buyer = &results["results"]["buyer"];
+    assert_eq!(buyer.is_object(), told.len() == 1, "{results}");
+    assert_eq!(model.calls().len(), 2, "nothing is asked for after it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_wait_for_a_least_number_of_members_no_longer_than_until_it_is_there() {
+    let mut schema = order();
+    schema
+        .as_object_mut()
+        .unwrap()
+        .shift_remove("dependentRequired");
+    schema["minProperties"] = json!(2);
+    let model = Scripted::new(|subtree, _| Reply::Value(only(subtree)));
+    let model = model.in_manner(apart(true));
+    model.close();
+    let app = app(&model).await;
+    let config = json!({"max_num_concurrent_requests": 1});
+    let job = app.submit(&app.job_body(schema, config).await).await;
+    let mut stream = app.follow(&job, None).await;
+    model.pass(2);
+    // Two of three are told before the third is there.
+    let first = stream.until("subtree_result").await;
+    let second = stream.until("subtree_result").await;
+    model.until_asked(3).await;
+    let ids =
+        [&first, &second].map(|frames| frames.last().unwrap().payload()["subtree_id"].clone());
+    assert_ne!(ids[0], ids[1]);
+    model.pass(1);
+    let rest = stream.rest().await;
+    assert_eq!(rest.last().unwrap().payload()["subtrees_succeeded"], 3);
+    assert_eq!(
+        app.results(&job).await.body["metadata"]["validation"]["valid"],
+        true
+    );
+}

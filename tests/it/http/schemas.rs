@@ -209,6 +209,67 @@ async fn a_check_tells_the_plan_that_a_job_would_have_or_every_fault_by_its_plac
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reference_to_a_stored_schema_by_its_id_is_followed() {
+    let app = TestApp::start().run().await;
+    let text = || json!({"type": "string"});
+    let line = json!({
+        "$id": "https://example.com/parts/line.json",
+        "type": "object",
+        "properties": {"text": text(), "of": {"$ref": "../order.json"}},
+    });
+    let lines = json!({"type": "array", "items": {"$ref": "parts/line.json"}});
+    let order = json!({
+        "$id": "https://example.com/order.json",
+        "type": "object",
+        "properties": {"number": text(), "day": text(), "buyer": text(), "lines": lines},
+    });
+    let job = json!({
+        "type": "object",
+        "properties": {"order": {"$ref": "https://example.com/order.json#"}, "place": text()},
+    });
+    let check = async |definition: &Value| {
+        let body = json!({"schema_definition": definition});
+        app.post(VALIDATE, &body, "schema_validation").await.body
+    };
+    // Nothing is stored yet: the URL is named, and what to do about it.
+    let refused = check(&job).await;
+    let told = refused["errors"][0]["message"].as_str().unwrap();
+    assert!(told.contains("https://example.com/order.json"), "{told}");
+    assert!(told.contains("POST /v1/extract/schemas"), "{told}");
+    assert_eq!(refused["errors"][0]["pointer"], "/properties/order/$ref");
+
+    create(&app, &json!({"$id": "https://example.com/parts/line.json", "type": "object", "properties": {"text": text()}})).await;
+    create(&app, &order).await;
+    create(&app, &line).await;
+    let checked = check(&job).await;
+    assert_eq!(checked["valid"], true, "{checked}");
+    let paths = |plan: &Value| -> Vec<String> {
+        let subtrees = plan["subtrees"].as_array().unwrap().iter();
+        subtrees
+            .map(|s| s["path"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(paths(&checked["plan"]), ["", "/order", "/order/lines"]);
+    let body = json!({"document": "Number: 7", "schema": job});
+    let start = app
+        .stream(&body)
+        .await
+        .until("start")
+        .await
+        .remove(0)
+        .payload();
+    assert_eq!(paths(&start), paths(&checked["plan"]));
+
+    let other = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "properties": {"order": {"$ref": "https://example.com/order.json"}},
+    });
+    let refused = check(&other).await;
+    let told = refused["errors"][0]["message"].as_str().unwrap();
+    assert!(told.contains("another dialect"), "{told}");
+}
+
 /// A good body with one member that is not.
 fn with(name: &str, value: Value) -> Value {
     let mut body = json!({"name": "x", "schema_definition": {}});

@@ -35,7 +35,13 @@ async fn asked(provider: &Server, wire: Wire) -> (Vec<usize>, Usage, Option<Call
         match answer {
             Ok(Answer::Subtree { index, .. }) => subtrees.push(index),
             Ok(Answer::Usage(usage)) => bill = usage,
-            Ok(Answer::Held { .. } | Answer::Begun { .. } | Answer::Cut { .. }) => {}
+            Ok(
+                Answer::Held { .. }
+                | Answer::Begun { .. }
+                | Answer::Written { .. }
+                | Answer::Again(_)
+                | Answer::Cut { .. },
+            ) => {}
             Err(failed) => error = Some(failed),
         }
     }

@@ -174,6 +174,32 @@ async fn a_budget_that_is_used_up_ends_the_job_with_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_cut_smaller_keeps_to_the_budget_with_every_piece() {
+    let server = Server::start();
+    // Takes no more than four leaves at once.
+    server.script(|asked| {
+        let schema = asked.bound_schema().unwrap_or_default();
+        let is_large = schema.to_string().matches("field_").count() > 8;
+        is_large.then(|| Reply::from(Failure::BadSchema))
+    });
+    let app = app(&server).await;
+    // Pieces of about 1,800 tokens: all of them come to twice the budget.
+    let config = json!({"max_tokens": 9_000, "cache": "off"});
+    let body = body(&app, schema(1, 30), config).await;
+    let job = app.submit(&body).await;
+    let frames = app.follow(&job, None).await.rest().await;
+    let end = frames.last().unwrap().payload();
+    let spent = end["usage_metadata"]["total_token_count"].as_u64().unwrap();
+    assert!((1..=9_000).contains(&spent), "{spent} {end}");
+    let failed = frames.iter().find(|frame| frame.event == "subtree_error");
+    let failed = failed.expect("a part of it is missing").payload();
+    assert_eq!(failed["error_type"], "budget_exceeded", "{failed}");
+    let asked = server.count();
+    let paid = end["usage_metadata"]["request_count"].as_u64().unwrap();
+    assert_eq!(asked as u64, paid, "{end}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_end_of_its_time_a_call_is_dropped_and_its_parts_say_so() {
     let server = Server::start();
     let gate = Arc::new(Semaphore::new(0));
@@ -226,6 +252,33 @@ async fn a_plan_says_what_is_asked_for_otherwise() {
         .body;
     assert!(!plan["lowered"].as_array().unwrap().is_empty(), "{plan:#}");
     assert_eq!(server.count(), 0, "no model is asked");
+    let job = app.submit(&body).await;
+    app.end_of(&job).await;
+    let kept = &app.results(&job).await.body["metadata"]["plan"];
+    assert_eq!(kept["lowered"], plan["lowered"], "the job keeps it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_are_measured_as_they_were_written_with_what_was_dropped_for_saying_nothing() {
+    let server = Server::start();
+    let app = app(&server).await;
+    // No field may be null, so that those that nothing is found of are left out of the result.
+    let object = |fields: usize| {
+        let texts = (0..fields).map(|at| (format!("field_{at}"), json!({"type": "string"})));
+        json!({"type": "object", "properties": texts.collect::<Map<_, _>>()})
+    };
+    let schema = json!({"type": "object", "properties": {
+        "large": object(90), "small": object(30)}});
+    let config = json!({"splitter_configs": {"packing": "cheap"}, "cache": "off"});
+    let body = body(&app, schema, config).await;
+    app.end_of(&app.submit(&body).await).await;
+    assert_eq!(server.count(), 1);
+    let plan = app.post("/v1/extract/plans", &body, "explained_plan").await;
+    let plan = plan.body;
+    assert_eq!(plan["forecast"]["sizes_learned"], true);
+    let likely = |at: usize| plan["subtrees"][at]["answer_tokens"]["likely"].as_f64();
+    let (large, small) = (likely(0).unwrap(), likely(1).unwrap());
+    assert!((2.5..3.5).contains(&(large / small)), "{large} {small}");
 }
 
 /// Leaves that an answer is asked for, a row of a list once.

@@ -3,6 +3,7 @@
 use rivulet::domain::id::{DocumentId, SchemaId, Scope};
 use rivulet::domain::job::JobView;
 use rivulet::domain::page::{ListCursor, ListPage, ListQuery};
+use rivulet::domain::schema::address;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{Deleted, JobQuery, StoreError, StoredDocument, StoredSchema};
 use uuid::Uuid;
@@ -156,6 +157,15 @@ impl Memory {
         });
         let listed = listed.map(|(_, schema)| schema.clone()).collect();
         page(listed, |schema| schema.id.0, query)
+    }
+
+    pub fn schema_at(&self, scope: &Scope, wanted: &str) -> Option<StoredSchema> {
+        let all = self.schemas.iter();
+        let found = all.filter(|((owner, _), schema)| {
+            owner == scope.as_str() && address(&schema.definition) == Some(wanted)
+        });
+        let newest = found.max_by_key(|(key, schema)| (schema.updated_at, *key));
+        newest.map(|(_, schema)| schema.clone())
     }
 
     pub fn update_schema(&mut self, scope: &Scope, schema: StoredSchema) -> bool {

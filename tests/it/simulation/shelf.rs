@@ -193,6 +193,10 @@ impl Catalog for Shelf {
         self.done(|disk| disk.schemas(scope, &query))
     }
 
+    fn schema_at(&self, scope: &Scope, address: &str) -> Answered<'_, Option<StoredSchema>> {
+        self.done(|disk| disk.schema_at(scope, address))
+    }
+
     fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool> {
         self.done(|disk| disk.update_schema(scope, schema))
     }

@@ -491,6 +491,10 @@ impl Catalog for Wire {
         self.shelf.schemas(scope, query)
     }
 
+    fn schema_at(&self, scope: &Scope, address: &str) -> Answered<'_, Option<StoredSchema>> {
+        self.shelf.schema_at(scope, address)
+    }
+
     fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool> {
         self.shelf.update_schema(scope, schema)
     }

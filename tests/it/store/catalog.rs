@@ -80,6 +80,66 @@ pub async fn schemas_are_kept_as_they_were(bed: Bed) {
     );
 }
 
+pub async fn a_schema_is_found_by_its_own_address(bed: Bed) {
+    let scope = scope();
+    let plain = bed.schema(&scope, "Without").await;
+    let at = |definition: serde_json::Value, updated: u64| StoredSchema {
+        id: rivulet::domain::id::SchemaId(bed.id()),
+        updated_at: Time(START.0 + updated as i64),
+        definition,
+        ..plain.clone()
+    };
+    let long = format!("https://example.com/{}", "x".repeat(5_000));
+    let first = at(
+        json!({"$id": "https://example.com/a.json#", "title": "First"}),
+        1,
+    );
+    let second = at(
+        json!({"$id": "https://example.com/a.json", "title": "Second"}),
+        2,
+    );
+    let old = at(json!({"id": "https://example.com/old.json"}), 1);
+    let far = at(json!({"$id": long.clone()}), 1);
+    for schema in [&second, &first, &old, &far] {
+        bed.store
+            .insert_schema(&scope, schema.clone())
+            .await
+            .unwrap();
+    }
+    let found = async |address: &str| bed.store.schema_at(&scope, address).await.unwrap();
+    assert_eq!(
+        found("https://example.com/a.json").await.as_ref(),
+        Some(&second)
+    );
+    assert_eq!(
+        found("https://example.com/old.json").await.as_ref(),
+        Some(&old)
+    );
+    assert_eq!(found(&long).await.as_ref(), Some(&far));
+    assert_eq!(found(&format!("{long}y")).await, None);
+    assert_eq!(found("https://example.com/").await, None);
+    let other = Scope::new("somebody else");
+    let theirs = bed.store.schema_at(&other, "https://example.com/a.json");
+    assert_eq!(theirs.await.unwrap(), None);
+    let moved = StoredSchema {
+        definition: json!({"$id": "https://example.com/b.json"}),
+        ..second.clone()
+    };
+    assert!(
+        bed.store
+            .update_schema(&scope, moved.clone())
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        found("https://example.com/a.json").await.as_ref(),
+        Some(&first)
+    );
+    assert_eq!(found("https://example.com/b.json").await, Some(moved));
+    bed.store.delete_schema(&scope, first.id).await.unwrap();
+    assert_eq!(found("https://example.com/a.json").await, None);
+}
+
 pub async fn an_updated_schema_keeps_its_creation_time(bed: Bed) {
     let scope = scope();
     let schema = bed.schema(&scope, "Invoice").await;

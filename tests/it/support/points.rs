@@ -309,6 +309,10 @@ impl Catalog for Pointed<dyn Catalog> {
         self.0.schemas(scope, query)
     }
 
+    fn schema_at(&self, scope: &Scope, address: &str) -> Answered<'_, Option<StoredSchema>> {
+        self.0.schema_at(scope, address)
+    }
+
     fn update_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, bool> {
         let updated = self.0.update_schema(scope, schema);
         self.write("catalog.update_schema", updated)

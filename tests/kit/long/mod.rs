@@ -80,12 +80,15 @@ pub struct Document {
     pages: Vec<Vec<Line>>,
     rows: Vec<Row>,
     returned: Vec<Row>,
-    /// The printed lines of each row of each table: index of the page, and of the line among those
-    /// of the page that are not blank.
-    printed: Vec<Vec<Vec<(usize, usize)>>>,
+    /// Of each table.
+    printed: Vec<Printed>,
     number: String,
     date: Date,
 }
+
+/// The lines of each row of a table: index of the page, and of the line among those of the page
+/// that are not blank.
+pub type Printed = Vec<Vec<(usize, usize)>>;
 
 /// Cells of one printed line, each with its column.
 type Line = Vec<(Column, String)>;
@@ -210,9 +213,8 @@ impl Document {
         self.pages.len()
     }
 
-    /// For each table the lines that each of its rows is printed on: index of the page, and of the
-    /// line among those of the page that are not blank.
-    pub fn printed(&self) -> &[Vec<Vec<(usize, usize)>>] {
+    /// For each table the lines that each of its rows is printed on.
+    pub fn printed(&self) -> &[Printed] {
         &self.printed
     }
 
@@ -328,7 +330,7 @@ struct Setter<'a> {
     page: Vec<Line>,
     /// The table that goes on when a page is full, with the sum of its rows so far.
     table: Option<u64>,
-    printed: Vec<Vec<Vec<(usize, usize)>>>,
+    printed: Vec<Printed>,
 }
 
 impl<'a> Setter<'a> {
@@ -343,7 +345,7 @@ impl<'a> Setter<'a> {
         }
     }
 
-    fn set(mut self) -> (Vec<Vec<Line>>, Vec<Vec<Vec<(usize, usize)>>>) {
+    fn set(mut self) -> (Vec<Vec<Line>>, Vec<Printed>) {
         let (document, words) = (self.document, self.words);
         let date = self.document.spec.language.date(document.date);
         self.say(words.sender);
