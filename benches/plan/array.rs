@@ -110,6 +110,7 @@ async fn run(engine: &Engine, schema: &Value, text: &str, truth: &Value, config:
         },
         schema: SchemaSource::Inline(schema.clone()),
         config: Some(config),
+        callback_url: None,
     };
     let caller = Principal::local();
     let started = Instant::now();
