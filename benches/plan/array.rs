@@ -69,7 +69,7 @@ pub async fn measure() {
         let ideal = ideal(median.prompt / median.requests, &truth);
         let one = *whole.get_or_insert((median.seconds, median.prompt));
         println!(
-            "{name:>8}: {:>5.2} s, {:.3} of one call; {:>6} prompt tokens, {:.2} of one call; {} requests; first result {:.3} s, {:+.1} ms to the ideal",
+            "{name:>18}: {:>5.2} s, {:.3} of one call; {:>6} prompt tokens, {:.2} of one call; {} requests; first result {:.3} s, {:+.1} ms to the ideal",
             median.seconds,
             median.seconds / one.0,
             median.prompt,

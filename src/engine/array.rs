@@ -114,6 +114,7 @@ impl Arrays {
             output: output as f64,
             shared: look.work.shared,
             terms: look.work.terms,
+            others: others(look.work),
             aim: look.work.packing.aim,
             quotes: config.per_key_attribution,
         };
@@ -129,6 +130,12 @@ impl Arrays {
 
     pub(super) fn is_long(&self, index: usize) -> bool {
         self.known.get(&index).is_some_and(|array| array.is_long)
+    }
+
+    /// The calls at a time that the windows of long arrays leave to others: at least a third.
+    pub(super) fn slots_left(&self, slots: usize) -> usize {
+        let windows: usize = self.long().map(|(_, windows, _)| windows).sum();
+        slots.saturating_sub(windows).max(slots.div_ceil(3))
     }
 
     /// The long ones: index, windows, and what one window is thought to take.
@@ -154,6 +161,8 @@ struct Surveyor {
     output: f64,
     shared: f64,
     terms: Terms,
+    /// Tokens of the answers that are no arrays.
+    others: f64,
     aim: Aim,
     quotes: bool,
 }
@@ -232,7 +241,9 @@ impl Surveyor {
             answer: Span::exactly(answer),
             first: answer,
         };
-        let most = (answer / LEAST_ANSWER).clamp(1.0, self.terms.slots as f64) as usize;
+        // Others take their part of what may be called at a time.
+        let slots = self.terms.slots as f64 * answer / (answer + self.others).max(1.0);
+        let most = (answer / LEAST_ANSWER).clamp(1.0, slots.round().max(1.0)) as usize;
         let seconds = |count: usize| chunked(&self.terms, &whole, count, OVERLAP).seconds;
         let least = (1..=most).map(seconds).fold(f64::INFINITY, f64::min);
         let enough = (1..=most).find(|count| seconds(*count) <= least * AS_GOOD);
@@ -254,6 +265,11 @@ impl Surveyor {
         plan.subtrees[index] = Arc::new(loose);
         (Arc::new(plan), format!("{}/rows-{index}", self.plan_key))
     }
+}
+
+fn others(work: &Work) -> f64 {
+    let items = work.items.iter().filter(|item| !item.is_list);
+    items.map(|item| item.answer.likely).sum()
 }
 
 /// Takes out of an array's schema what a part of it need not hold to.

@@ -213,10 +213,11 @@ async fn packed(
     let arrays = Arrays::of(&look, document, asked.planned, pending).await;
     let items = work.items.iter();
     let short = items.filter(|item| !arrays.is_long(item.index));
-    let short = Work {
+    let mut short = Work {
         items: short.copied().collect(),
         ..work.clone()
     };
+    short.terms.slots = arrays.slots_left(short.terms.slots);
     let mut packed = short.pack();
     for (index, windows, weight) in arrays.long() {
         packed.loads.extend(vec![vec![index]; windows]);

@@ -356,11 +356,12 @@ impl Run {
     pub(super) fn packed(&self, pending: &[usize]) -> Packed {
         let items = &self.work.items;
         let items = items.iter().filter(|item| pending.contains(&item.index));
-        Work {
+        let mut work = Work {
             items: items.copied().collect(),
             ..self.work.clone()
-        }
-        .pack()
+        };
+        work.terms.slots = self.arrays.slots_left(work.terms.slots);
+        work.pack()
     }
 }
 
