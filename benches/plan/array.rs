@@ -49,6 +49,10 @@ pub async fn measure() {
             "one call",
             json!({"splitter_configs": {"max_calls": 1}, "enable_agentic_array_extraction": false}),
         ),
+        (
+            "fast, 10 at a time",
+            json!({"splitter_configs": {"packing": "fast"}, "max_num_concurrent_requests": 10}),
+        ),
         ("fast", json!({"splitter_configs": {"packing": "fast"}})),
         ("cheap", json!({"splitter_configs": {"packing": "cheap"}})),
     ];
