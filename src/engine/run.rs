@@ -375,7 +375,7 @@ async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
     let (long, pending): (Vec<usize>, Vec<usize>) = pending
         .iter()
         .partition(|index| run.arrays.is_long(**index));
-    // The longest first: each of their windows takes a slot as a call does.
+    // Beside the others, which are packed to leave them room: a window takes a slot as a call does.
     for index in long {
         let (run, slots) = (Arc::clone(run), Arc::clone(&slots));
         calls.spawn(async move { read_array(&run, index, run.blank.clone(), &slots).await });

@@ -104,8 +104,7 @@ impl Creator {
             }
             answers.push(answer);
         }
-        if accepted.is_empty() {
-        } else {
+        if !accepted.is_empty() {
             self.write(&connection, &accepted, &before.plans).await?;
         }
         Ok(answers)
