@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::error::{Code, Detail, Error};
 use super::pointer::Pointer;
 use expansion::Expansion;
+use local::is_old;
 
 pub use choice::{draw_out, is_branch, may_choose};
 pub use flatten::{flatten, is_composed};
@@ -209,16 +210,18 @@ fn check_against_meta_schema(schema: &Value, draft: Draft) -> Result<(), Error> 
 }
 
 /// Refuses references to places that no schema stands at, as a map of properties. A place under a
-/// keyword was looked at with the rest.
+/// keyword was looked at with the rest; a word that the draft does not have yet is none.
 fn refuse_no_schemas(schema: &Value, draft: Draft, survey: &Survey) -> Result<(), Error> {
     // Where a schema has another address inside it, a place is not counted from the top.
     if survey.names.schemas.len() > 1 {
         return Ok(());
     }
+    let is_unknown = |word: &str| matches!(word, "$defs" | "dependentSchemas") && is_old(draft);
     let mut seen = HashSet::new();
     for (at, reference) in &survey.references {
         let above = reference.rsplit('/').nth(1);
-        let is_listed = above.is_some_and(is_schema_map) || !seen.insert(*reference);
+        let is_checked = above.is_some_and(is_schema_map) && !reference.split('/').any(is_unknown);
+        let is_listed = is_checked || !seen.insert(*reference);
         let Some(target) = follow(schema, reference).filter(|_| !is_listed) else {
             continue;
         };
@@ -419,6 +422,16 @@ mod tests {
             ),
             (
                 json!({"properties": {"a": {"$ref": "https://example.com/x.json"}}}),
+                Code::InvalidSchema,
+                "/properties/a/$ref",
+            ),
+            (
+                // Draft 4 has no `$defs`, nor booleans for schemas.
+                json!({
+                    "$schema": "http://json-schema.org/draft-04/schema#",
+                    "properties": {"a": {"$ref": "#/$defs/a"}},
+                    "$defs": {"a": {"properties": {"b": true}}},
+                }),
                 Code::InvalidSchema,
                 "/properties/a/$ref",
             ),
