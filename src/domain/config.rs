@@ -8,6 +8,7 @@ use super::error::{Code, Detail, Error};
 use super::pack::{Aim, Budget, Packing};
 use super::plan::SplitterConfigs;
 use super::pointer::Pointer;
+use super::review::Predicate;
 
 /// Settings of one job after checking; every field has the value that is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,10 @@ pub struct Config {
     /// Whether a job that is known to lack rows of an array has failed.
     #[serde(default)]
     pub require_complete_arrays: bool,
+    /// What a person must look at before the result is given out. Such a job asks for
+    /// attributions, since most of what is looked at stands in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Predicate>,
     pub splitter_configs: Splitter,
     pub use_explicit_context_cache: bool,
     /// `Auto` only until the job is stored, and in jobs of before there was a choice, whose
@@ -180,11 +185,12 @@ impl Config {
             }
         };
         let mut fields = Fields::new("/config", object);
+        let review = review(&mut fields);
         let config = Self {
             model: text(&mut fields, "model", 200).unwrap_or_else(|| default_model.to_owned()),
             max_num_concurrent_requests: fields.count("max_num_concurrent_requests", 5, 1, 20),
             validate_response_schema: fields.boolean("validate_response_schema", true),
-            per_key_attribution: fields.boolean("per_key_attribution", false),
+            per_key_attribution: fields.boolean("per_key_attribution", false) || review.is_some(),
             temperature: temperature(&mut fields),
             seed: seed(&mut fields),
             enable_thinking: fields.boolean("enable_thinking", false),
@@ -193,6 +199,7 @@ impl Config {
             enable_agentic_array_extraction: fields
                 .boolean("enable_agentic_array_extraction", true),
             require_complete_arrays: fields.boolean("require_complete_arrays", false),
+            review,
             splitter_configs: splitter(&mut fields),
             use_explicit_context_cache: fields.boolean("use_explicit_context_cache", false),
             document_input: document_input(&mut fields),
@@ -226,6 +233,12 @@ fn text(fields: &mut Fields, name: &'static str, most: usize) -> Option<String> 
             None
         }
     }
+}
+
+fn review(fields: &mut Fields) -> Option<Predicate> {
+    let value = fields.get("review")?;
+    let read = Predicate::parse(value, "/config/review");
+    read.map_err(|fault| fields.errors.push(fault)).ok()
 }
 
 fn temperature(fields: &mut Fields) -> Option<f64> {

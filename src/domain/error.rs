@@ -67,12 +67,17 @@ codes! {
     IdempotencyKeyInUse "idempotency_key_in_use" 409 true "A request with this key is being worked on";
     DocumentInUse "document_in_use" 409 true "A job that has not ended needs the document";
     TooManyWebhooks "too_many_webhooks" 409 false "Too many webhooks";
+    ReviewRequired "review_required" 409 true "The result is held back until it is reviewed";
+    ReviewRejected "review_rejected" 409 false "A reviewer rejected the result";
+    NotInReview "not_in_review" 409 false "The job does not wait for a review";
+    StaleReview "stale_review" 409 false "The review was changed in the meantime";
     EventsExpired "events_expired" 410 false "The log of the job has expired";
     ResultExpired "result_expired" 410 false "The result of the job has expired";
     TooLarge "too_large" 413 false "The body is larger than the limit";
     UnsupportedMediaType "unsupported_media_type" 415 false "This kind of file or body is not read here";
     InvalidSchema "invalid_schema" 422 false "The JSON Schema cannot be used";
     SchemaTooComplex "schema_too_complex" 422 false "The JSON Schema is over a limit";
+    InvalidCorrection "invalid_correction" 422 false "A corrected value cannot stand there";
     InvalidConfig "invalid_config" 422 false "A config value is out of its range";
     BudgetTooSmall "budget_too_small" 422 false "The job cannot be done within its budget";
     ModelNotFound "model_not_found" 422 false "No such model here";
@@ -130,6 +135,8 @@ faults! {
     BudgetExceeded "budget_exceeded" false;
     /// Rows of an array are missing, and the job requires all of them.
     IncompleteArray "incomplete_array" false;
+    /// A reviewer refused the result.
+    ReviewRejected "review_rejected" false;
     Internal "internal" false;
 }
 

@@ -42,6 +42,7 @@ pub enum Step {
     Queued,
     LoadingDocument,
     Extracting,
+    AwaitingReview,
     Done,
 }
 
@@ -52,6 +53,7 @@ impl Step {
             Self::Queued => "Waiting for a worker",
             Self::LoadingDocument => "Reading the document",
             Self::Extracting => "Extracting subtrees",
+            Self::AwaitingReview => "Waiting for a review",
             Self::Done => "Done",
         }
     }
@@ -122,6 +124,9 @@ pub struct Start {
     pub model: String,
     pub per_key_attribution: bool,
     pub subtrees: Option<Vec<PlannedSubtree>>,
+    /// Values are not in the log: they are given out with the result, after a review if need be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub results_withheld: bool,
     pub links: Links,
 }
 
@@ -136,6 +141,10 @@ pub enum Reason {
     Resumed,
     /// Somebody asked for what failed or is missing, after the end.
     Retried,
+    /// Fields are to be looked at before the result is given out.
+    ReviewRequired,
+    /// A reviewer corrected values; the result is still held back.
+    Corrected,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -168,7 +177,7 @@ pub struct ValidationError {
 pub struct SubtreeResult {
     pub subtree_id: String,
     pub path: Pointer,
-    /// Any JSON; null is a value unless `oversize`.
+    /// Any JSON; null is a value unless `oversize` or `withheld`.
     pub extracted_result: Box<RawValue>,
     /// Null when `per_key_attribution` is off.
     pub attributions: Option<Box<RawValue>>,
@@ -181,6 +190,8 @@ pub struct SubtreeResult {
     pub completeness: Option<Box<Completeness>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oversize: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_url: Option<String>,
     pub progress: Progress,
@@ -376,31 +387,59 @@ pub struct Envelope {
 pub struct Encoded {
     /// One line of JSON.
     pub payload: String,
-    /// The value and attributions of an oversize result, which the payload leaves out.
+    /// What the payload of an oversize or withheld result leaves out.
     pub aside: Option<Aside>,
 }
 
-/// What an oversize frame leaves out; kept beside the log.
+/// What an oversize or withheld frame leaves out; kept beside the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Aside {
     pub extracted_result: Box<RawValue>,
     pub attributions: Option<Box<RawValue>>,
+    /// Of withheld results only: its messages repeat values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// Of withheld results only: its evidence holds printed sums.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completeness: Option<Box<Completeness>>,
+}
+
+impl Aside {
+    /// Takes value and attributions out of a result.
+    fn of(result: &mut SubtreeResult) -> Self {
+        Self {
+            extracted_result: std::mem::replace(
+                &mut result.extracted_result,
+                RawValue::NULL.to_owned(),
+            ),
+            attributions: result.attributions.take(),
+            validation: None,
+            completeness: None,
+        }
+    }
+
+    /// Puts back what was taken out.
+    pub fn restore(self, result: &mut SubtreeResult) {
+        result.extracted_result = self.extracted_result;
+        result.attributions = self.attributions;
+        result.validation = self.validation.or(result.validation.take());
+        result.completeness = self.completeness.or(result.completeness.take());
+    }
 }
 
 impl Envelope {
     /// The payload, at most `max_bytes` long: a larger result is taken out and set aside.
     pub fn encode(&self, max_bytes: usize) -> Result<Encoded, serde_json::Error> {
+        if let Event::SubtreeResult(result) = &self.event
+            && result.withheld
+        {
+            return self.withhold(result.clone());
+        }
         let payload = self.payload(&self.event)?;
         match &self.event {
             Event::SubtreeResult(result) if payload.len() > max_bytes => {
                 let mut small = result.clone();
-                let aside = Aside {
-                    extracted_result: std::mem::replace(
-                        &mut small.extracted_result,
-                        RawValue::NULL.to_owned(),
-                    ),
-                    attributions: small.attributions.take(),
-                };
+                let aside = Aside::of(&mut small);
                 small.oversize = true;
                 small.result_url = Some(format!("{}?partial=true", Links::of(self.job).results));
                 if let Some(validation) = &mut small.validation {
@@ -427,6 +466,23 @@ impl Envelope {
                 aside: None,
             }),
         }
+    }
+
+    /// A payload that says of a result only that it is there.
+    fn withhold(&self, mut result: SubtreeResult) -> Result<Encoded, serde_json::Error> {
+        let mut aside = Aside::of(&mut result);
+        let validation = result.validation.take();
+        result.validation = validation.as_ref().map(|told| Validation {
+            valid: told.valid,
+            errors: Vec::new(),
+        });
+        aside.validation = validation;
+        aside.completeness = result.completeness.take();
+        result.result_url = Some(Links::of(self.job).results);
+        Ok(Encoded {
+            payload: self.payload(&Event::SubtreeResult(result))?,
+            aside: Some(aside),
+        })
     }
 
     fn payload(&self, event: &Event) -> Result<String, serde_json::Error> {

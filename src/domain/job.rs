@@ -3,6 +3,8 @@
 //! [`JobView`] is the fold of a job's events. A store calls [`JobView::admit`] inside the
 //! transaction that writes the event, so the log and the row can never tell different stories.
 
+mod held;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,9 +21,11 @@ use super::event::{
 use super::explain::Forecast;
 use super::id::{DocumentId, JobId, SchemaId};
 use super::pointer::Pointer;
+use super::review::Review;
 use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
+pub use held::ReviewDraft;
 
 /// A checked request, as it is kept with the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +93,10 @@ pub struct JobView {
     pub arrays: Vec<ArrayVerdict>,
     /// Incomplete arrays that were taken back: what they did cost until then is in `usage`.
     pub taken_back: Vec<TakenBack>,
+    /// What became of the review, once one was needed.
+    pub review: Option<Box<Review>>,
+    /// The job has ended in a way that gives out its result; only asked where there is a gate.
+    pub released: bool,
     /// Never changed, so all views of the job share it.
     pub spec: Arc<JobSpec>,
 }
@@ -115,6 +123,11 @@ pub enum Draft {
     /// A part of a long array, kept until the array is whole. It is no event.
     Window(WindowDraft),
     Array(ArrayDraft),
+    /// All is extracted, and a person is to look at this many fields.
+    Hold {
+        flagged: u64,
+    },
+    Review(ReviewDraft),
     End(Ending),
     /// After the end: what failed or is missing is asked for once more.
     Reopen {
@@ -234,6 +247,10 @@ pub enum Refusal {
     Whole,
     #[error("it is kept beside the log and is no event")]
     NoEvent,
+    #[error("the job does not wait for a review")]
+    NotHeld,
+    #[error("the review is at version {version}")]
+    Stale { version: u32 },
 }
 
 impl JobView {
@@ -261,6 +278,7 @@ impl JobView {
             per_key_attribution: spec.config.per_key_attribution,
             subtrees: (subtrees.len() <= super::event::MAX_LISTED_SUBTREES)
                 .then(|| subtrees.to_vec()),
+            results_withheld: spec.config.review.is_some(),
             links: Links::of(id),
         };
         let view = Self {
@@ -282,6 +300,8 @@ impl JobView {
             error: None,
             arrays: Vec::new(),
             taken_back: Vec::new(),
+            review: None,
+            released: false,
             spec: Arc::new(spec),
         };
         let envelope = Envelope {
@@ -338,9 +358,14 @@ impl JobView {
             } => self.move_to(status, reason, message)?,
             Draft::Result(draft) => self.succeed(draft),
             Draft::Error(draft) => self.fail(draft),
-            Draft::Retry(retry) => Event::SubtreeRetry(retry),
+            Draft::Retry(mut retry) => {
+                retry.error_message = self.spoken(retry.error_type, retry.error_message);
+                Event::SubtreeRetry(retry)
+            }
             Draft::Window(_) => return Err(Refusal::NoEvent),
             Draft::Array(draft) => Event::ArrayProgress(self.advance(draft)),
+            Draft::Hold { flagged } => self.hold(flagged, at)?,
+            Draft::Review(draft) => self.decide(draft, at, retention_ms)?,
             Draft::End(ending) => self.end(ending, at, retention_ms)?,
             Draft::Reopen {
                 failed_fields,
@@ -402,6 +427,8 @@ impl JobView {
         self.take_arrays_back();
         self.fields_processed = self.fields_processed.saturating_sub(failed_fields);
         self.error = None;
+        self.review = None;
+        self.released = false;
         self.ended_at = None;
         self.expires_at = None;
         Ok(Event::JobStatus(JobStatus {
@@ -451,6 +478,7 @@ impl JobView {
             validation: draft.validation,
             completeness: draft.completeness,
             oversize: false,
+            withheld: self.spec.config.review.is_some(),
             result_url: None,
             progress: self.progress(),
         })
@@ -459,11 +487,12 @@ impl JobView {
     fn fail(&mut self, draft: ErrorDraft) -> Event {
         self.settle(draft.fields, &draft.usage);
         self.subtrees_failed += 1;
-        self.error = Some((draft.fault, draft.message.clone()));
+        let message = self.spoken(draft.fault, draft.message);
+        self.error = Some((draft.fault, message.clone()));
         Event::SubtreeError(SubtreeError {
             subtree_id: draft.subtree_id,
             path: draft.path,
-            error_message: draft.message,
+            error_message: message,
             error_type: draft.fault,
             attempts: draft.attempts,
             usage_metadata: draft.usage,
@@ -486,7 +515,9 @@ impl JobView {
             pages_processed: draft.pages_processed,
             total_pages: draft.total_pages,
             total_items_estimate: draft.total_items_estimate,
-            items_preview: draft.items_preview,
+            items_preview: draft
+                .items_preview
+                .filter(|_| self.spec.config.review.is_none()),
             progress: self.progress(),
         }
     }
@@ -500,6 +531,7 @@ impl JobView {
     fn end(&mut self, ending: Ending, at: Time, retention_ms: u64) -> Result<Event, Refusal> {
         let settled = self.subtrees_succeeded + self.subtrees_failed;
         let mut cancel_reason = None;
+        self.released = matches!(ending, Ending::Settled) && self.spec.config.review.is_some();
         self.status = match ending {
             Ending::Settled if settled < self.total_subtrees => {
                 return Err(Refusal::Unsettled {
@@ -536,7 +568,7 @@ impl JobView {
         self.step = Step::Done;
         self.ended_at = Some(at);
         self.expires_at = Some(at.plus_millis(retention_ms));
-        let available = self.subtrees_succeeded > 0;
+        let available = self.subtrees_succeeded > 0 && !self.is_withheld();
         let (error_type, error_message) = self.error.clone().unzip();
         Ok(Event::End(End {
             status: self.status,

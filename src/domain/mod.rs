@@ -20,6 +20,7 @@ pub mod pointer;
 pub mod prompt;
 pub mod repair;
 pub mod retry;
+pub mod review;
 pub mod rows;
 pub mod schema;
 pub mod shape;

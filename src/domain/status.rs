@@ -9,6 +9,8 @@ pub enum Status {
     Pending,
     Processing,
     Retrying,
+    /// Extracted, and held back until somebody has looked at it.
+    ReviewRequired,
     Completed,
     Failed,
     Cancelled,
@@ -17,10 +19,11 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Pending,
         Self::Processing,
         Self::Retrying,
+        Self::ReviewRequired,
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
@@ -32,6 +35,7 @@ impl Status {
             Self::Pending => "pending",
             Self::Processing => "processing",
             Self::Retrying => "retrying",
+            Self::ReviewRequired => "review_required",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -48,6 +52,11 @@ impl Status {
             self,
             Self::Completed | Self::Failed | Self::Cancelled | Self::Expired
         )
+    }
+
+    /// Whether nobody works on the job: it has ended, or waits for a person.
+    pub fn is_idle(self) -> bool {
+        self.is_terminal() || self == Self::ReviewRequired
     }
 
     /// Whether `job_status` may announce the move from here to `next`.

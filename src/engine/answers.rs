@@ -99,6 +99,8 @@ impl Settled {
             let aside: Aside = serde_json::from_slice(aside)?;
             settled.extracted_result = aside.extracted_result;
             settled.attributions = aside.attributions;
+            settled.validation = aside.validation.or(settled.validation);
+            settled.completeness = aside.completeness.or(settled.completeness);
         }
         Ok(settled)
     }

@@ -24,6 +24,7 @@
 //! | `result` | the combined result |
 //! | `cancel` | ends a job, and the calls that are made for it |
 //! | `again` | an ended job goes on with what failed |
+//! | `review` | results that are held back, and what is decided of them |
 //! | `webhooks`, `delivery` | endpoints of users; the outbox is sent |
 //! | `retention` | lets go of what was kept for a time only |
 //! | `orphans` | deletes files that a crash left without a row |
@@ -56,6 +57,7 @@ mod rates;
 mod repeat;
 mod result;
 mod retention;
+mod review;
 mod run;
 mod settle;
 mod submit;
@@ -84,6 +86,7 @@ pub use page::EventsPage;
 pub use repeat::{Repeat, Submitted};
 pub use result::{FailedSubtree, FoundArray, JobResult, Wanted};
 pub use retention::Lifetimes;
+pub use review::{ReviewRequest, ReviewState};
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
 pub use tickets::{Admission, Ticket};
 pub use webhooks::{MAX_WEBHOOKS, WebhookDraft};
@@ -330,7 +333,7 @@ impl Engine {
         let pace = self.inner.pace.load(Ordering::Relaxed);
         let settled = job.subtrees_succeeded + job.subtrees_failed;
         let left = job.total_subtrees.saturating_sub(settled);
-        (pace > 0 && !job.status.is_terminal()).then(|| {
+        (pace > 0 && !job.status.is_idle()).then(|| {
             self.inner
                 .clock
                 .now()

@@ -11,12 +11,13 @@ use super::ports::{Outcome, Snapshot};
 use super::{Engine, Inner, no_job, stored};
 use crate::domain::completeness::Completeness;
 use crate::domain::error::{Code, Error, Fault};
-use crate::domain::event::{Aside, Envelope, Event, SubtreeResult, Validation};
+use crate::domain::event::{Aside, Envelope, Event, Links, SubtreeResult, Validation};
 use crate::domain::evidence::Attributions;
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::JobView;
 use crate::domain::merge::place;
 use crate::domain::pointer::Pointer;
+use crate::domain::review::Decision;
 use crate::domain::status::Status;
 
 /// Which state of a result is asked for.
@@ -71,6 +72,9 @@ impl Engine {
         let snapshot = snapshot.ok_or_else(|| no_job(job))?;
         self.inner
             .refuse_expired(&snapshot.view, Code::ResultExpired)?;
+        if snapshot.view.status.is_idle() {
+            refuse_withheld(&snapshot.view)?;
+        }
         if wanted == Wanted::Final && !snapshot.view.status.is_terminal() {
             return Err(Error::new(
                 Code::ResultNotReady,
@@ -80,8 +84,32 @@ impl Engine {
                 ),
             ));
         }
+        refuse_withheld(&snapshot.view)?;
         JobResult::of(snapshot)
     }
+}
+
+/// Refuses what nobody has reviewed, or what was rejected.
+fn refuse_withheld(view: &JobView) -> Result<(), Error> {
+    if !view.is_withheld() {
+        return Ok(());
+    }
+    let rejected = view.review.as_ref().and_then(|review| review.decision);
+    Err(match rejected {
+        Some(Decision::Reject) => Error::new(
+            Code::ReviewRejected,
+            format!("A reviewer rejected the result of job {}.", view.id),
+        ),
+        _ => Error::new(
+            Code::ReviewRequired,
+            format!(
+                "The result of job {} is held back until it is reviewed; the job is {}. GET {}/review shows what is to be looked at.",
+                view.id,
+                view.status.name(),
+                Links::of(view.id).job
+            ),
+        ),
+    })
 }
 
 impl Inner {
@@ -104,7 +132,7 @@ impl Inner {
 }
 
 impl JobResult {
-    fn of(snapshot: Snapshot) -> Result<Self, Error> {
+    pub(super) fn of(snapshot: Snapshot) -> Result<Self, Error> {
         let with_attributions = snapshot.view.spec.config.per_key_attribution;
         let mut result = Self {
             results: Value::Object(serde_json::Map::new()),
@@ -125,6 +153,12 @@ impl JobResult {
                 error!(job = %result.view.id, %cause, "result.unreadable: a stored outcome cannot be read");
                 Error::internal()
             })?;
+        }
+        if let Some(review) = &result.view.review {
+            review.apply(&mut result.results, result.attributions.as_mut());
+            if let (Some(told), Some(anew)) = (&mut result.validation, &review.validation) {
+                told.clone_from(anew);
+            }
         }
         if let Some(validation) = &mut result.validation {
             // What several break together is said with each of them.
@@ -152,16 +186,14 @@ impl JobResult {
 
     fn add_value(
         &mut self,
-        event: SubtreeResult,
+        mut event: SubtreeResult,
         outcome: &Outcome,
     ) -> Result<(), Box<dyn std::error::Error>> {
-        let (value, attributions) = match &outcome.aside {
-            Some(aside) => {
-                let aside: Aside = serde_json::from_slice(aside)?;
-                (aside.extracted_result, aside.attributions)
-            }
-            None => (event.extracted_result, event.attributions),
-        };
+        if let Some(aside) = &outcome.aside {
+            let aside: Aside = serde_json::from_slice(aside)?;
+            aside.restore(&mut event);
+        }
+        let (value, attributions) = (event.extracted_result, event.attributions);
         if let Some(completeness) = event.completeness {
             self.arrays.push(FoundArray {
                 subtree_id: event.subtree_id,

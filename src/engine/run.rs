@@ -24,7 +24,7 @@ use super::plans::Planned;
 use super::ports::{Claimed, Manner, Model, Outcome, Provider, Release};
 use super::rates::Asked;
 use super::waits::Waits;
-use super::{Inner, stored};
+use super::{Inner, review, stored};
 use crate::domain::cost::Start;
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
@@ -136,6 +136,9 @@ async fn drive(
     call_all(&run, &pending).await?;
     if !pending.is_empty() {
         engine.learn_pace(started.elapsed(), pending.len());
+    }
+    if review::holds(engine, claimed, &run.planned, journal).await? {
+        return Ok(());
     }
     end(engine, journal, Ending::Settled).await
 }
@@ -277,7 +280,11 @@ async fn announce(claimed: &Claimed, journal: &Journal) -> Result<(), Halt> {
             journal.push(to(Status::Processing, Reason::Resumed)).await
         }
         Status::Retrying => journal.push(to(Status::Processing, Reason::Resumed)).await,
-        Status::Completed | Status::Failed | Status::Cancelled | Status::Expired => Err(Halt::Lost),
+        Status::ReviewRequired
+        | Status::Completed
+        | Status::Failed
+        | Status::Cancelled
+        | Status::Expired => Err(Halt::Lost),
     }
 }
 

@@ -14,6 +14,7 @@ mod postgres;
 mod replay;
 mod retention;
 mod retries;
+mod review;
 mod sqlite;
 mod windows;
 
@@ -112,6 +113,13 @@ conformance! {
         a_reopened_job_waits_again_and_has_no_failed_outcome,
         only_the_end_it_rests_on_is_reopened_and_only_once,
         a_reopened_job_takes_a_slot_and_needs_its_document,
+    }
+    review {
+        a_held_job_is_nobodys_and_takes_no_slot,
+        a_held_job_ends_once_and_gives_no_slot_back_twice,
+        a_decision_on_another_version_changes_nothing,
+        the_log_of_a_gated_job_has_no_value_and_the_outcome_has,
+        nothing_is_held_before_all_is_extracted,
     }
     retention {
         a_log_is_swept_in_bounded_steps_and_its_job_stays,

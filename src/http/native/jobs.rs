@@ -13,6 +13,7 @@ use crate::domain::error::{Error, Fault};
 use crate::domain::event::{Links, Progress};
 use crate::domain::id::{DocumentId, JobId, SchemaId};
 use crate::domain::job::JobView;
+use crate::domain::review::Decision;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::keys::Principal;
@@ -156,7 +157,7 @@ struct CreatedBody {
 
 /// A job as polls and lists show it.
 #[derive(Serialize)]
-struct JobBody {
+pub(super) struct JobBody {
     job_id: JobId,
     status: Status,
     run: u32,
@@ -176,10 +177,22 @@ struct JobBody {
     error_type: Option<Fault>,
     error_message: Option<String>,
     expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    review: Option<ReviewBody>,
+}
+
+/// Where a review stands, without a value.
+#[derive(Serialize)]
+struct ReviewBody {
+    version: u32,
+    flagged_fields: u64,
+    required_at: Time,
+    decided_at: Option<Time>,
+    decision: Option<Decision>,
 }
 
 impl JobBody {
-    fn of(engine: &Engine, view: &JobView) -> Self {
+    pub(super) fn of(engine: &Engine, view: &JobView) -> Self {
         let error = view.error.clone().filter(|_| view.status == Status::Failed);
         let (error_type, error_message) = error.unzip();
         Self {
@@ -202,6 +215,13 @@ impl JobBody {
             error_type,
             error_message,
             expires_at: view.expires_at,
+            review: view.review.as_ref().map(|review| ReviewBody {
+                version: review.version,
+                flagged_fields: review.flagged,
+                required_at: review.required_at,
+                decided_at: review.decided_at,
+                decision: review.decision,
+            }),
         }
     }
 }
@@ -335,7 +355,7 @@ async fn show(
 ) -> Result<HttpResponse, Problem> {
     let id = JobId::parse(&id)?;
     let view = engine.job(&caller.0, id).await?;
-    if view.status.is_terminal() {
+    if view.status.is_terminal() || view.is_withheld() {
         return Ok(HttpResponse::Ok().json(JobBody::of(&engine, &view)));
     }
     let result = engine.result(&caller.0, id, Wanted::SoFar).await?;

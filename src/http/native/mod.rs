@@ -8,6 +8,7 @@ mod events;
 mod jobs;
 mod plans;
 mod repeat;
+mod review;
 mod schemas;
 mod tickets;
 mod webhooks;
@@ -33,6 +34,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     events::routes(config);
     tickets::routes(config);
     webhooks::routes(config);
+    review::routes(config);
     config.service(resource("/models", [on(Method::GET, models)]));
 }
 

@@ -34,8 +34,10 @@ const WRITE: &str = "WITH logged AS ( \
      SELECT * FROM unnest($5::uuid[], $6::bigint[], $7::bigint[], $8::text[], $18::bytea[])) \
      UPDATE jobs SET status = new.status, sequence = new.sequence, updated_ms = new.updated_ms, \
      ended_ms = new.ended_ms, expires_ms = new.expires_ms, state = new.state, epoch = new.epoch, \
-     owner = CASE WHEN new.lets_go THEN NULL ELSE owner END, \
-     lease_ms = CASE WHEN new.lets_go THEN NULL ELSE lease_ms END \
+     owner = CASE WHEN new.status = 'review_required' THEN '' WHEN new.lets_go THEN NULL \
+     ELSE owner END, \
+     lease_ms = CASE WHEN new.status = 'review_required' THEN 9223372036854775807 \
+     WHEN new.lets_go THEN NULL ELSE lease_ms END \
      FROM unnest($9::uuid[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], \
      $14::bigint[], $15::text[], $16::bigint[], $17::boolean[]) \
      AS new (id, status, sequence, updated_ms, ended_ms, expires_ms, state, epoch, lets_go) \
@@ -193,7 +195,7 @@ impl Appender {
                 let sequence = held.view.sequence;
                 return Ok(Committed::Moved { sequence });
             }
-            Guard::Lease { .. } if before.is_terminal() => return Ok(Committed::Fenced),
+            Guard::Lease { .. } if before.is_idle() => return Ok(Committed::Fenced),
             Guard::Lease { .. } => {}
             Guard::Caller { scope } if *scope != held.scope => return Ok(Committed::Missing),
             Guard::Caller { .. } => (epoch, lets_go) = (epoch + 1, true),
@@ -265,7 +267,11 @@ impl Appender {
 
 fn ends(commit: &Commit) -> bool {
     let mut drafts = commit.drafts.iter();
-    drafts.any(|draft| matches!(draft, Draft::End(_)))
+    drafts.any(|draft| match draft {
+        Draft::End(_) => true,
+        Draft::Review(review) => review.decision.is_some(),
+        _ => false,
+    })
 }
 
 fn held(row: &Row) -> Result<Held, StoreError> {

@@ -30,7 +30,7 @@ const ARRIVE: &str = "INSERT INTO tenants (scope, served) \
 /// not kept in a row: that row would be changed by each start and end of a job, one after the
 /// other, each for as long as a flush takes.
 pub const ACTIVE: &str = "SELECT scope, count(*) FROM jobs \
-     WHERE ended_ms IS NULL AND scope = ANY($1) GROUP BY scope";
+     WHERE ended_ms IS NULL AND status <> 'review_required' AND scope = ANY($1) GROUP BY scope";
 /// Nobody else adds jobs to these scopes until the end of the transaction. No lock of a row, so
 /// that claims, which give the scopes a new place in line, go on meanwhile. `1` keeps it apart from
 /// other locks of this kind.
@@ -42,7 +42,7 @@ const TAKEN: &str = "SELECT scope, key FROM idempotency \
      JOIN unnest($1::text[], $2::text[]) AS asked (scope, key) USING (scope, key)";
 /// Not locked: what others add at the same moment may lead a little over the limit.
 pub const TOTAL: &str = "SELECT count(*) FROM ( \
-     SELECT 1 FROM jobs WHERE ended_ms IS NULL LIMIT $1) AS active";
+     SELECT 1 FROM jobs WHERE ended_ms IS NULL AND status <> 'review_required' LIMIT $1) AS active";
 const PLANS: &str = "SELECT key FROM plans WHERE key = ANY($1) ORDER BY key FOR KEY SHARE";
 const WRITE: &str = "WITH planned AS ( \
      INSERT INTO plans (key, plan) SELECT * FROM unnest($1::text[], $2::text[]) \

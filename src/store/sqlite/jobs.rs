@@ -334,7 +334,7 @@ fn append(
             let sequence = view.sequence;
             return Ok(Change::Undo(Committed::Moved { sequence }));
         }
-        Guard::Lease { .. } if before.is_terminal() => {
+        Guard::Lease { .. } if before.is_idle() => {
             return Ok(Change::Undo(Committed::Fenced));
         }
         Guard::Caller { scope: caller } if caller != scope => {
@@ -366,8 +366,13 @@ fn append(
         }
     }
     rows::update(connection, &view, before)?;
-    if view.status.is_terminal() && !before.is_terminal() {
+    if view.status.is_idle() && !before.is_idle() {
         leases::free_slot(connection, &scope)?;
+    }
+    if view.status == Status::ReviewRequired {
+        leases::hold(connection, commit.job)?;
+    }
+    if view.status.is_terminal() && !before.is_terminal() {
         outbox::post(connection, &scope, &view)?;
     }
     Ok(Change::Keep(Committed::Stored {

@@ -142,7 +142,7 @@ pub fn give_back(
 pub fn clear(connection: &Connection) -> Result<(), StoreError> {
     connection.execute(
         "UPDATE jobs INDEXED BY jobs_leased SET owner = NULL, lease_ms = NULL \
-         WHERE owner IS NOT NULL",
+         WHERE owner IS NOT NULL AND status <> 'review_required'",
         (),
     )?;
     Ok(())
@@ -158,7 +158,15 @@ pub fn fence(connection: &Connection, job: JobId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives back the slot of an ended job.
+/// Keeps a job from being claimed: it waits for a person. Given back for ever, as it were.
+pub fn hold(connection: &Connection, job: JobId) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE jobs SET owner = '', lease_ms = ?2 WHERE id = ?1")?
+        .execute(params![job.0.as_bytes(), i64::MAX])?;
+    Ok(())
+}
+
+/// Gives back the slot of a job that nobody works on any more.
 pub fn free_slot(connection: &Connection, scope: &Scope) -> Result<(), StoreError> {
     connection
         .prepare_cached("UPDATE tenants SET active_jobs = active_jobs - 1 WHERE scope = ?1")?

@@ -13,6 +13,7 @@ mod plans;
 mod readers;
 mod repeat;
 mod results;
+mod review;
 mod schemas;
 mod stream;
 mod tenants;

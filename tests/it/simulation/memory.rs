@@ -225,7 +225,8 @@ impl Memory {
 
     /// A process starts on a disk that it has for itself.
     pub fn clear_leases(&mut self) {
-        for row in self.jobs.values_mut() {
+        let held = |row: &Row| row.view.status == Status::ReviewRequired;
+        for row in self.jobs.values_mut().filter(|row| !held(row)) {
             row.owner = None;
         }
         self.clear_parcels();
@@ -242,7 +243,7 @@ impl Memory {
                 let sequence = row.view.sequence;
                 return Committed::Moved { sequence };
             }
-            Guard::Lease { .. } if before.is_terminal() => return Committed::Fenced,
+            Guard::Lease { .. } if before.is_idle() => return Committed::Fenced,
             Guard::Caller { scope } if *scope != row.scope => return Committed::Missing,
             Guard::Caller { .. } => true,
             Guard::Lease { .. } => false,
@@ -281,12 +282,18 @@ impl Memory {
         if is_caller || view.status.is_terminal() {
             row.owner = None;
         }
+        if view.status == Status::ReviewRequired {
+            row.owner = Some(String::new());
+            row.leased_until = Time(i64::MAX);
+        }
         let epoch = row.epoch;
         row.view = view.clone();
         row.outcomes.append(&mut outcomes);
         row.events.extend(events.iter().cloned());
-        if view.status.is_terminal() && !before.is_terminal() {
+        if view.status.is_idle() && !before.is_idle() {
             self.free_slot(commit.job);
+        }
+        if view.status.is_terminal() && !before.is_terminal() {
             let scope = self.jobs[&commit.job].scope.clone();
             self.post(&scope, &view);
         }

@@ -15,6 +15,7 @@ use rivulet::domain::job::{Draft, Ending, ErrorDraft, JobSpec, JobView, Ordinal,
 use rivulet::domain::page::ListQuery;
 use rivulet::domain::plan::{self, Plan, Subtree, Take};
 use rivulet::domain::pointer::Pointer;
+use rivulet::domain::review::Predicate;
 use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::domain::usage::Usage;
@@ -189,6 +190,17 @@ impl Bed {
 
     /// A job of `subtrees` subtrees with two fields each, not stored yet.
     pub fn job(&self, scope: &Scope, document: &StoredDocument, subtrees: u32) -> NewJob {
+        let config = Config::parse(None, "layout").unwrap();
+        self.job_of(config, scope, document, subtrees)
+    }
+
+    fn job_of(
+        &self,
+        config: Config,
+        scope: &Scope,
+        document: &StoredDocument,
+        subtrees: u32,
+    ) -> NewJob {
         let spec = JobSpec {
             document_id: document.id,
             document_name: document.name.clone(),
@@ -196,7 +208,7 @@ impl Bed {
             schema_id: None,
             schema_name: Some("Invoice".into()),
             plan: format!("plan-of-{subtrees}"),
-            config: Config::parse(None, "layout").unwrap(),
+            config,
             warnings: Vec::new(),
             prompt_version: None,
             forecast: None,
@@ -231,6 +243,22 @@ impl Bed {
         let id = job.view.id;
         assert_eq!(self.store.create(job).await.unwrap(), Created::Stored);
         id
+    }
+
+    /// A stored job of one subtree that a worker has begun, and whose results are held back.
+    pub async fn gated(&self, scope: &Scope) -> (JobId, Guard) {
+        let document = self.document(scope, "invoice.pdf").await;
+        let config = Config {
+            review: Some(Predicate::Always(true)),
+            ..Config::parse(None, "layout").unwrap()
+        };
+        let job = self.job_of(config, scope, &document, 1);
+        let job = self.store_job(job).await;
+        let claimed = self.claim("worker", 1_000).await;
+        let claim = claimed.iter().find(|claim| claim.view.id == job).unwrap();
+        let guard = Guard::Lease { epoch: claim.epoch };
+        self.commit(job, &guard, vec![begin(), result(0)]).await;
+        (job, guard)
     }
 
     /// A stored job that a worker has begun.
