@@ -38,8 +38,10 @@ impl<'a> Shapes<'a> {
             loosened: bonds.loosened,
         };
         let mut lifted = self.document(object, &selection);
-        // The null alternative may have stood in an `anyOf` around the object.
-        if nullable && !types(object).any(|name| name == "null") {
+        // The null alternative may have stood in an `anyOf` around the object. That the object's own
+        // type has it too is not enough: what else it says may not hold of null.
+        let is_bare = std::ptr::eq(object, self.resolve(node));
+        if nullable && !(is_bare && types(object).any(|name| name == "null")) {
             lifted = or_null(lifted);
         }
         for name in ["title", "description"] {
@@ -103,6 +105,9 @@ fn or_null(mut schema: Value) -> Value {
         Some(Value::String(name)) if !is_bound => {
             let both = json!([name, "null"]);
             members.insert("type".into(), both);
+            return schema;
+        }
+        Some(Value::Array(names)) if !is_bound && names.iter().any(|name| name == "null") => {
             return schema;
         }
         _ => {}
