@@ -106,7 +106,30 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
             "With every `$ref` followed the schema has more than {MAX_EXPANDED_NODES} nodes, the limit. Split it into several schemas."
         ),
     )?;
+    if survey.references.iter().any(|(_, text)| text.is_empty()) {
+        // The compiler takes anything where the reference is empty (RFC 3986, 4.4).
+        let mut named = schema.clone();
+        name_own_document(&mut named);
+        return compile(&named);
+    }
     compile(schema)
+}
+
+/// Writes `#` for references that are empty: it names the same place.
+fn name_own_document(node: &mut Value) {
+    match node {
+        Value::Object(members) => {
+            for (key, value) in members {
+                if is_reference(key) && value == "" {
+                    *value = "#".into();
+                } else if !is_data(key) {
+                    name_own_document(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(name_own_document),
+        _ => {}
+    }
 }
 
 /// The validator of a schema that was accepted, or of a part of one.
@@ -455,6 +478,14 @@ mod tests {
     fn references_that_only_lead_to_each_other_are_refused() {
         let schema = json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}});
         assert_eq!(refused(&schema).0, Code::InvalidSchema);
+    }
+
+    #[test]
+    fn an_empty_reference_leads_to_the_whole_schema() {
+        let schema = json!({"type": "array", "prefixItems": [{"$ref": ""}], "items": false});
+        let validator = accept(&schema).unwrap();
+        assert!(validator.is_valid(&json!([[[]]])));
+        assert!(!validator.is_valid(&json!([{}])));
     }
 
     #[test]
