@@ -478,6 +478,9 @@ mod tests {
     fn references_that_only_lead_to_each_other_are_refused() {
         let schema = json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}});
         assert_eq!(refused(&schema).0, Code::InvalidSchema);
+        let inside = json!({"properties": {"x": {"$ref": "#/$defs/a"}}, "$defs": schema["$defs"]});
+        let place = "/properties/x/$ref".to_owned();
+        assert_eq!(refused(&inside), (Code::InvalidSchema, place));
     }
 
     #[test]

@@ -96,8 +96,10 @@ impl<'a> Expansion<'a> {
                         }
                         ("$defs" | "definitions", _) => {}
                         (key, Value::Object(nodes)) if is_schema_map(key) => {
+                            let place = at.join(key);
                             for (name, node) in nodes {
-                                extent = extent.with(self.node(node, &at.join(name), depth + 1)?);
+                                let node = self.node(node, &place.join(name), depth + 1)?;
+                                extent = extent.with(node);
                             }
                         }
                         (key, _) if is_data(key) => {}
