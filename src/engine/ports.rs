@@ -20,6 +20,7 @@ use crate::domain::document::{Document, DocumentInput, Kind};
 use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{self, Envelope, ValidationError};
 use crate::domain::evidence::{Attributions, Logprobs};
+use crate::domain::filter::JobFilter;
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{AnswerKey, Draft, JobView, Ordinal, Refusal};
 use crate::domain::page::{ListPage, ListQuery};
@@ -233,7 +234,18 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 pub struct JobQuery {
     pub page: ListQuery,
-    pub status: Option<Status>,
+    /// All of it but the pattern is the store's.
+    pub filter: JobFilter,
+    /// For the engine: a store lists the newest first.
+    pub order: Order,
+}
+
+/// In which order a list is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    NewestFirst,
+    OldestFirst,
 }
 
 /// What became of a delete.
