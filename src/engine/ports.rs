@@ -3,6 +3,7 @@
 mod outbox;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -345,6 +346,17 @@ pub trait Jobs: Send + Sync {
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>>;
 
+    /// Outcomes numbered `from` and above, by ordinal: at most `limit` of them and about `max_bytes`
+    /// of events (at least one).
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>>;
+
     /// The newest outcomes of the scope under these keys. They live as long as their jobs.
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>>;
 
@@ -489,6 +501,21 @@ pub trait Keys: Send + Sync {
 pub trait Blobs: Send + Sync {
     fn put(&self, key: &str, bytes: Bytes) -> Answered<'_, ()>;
     fn get(&self, key: &str) -> Answered<'_, Option<Bytes>>;
+    /// Bytes `range` of the file, fewer where it ends before.
+    fn get_range(&self, key: &str, range: Range<u64>) -> Answered<'_, Option<Bytes>> {
+        let whole = self.get(key);
+        async move {
+            let cut = |whole: Bytes| {
+                let at = |place: u64| {
+                    usize::try_from(place).map_or(whole.len(), |at| at.min(whole.len()))
+                };
+                let (from, to) = (at(range.start), at(range.end));
+                whole.slice(from..to.max(from))
+            };
+            Ok(whole.await?.map(cut))
+        }
+        .boxed()
+    }
     /// No error when it is not there.
     fn delete(&self, key: &str) -> Answered<'_, ()>;
     /// The keys of all files, in no order. None at all where others may keep files too, whose

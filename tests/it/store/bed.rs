@@ -202,6 +202,7 @@ impl Bed {
             forecast: None,
             request_hash: None,
             callback_url: None,
+            batch: None,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan
@@ -344,6 +345,7 @@ pub fn result_of(ordinal: Ordinal, length: usize) -> Draft {
         validation: None,
         completeness: None,
         answer: None,
+        record: None,
     })
 }
 
@@ -362,6 +364,7 @@ pub fn error(ordinal: Ordinal) -> Draft {
         usage: usage(),
         attempts: 3,
         duration_ms: 5,
+        record: None,
     })
 }
 
