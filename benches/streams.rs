@@ -242,6 +242,7 @@ async fn seed(data: &Path) {
         metadata: Metadata::default(),
         dialect: None,
         endpoint: None,
+        batch: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;
@@ -262,6 +263,8 @@ async fn seed(data: &Path) {
     let retry = SubtreeRetry {
         subtree_id: "part_000".into(),
         path: Pointer::root().join("part_000"),
+        record_index: None,
+        record_id: None,
         attempt: 1,
         max_attempts: 3,
         error_message: "The provider had no capacity for this request, which will be made again."

@@ -4,6 +4,7 @@ pub mod bucket;
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -119,6 +120,22 @@ impl Blobs for Files {
         async move {
             match self.store.get(&place?).await {
                 Ok(found) => Ok(Some(found.bytes().await?)),
+                Err(Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        }
+        .boxed()
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Answered<'_, Option<Bytes>> {
+        let place = place(key);
+        async move {
+            let place = place?;
+            if range.is_empty() {
+                return Ok(Some(Bytes::new()));
+            }
+            match self.store.get_range(&place, range).await {
+                Ok(found) => Ok(Some(found)),
                 Err(Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(error.into()),
             }

@@ -12,6 +12,7 @@ use super::explain::ExplainedSubtree;
 use super::id::{DocumentId, JobId, SchemaId};
 use super::plan;
 use super::pointer::Pointer;
+use super::record::RecordTally;
 use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
@@ -33,6 +34,9 @@ pub struct Progress {
     pub current_step: Step,
     pub fields_processed: u64,
     pub total_fields: u64,
+    /// Of a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordTally>,
 }
 
 /// What a job is doing.
@@ -121,6 +125,9 @@ pub struct Start {
     pub schema_id: Option<SchemaId>,
     pub model: String,
     pub per_key_attribution: bool,
+    /// Of a batch; `subtrees` are then those of each record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_count: Option<u64>,
     pub subtrees: Option<Vec<PlannedSubtree>>,
     pub links: Links,
 }
@@ -168,6 +175,11 @@ pub struct ValidationError {
 pub struct SubtreeResult {
     pub subtree_id: String,
     pub path: Pointer,
+    /// Of a batch: the record, from 0, and the client's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<String>,
     /// Any JSON; null is a value unless `oversize`.
     pub extracted_result: Box<RawValue>,
     /// Null when `per_key_attribution` is off.
@@ -190,6 +202,11 @@ pub struct SubtreeResult {
 pub struct SubtreeError {
     pub subtree_id: String,
     pub path: Pointer,
+    /// Of a batch: the record, from 0, and the client's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<String>,
     pub error_message: String,
     pub error_type: Fault,
     pub attempts: u32,
@@ -202,6 +219,11 @@ pub struct SubtreeError {
 pub struct SubtreeRetry {
     pub subtree_id: String,
     pub path: Pointer,
+    /// Of a batch: the record, from 0, and the client's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<String>,
     pub attempt: u32,
     pub max_attempts: u32,
     pub error_message: String,
@@ -248,6 +270,11 @@ pub struct ItemsPreview {
 pub struct ArrayProgress {
     pub subtree_id: String,
     pub path: Pointer,
+    /// Of a batch: the record, from 0, and the client's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<String>,
     pub phase: Phase,
     pub items_found: u64,
     /// Since the event before.

@@ -20,6 +20,7 @@ use super::explain::Forecast;
 use super::id::{DocumentId, JobId, SchemaId};
 use super::metadata::Metadata;
 use super::pointer::Pointer;
+use super::record::{Batch, RecordMark, RecordTally};
 use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
@@ -67,6 +68,9 @@ pub struct JobSpec {
     /// The endpoint it was asked for at, where its dialect has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// Of a job over many records, which the document then holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
 }
 
 /// A setting that was accepted and changes nothing, and why.
@@ -99,10 +103,13 @@ pub struct JobView {
     pub usage: Usage,
     /// Of the job when it failed; until then of the last failed subtree.
     pub error: Option<(Fault, String)>,
-    /// What is known of each array that was read, in the order of their events.
+    /// What is known of each array that was read, in the order of their events. Not of a batch:
+    /// there it counts in the end of its record.
     pub arrays: Vec<ArrayVerdict>,
     /// Incomplete arrays that were taken back: what they did cost until then is in `usage`.
     pub taken_back: Vec<TakenBack>,
+    /// Of a batch: its records by their ends.
+    pub records: Option<RecordTally>,
     /// Never changed, so all views of the job share it.
     pub spec: Arc<JobSpec>,
 }
@@ -166,6 +173,8 @@ pub struct ArrayDraft {
     pub total_pages: u64,
     pub total_items_estimate: Option<u64>,
     pub items_preview: Option<ItemsPreview>,
+    /// Of a batch.
+    pub record: Option<RecordMark>,
 }
 
 /// Which outcome of which job: at most one is ever admitted.
@@ -187,6 +196,8 @@ pub struct ResultDraft {
     pub completeness: Option<Box<Completeness>>,
     /// Under which the answer is found again; none where it is not to be used again.
     pub answer: Option<AnswerKey>,
+    /// Of a batch.
+    pub record: Option<RecordMark>,
 }
 
 #[derive(Debug, Clone)]
@@ -200,6 +211,8 @@ pub struct ErrorDraft {
     pub usage: Usage,
     pub attempts: u32,
     pub duration_ms: u64,
+    /// Of a batch.
+    pub record: Option<RecordMark>,
 }
 
 /// How a job ends.
@@ -258,11 +271,13 @@ impl JobView {
         subtrees: &[PlannedSubtree],
         at: Time,
     ) -> (Self, Envelope) {
-        let total_subtrees = subtrees.len() as u64;
-        let total_fields = subtrees
+        let record_count = spec.batch.map(|batch| batch.records);
+        let records = record_count.unwrap_or(1);
+        let total_subtrees = records * subtrees.len() as u64;
+        let fields = subtrees
             .iter()
-            .map(|subtree| u64::from(subtree.total_fields))
-            .sum();
+            .map(|subtree| u64::from(subtree.total_fields));
+        let total_fields = records * fields.sum::<u64>();
         let start = Start {
             protocol_version: PROTOCOL_VERSION.to_owned(),
             total_subtrees,
@@ -273,6 +288,7 @@ impl JobView {
             schema_id: spec.schema_id,
             model: spec.config.model.clone(),
             per_key_attribution: spec.config.per_key_attribution,
+            record_count,
             subtrees: (subtrees.len() <= super::event::MAX_LISTED_SUBTREES)
                 .then(|| subtrees.to_vec()),
             links: Links::of(id),
@@ -296,6 +312,7 @@ impl JobView {
             error: None,
             arrays: Vec::new(),
             taken_back: Vec::new(),
+            records: record_count.map(RecordTally::of),
             spec: Arc::new(spec),
         };
         let envelope = Envelope {
@@ -320,13 +337,18 @@ impl JobView {
             current_step: self.step,
             fields_processed: self.fields_processed,
             total_fields: self.total_fields,
+            records: self.records,
         }
     }
 
     /// Whether anything is known to be missing: a subtree, or rows of an array.
     pub fn is_partial(&self) -> bool {
         let mut arrays = self.arrays.iter();
-        self.subtrees_succeeded < self.total_subtrees || arrays.any(ArrayVerdict::is_incomplete)
+        self.subtrees_succeeded < self.total_subtrees
+            || arrays.any(ArrayVerdict::is_incomplete)
+            || self
+                .records
+                .is_some_and(|tally| tally.partial + tally.failed > 0)
     }
 
     /// Admits a draft as the next event and folds it in.
@@ -414,6 +436,9 @@ impl JobView {
         self.subtrees_failed = 0;
         self.subtrees_succeeded = self.subtrees_succeeded.saturating_sub(incomplete);
         self.take_arrays_back();
+        if let Some(tally) = &mut self.records {
+            tally.reopen();
+        }
         self.fields_processed = self.fields_processed.saturating_sub(failed_fields);
         self.error = None;
         self.ended_at = None;
@@ -445,18 +470,21 @@ impl JobView {
     }
 
     fn succeed(&mut self, draft: ResultDraft) -> Event {
-        self.settle(draft.fields, &draft.usage);
+        self.settle(draft.fields, &draft.usage, draft.record.as_ref());
         self.subtrees_succeeded += 1;
-        if let Some(completeness) = &draft.completeness {
+        if let (Some(completeness), None) = (&draft.completeness, &self.records) {
             self.arrays.push(ArrayVerdict {
                 subtree_id: draft.subtree_id.clone(),
                 path: draft.path.clone(),
                 verdict: completeness.verdict,
             });
         }
+        let (record_index, record_id) = named(draft.record);
         Event::SubtreeResult(SubtreeResult {
             subtree_id: draft.subtree_id,
             path: draft.path,
+            record_index,
+            record_id,
             extracted_result: draft.extracted_result,
             attributions: draft.attributions,
             usage_metadata: draft.usage,
@@ -471,12 +499,15 @@ impl JobView {
     }
 
     fn fail(&mut self, draft: ErrorDraft) -> Event {
-        self.settle(draft.fields, &draft.usage);
+        self.settle(draft.fields, &draft.usage, draft.record.as_ref());
         self.subtrees_failed += 1;
         self.error = Some((draft.fault, draft.message.clone()));
+        let (record_index, record_id) = named(draft.record);
         Event::SubtreeError(SubtreeError {
             subtree_id: draft.subtree_id,
             path: draft.path,
+            record_index,
+            record_id,
             error_message: draft.message,
             error_type: draft.fault,
             attempts: draft.attempts,
@@ -488,9 +519,12 @@ impl JobView {
 
     fn advance(&mut self, draft: ArrayDraft) -> ArrayProgress {
         self.step = Step::Extracting;
+        let (record_index, record_id) = named(draft.record);
         ArrayProgress {
             subtree_id: draft.subtree_id,
             path: draft.path,
+            record_index,
+            record_id,
             phase: draft.phase,
             items_found: draft.items_found,
             items_new: draft.items_new,
@@ -505,8 +539,12 @@ impl JobView {
         }
     }
 
-    fn settle(&mut self, fields: u32, usage: &Usage) {
+    fn settle(&mut self, fields: u32, usage: &Usage, record: Option<&RecordMark>) {
         self.step = Step::Extracting;
+        let end = record.and_then(|record| record.end);
+        if let (Some(tally), Some(end)) = (&mut self.records, end) {
+            tally.count(end);
+        }
         self.fields_processed += u64::from(fields);
         self.usage.add(usage);
     }
@@ -585,4 +623,8 @@ impl JobView {
             paths.join(", ")
         ).chars().take(2_000).collect()
     }
+}
+
+fn named(record: Option<RecordMark>) -> (Option<u64>, Option<String>) {
+    record.map_or((None, None), |record| (Some(record.index), record.id))
 }

@@ -20,6 +20,7 @@ pub mod page;
 pub mod plan;
 pub mod pointer;
 pub mod prompt;
+pub mod record;
 pub mod repair;
 pub mod retry;
 pub mod rows;

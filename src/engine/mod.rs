@@ -10,6 +10,7 @@
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
+//! | `batch` | jobs over many records |
 //! | `array` | long arrays, window by window |
 //! | `proof` | values against the pages |
 //! | `answers` | what was paid for before is used again |
@@ -37,6 +38,7 @@ mod again;
 mod answers;
 mod array;
 mod attach;
+mod batch;
 mod bonds;
 mod budget;
 mod call;
@@ -82,6 +84,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 use uuid::Uuid;
 
+pub use batch::{RecordResult, Records};
 pub use catalog::{SchemaDraft, Uploaded, document_key, sha256_hex};
 pub use explain::PlanRequest;
 pub use files::{MAX_CHUNK, MAX_UPLOADS, UploadDraft};

@@ -1,9 +1,11 @@
 //! What the engine needs from outside. Small object-safe traits, owned by their user.
 
 mod files;
+mod keys;
 mod outbox;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ use crate::domain::time::Time;
 pub use crate::domain::usage::Price;
 use crate::domain::usage::Usage;
 pub use files::{Appended, Files, Finished, StoredChunk, StoredFile, StoredUpload};
+pub use keys::{Keys, SECRET_BYTES, StoredKey};
 pub use outbox::{
     About, Attempt, Delivery, DisabledBy, Due, Message, Outbox, Sender, Sent, StoredWebhook,
 };
@@ -359,6 +362,17 @@ pub trait Jobs: Send + Sync {
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>>;
 
+    /// Outcomes numbered `from` and above, by ordinal: at most `limit` of them and about `max_bytes`
+    /// of events (at least one).
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>>;
+
     /// The newest outcomes of the scope under these keys. They live as long as their jobs.
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>>;
 
@@ -461,48 +475,25 @@ pub trait Catalog: Send + Sync {
     fn delete_schemas_before(&self, updated: Time, limit: u32) -> Answered<'_, u32>;
 }
 
-/// Bytes of a secret, and of the hash of one.
-pub const SECRET_BYTES: usize = 32;
-
-/// An API key as it is kept: all of it but the secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredKey {
-    /// The part of the key that is no secret.
-    pub id: String,
-    /// SHA-256 of the secret.
-    pub hash: [u8; SECRET_BYTES],
-    /// Whose data it opens.
-    pub user: Scope,
-    pub name: String,
-    pub created_at: Time,
-    pub revoked_at: Option<Time>,
-    /// How many jobs of its user may be active, one that is started with it included; at least 1,
-    /// and none for as many as the server's setting says.
-    pub max_active_jobs: Option<u32>,
-}
-
-/// API keys, and what the installation signs with. A key is never deleted. Every write is on disk
-/// when its future resolves.
-pub trait Keys: Send + Sync {
-    fn key(&self, id: &str) -> Answered<'_, Option<StoredKey>>;
-    /// All of them, revoked ones included, the oldest first.
-    fn keys(&self) -> Answered<'_, Vec<StoredKey>>;
-    /// Whether there is any, revoked or not.
-    fn has_keys(&self) -> Answered<'_, bool>;
-    /// False, and nothing written, when its id is taken.
-    fn insert_key(&self, key: StoredKey) -> Answered<'_, bool>;
-    /// The key as it is then; one that was revoked before keeps that moment.
-    fn revoke_key(&self, id: &str, at: Time) -> Answered<'_, Option<StoredKey>>;
-    /// Sets [`StoredKey::max_active_jobs`]; the key as it is then.
-    fn limit_key(&self, id: &str, max_active_jobs: Option<u32>) -> Answered<'_, Option<StoredKey>>;
-    /// The secret of that name. `fresh` becomes it when there is none, for whoever asks at once.
-    fn secret(&self, name: &str, fresh: [u8; SECRET_BYTES]) -> Answered<'_, [u8; SECRET_BYTES]>;
-}
-
 /// Immutable files by key. A put is on disk, whole, when its future resolves.
 pub trait Blobs: Send + Sync {
     fn put(&self, key: &str, bytes: Bytes) -> Answered<'_, ()>;
     fn get(&self, key: &str) -> Answered<'_, Option<Bytes>>;
+    /// Bytes `range` of the file, fewer where it ends before.
+    fn get_range(&self, key: &str, range: Range<u64>) -> Answered<'_, Option<Bytes>> {
+        let whole = self.get(key);
+        async move {
+            let cut = |whole: Bytes| {
+                let at = |place: u64| {
+                    usize::try_from(place).map_or(whole.len(), |at| at.min(whole.len()))
+                };
+                let (from, to) = (at(range.start), at(range.end));
+                whole.slice(from..to.max(from))
+            };
+            Ok(whole.await?.map(cut))
+        }
+        .boxed()
+    }
     /// No error when it is not there.
     fn delete(&self, key: &str) -> Answered<'_, ()>;
     /// The keys of all files, in no order. None at all where others may keep files too, whose

@@ -61,12 +61,22 @@ pub struct JobResult {
 }
 
 impl Engine {
+    /// The combined result of a job over one document; that of a batch is asked for by record.
     pub async fn result(
         &self,
         scope: &Scope,
         job: JobId,
         wanted: Wanted,
     ) -> Result<JobResult, Error> {
+        let view = self.job(scope, job).await?;
+        if view.spec.batch.is_some() {
+            return Err(Error::new(
+                Code::InvalidRequest,
+                format!(
+                    "Job {job} is a batch: it has a result for each record, at /v1/extract/jobs/{job}/records."
+                ),
+            ));
+        }
         let snapshot = stored(self.inner.jobs.snapshot(scope, job).await)?;
         let snapshot = snapshot.ok_or_else(|| no_job(job))?;
         self.inner
@@ -104,7 +114,7 @@ impl Inner {
 }
 
 impl JobResult {
-    fn of(snapshot: Snapshot) -> Result<Self, Error> {
+    pub(super) fn of(snapshot: Snapshot) -> Result<Self, Error> {
         let with_attributions = snapshot.view.spec.config.per_key_attribution;
         let mut result = Self {
             results: Value::Object(serde_json::Map::new()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::batch::Records;
 use super::keys::Principal;
 use super::plans::Planned;
 use super::ports::{Created, Model, NewJob, StoredDocument};
@@ -25,6 +26,8 @@ pub enum DocumentSource {
         name: String,
         bytes: Bytes,
     },
+    /// Many of them: the job is a batch.
+    Records(Records),
 }
 
 /// Where the schema of a job comes from.
@@ -85,11 +88,17 @@ impl Engine {
         let (model, provider) = self.served(&config.model)?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
-        let is_inline = matches!(request.document, DocumentSource::Inline { .. });
+        let is_inline = !matches!(request.document, DocumentSource::Stored(_));
+        let mut batch = None;
         let document = match request.document {
             DocumentSource::Stored(id) => self.document(scope, id).await?,
             DocumentSource::Inline { name, bytes } => {
                 self.upload(scope, &name, bytes).await?.document
+            }
+            DocumentSource::Records(records) => {
+                let (document, of_it) = self.keep_records(scope, records, &planned).await?;
+                batch = Some(of_it);
+                document
             }
         };
         match attach::form(config.document_input, &document, &model) {
@@ -99,7 +108,11 @@ impl Engine {
                 return Err(refused);
             }
         }
-        let forecast = self.forecast(&config, &planned, &document.sha256).await;
+        let forecast = match batch {
+            None => self.forecast(&config, &planned, &document.sha256).await,
+            // What the records hold is not known before they are read.
+            Some(_) => Ok(None),
+        };
         let spec = |forecast| JobSpec {
             document_id: document.id,
             document_name: document.name.clone(),
@@ -117,6 +130,7 @@ impl Engine {
             metadata: request.metadata,
             dialect: request.dialect,
             endpoint: request.endpoint,
+            batch,
         };
         let created = match forecast {
             Ok(forecast) => {

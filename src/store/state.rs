@@ -9,6 +9,7 @@ use crate::domain::error::Fault;
 use crate::domain::event::{ArrayVerdict, Step};
 use crate::domain::id::JobId;
 use crate::domain::job::{JobSpec, JobView, TakenBack};
+use crate::domain::record::RecordTally;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::domain::usage::Usage;
@@ -30,6 +31,8 @@ struct State {
     arrays: Vec<ArrayVerdict>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken_back: Vec<TakenBack>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    records: Option<RecordTally>,
 }
 
 /// Rows of before there were retries have no number.
@@ -73,6 +76,7 @@ pub fn read(columns: Columns) -> Result<JobView, StoreError> {
         error: state.error,
         arrays: state.arrays,
         taken_back: state.taken_back,
+        records: state.records,
         spec: columns.spec,
     })
 }
@@ -99,6 +103,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         error,
         arrays,
         taken_back,
+        records,
         spec: _,
     } = view;
     serde_json::to_string(&State {
@@ -113,6 +118,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         error: error.clone(),
         arrays: arrays.clone(),
         taken_back: taken_back.clone(),
+        records: *records,
     })
 }
 

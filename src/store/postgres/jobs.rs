@@ -15,13 +15,14 @@ use super::filter::Matching;
 use super::page::Listing;
 use super::rows::{self, JOBS, VIEW};
 use crate::domain::id::{IdempotencyKey, JobId, Scope};
-use crate::domain::job::{AnswerKey, JobView};
+use crate::domain::job::{AnswerKey, JobView, Ordinal};
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept,
-    KeptWindow, Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
+    KeptWindow, Keyed, LogPage, NewJob, News, Outcome, Release, Reopen, Reopened, Snapshot,
+    StoreError,
 };
 use crate::store::Search;
 
@@ -163,6 +164,19 @@ impl Jobs for Postgres {
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
         async move { self.read_snapshot(&scope, job).await }.boxed()
+    }
+
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>> {
+        let scope = scope.clone();
+        let most = (limit, max_bytes);
+        async move { self.outcomes_from(&scope, job, from, most).await }.boxed()
     }
 
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {

@@ -10,13 +10,13 @@ use super::page::Listing;
 use super::rows::{self, JobRow, VIEW, has};
 use super::{Change, Sqlite, Terms, leases, log, outbox, windows};
 use crate::domain::id::{IdempotencyKey, JobId, Scope};
-use crate::domain::job::{AnswerKey, Draft, JobSpec, JobView};
+use crate::domain::job::{AnswerKey, Draft, JobSpec, JobView, Ordinal};
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept,
-    KeptWindow, Keyed, LogPage, NewJob, Release, Reopen, Reopened, Snapshot, StoreError,
+    KeptWindow, Keyed, LogPage, NewJob, Outcome, Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use crate::store::Search;
 
@@ -135,6 +135,24 @@ impl Jobs for Sqlite {
             };
             let outcomes = log::outcomes(connection, job)?;
             Ok(Some(Snapshot { view, outcomes }))
+        })
+        .boxed()
+    }
+
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>> {
+        let scope = scope.clone();
+        self.read(move |connection| {
+            if log::end(connection, &scope, job)?.is_none() {
+                return Ok(None);
+            }
+            log::outcomes_from(connection, job, from, (limit, max_bytes)).map(Some)
         })
         .boxed()
     }

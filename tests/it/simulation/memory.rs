@@ -422,6 +422,29 @@ impl Memory {
         })
     }
 
+    /// Outcomes by ordinal, from a number on.
+    pub fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        (limit, max_bytes): (u32, usize),
+    ) -> Option<Vec<Outcome>> {
+        let mut outcomes = self.snapshot(scope, job)?.outcomes;
+        outcomes.retain(|outcome| outcome.ordinal >= from);
+        outcomes.sort_by_key(|outcome| outcome.ordinal);
+        outcomes.truncate(limit as usize);
+        let mut bytes = 0;
+        let fits = outcomes.iter().take_while(|outcome| {
+            let is_first = bytes == 0;
+            bytes += outcome.event.payload.len() + outcome.aside.as_ref().map_or(0, Bytes::len);
+            is_first || bytes <= max_bytes
+        });
+        let fits = fits.count();
+        outcomes.truncate(fits);
+        Some(outcomes)
+    }
+
     /// The newest outcomes of the scope under these keys.
     pub fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Vec<Kept> {
         let newest = |key: &AnswerKey| {

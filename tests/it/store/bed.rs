@@ -208,6 +208,7 @@ impl Bed {
             metadata: Metadata::default(),
             dialect: None,
             endpoint: None,
+            batch: None,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan
@@ -350,6 +351,7 @@ pub fn result_of(ordinal: Ordinal, length: usize) -> Draft {
         validation: None,
         completeness: None,
         answer: None,
+        record: None,
     })
 }
 
@@ -368,6 +370,7 @@ pub fn error(ordinal: Ordinal) -> Draft {
         usage: usage(),
         attempts: 3,
         duration_ms: 5,
+        record: None,
     })
 }
 
