@@ -51,8 +51,7 @@ impl Engine {
         let (limit, mut look) = (query.page.limit as usize, query);
         look.page.limit = LOOK;
         let (mut items, mut seen, mut back) = (Vec::new(), 0, None);
-        let mut onward = look.page.cursor;
-        loop {
+        let onward = loop {
             let page = stored(self.inner.jobs.list(scope, look.clone()).await)?;
             let (ahead, behind) = if goes_up {
                 (page.prev_cursor, page.next_cursor)
@@ -86,12 +85,12 @@ impl Engine {
             };
             let is_full = items.len() == limit || seen >= MAX_SEEN;
             // Also where the last one of the look is the last of all: then the next page is empty.
-            onward = if is_full { last.map(place) } else { ahead };
+            let onward = if is_full { last.map(place) } else { ahead };
             if is_full || onward.is_none() {
-                break;
+                break onward;
             }
             look.page.cursor = onward;
-        }
+        };
         if goes_up {
             items.reverse();
         }

@@ -75,7 +75,7 @@ struct Deleted {
     deleted: bool,
 }
 
-fn deleted(id: FileId) -> HttpResponse {
+pub fn deleted(id: FileId) -> HttpResponse {
     HttpResponse::Ok().json(Deleted { id, deleted: true })
 }
 
@@ -159,6 +159,8 @@ pub async fn append(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let id = FileId::parse(&id)?;
+    // Before the chunk is read, which is long.
+    engine.open_upload(&caller.0, id).await?;
     let body = body::json(&request, payload, MAX_APPEND).await?;
     let members = members(body, &["data", "offset"])?;
     let data = members.get("data").and_then(Value::as_str);

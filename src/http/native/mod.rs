@@ -8,7 +8,6 @@ mod events;
 mod files;
 mod jobs;
 mod plans;
-mod repeat;
 mod schemas;
 mod tickets;
 mod webhooks;

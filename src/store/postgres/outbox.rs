@@ -11,7 +11,7 @@ use super::Postgres;
 use super::connection::Param;
 use super::page::Listing;
 use super::rows::storable;
-use crate::domain::id::{Scope, WebhookId};
+use crate::domain::id::{JobId, Scope, WebhookId};
 use crate::domain::job::JobView;
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::time::Time;
