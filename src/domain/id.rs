@@ -47,6 +47,8 @@ ids! {
     SchemaId InvalidSchemaId "schema";
     /// An endpoint of webhooks.
     WebhookId InvalidWebhookId "webhook";
+    /// A file, also while it is still being uploaded in chunks.
+    FileId InvalidFileId "file";
 }
 
 /// Whose data a query may see. Every read and write of a store takes one.

@@ -6,6 +6,7 @@
 //! | `submit` | a checked request becomes a job |
 //! | `repeat` | a request that was made before leads to its job |
 //! | `catalog` | documents and schemas |
+//! | `files` | files, whole or in chunks |
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
@@ -43,6 +44,7 @@ mod cancel;
 mod catalog;
 mod delivery;
 mod explain;
+mod files;
 mod follow;
 mod journal;
 pub mod keys;
@@ -81,6 +83,7 @@ use uuid::Uuid;
 pub use batch::{RecordResult, Records};
 pub use catalog::{SchemaDraft, Uploaded, document_key, sha256_hex};
 pub use explain::PlanRequest;
+pub use files::{MAX_CHUNK, MAX_UPLOADS, UploadDraft};
 pub use follow::{Follow, Follower, News};
 pub use live::{Page, Slot};
 pub use page::EventsPage;
@@ -102,8 +105,8 @@ use live::{Limits, Live};
 use metrics::Metrics;
 use plans::{Planned, Plans};
 use ports::{
-    Blobs, Catalog, Clock, Deleted, JobQuery, Jobs, Keys, LogPage, Model, Outbox, Provider, Reader,
-    Release, Sender, StoreError,
+    Blobs, Catalog, Clock, Deleted, Files, JobQuery, Jobs, Keys, LogPage, Model, Outbox, Provider,
+    Reader, Release, Sender, StoreError,
 };
 use repeat::Creating;
 
@@ -139,6 +142,7 @@ pub struct Settings {
 pub struct Outside {
     pub jobs: Arc<dyn Jobs>,
     pub catalog: Arc<dyn Catalog>,
+    pub files: Arc<dyn Files>,
     pub keys: Arc<dyn Keys>,
     pub outbox: Arc<dyn Outbox>,
     pub sender: Arc<dyn Sender>,
@@ -152,6 +156,7 @@ struct Inner {
     settings: Settings,
     jobs: Arc<dyn Jobs>,
     catalog: Arc<dyn Catalog>,
+    files: Arc<dyn Files>,
     keyring: Keyring,
     outbox: Arc<dyn Outbox>,
     sender: Arc<dyn Sender>,
@@ -239,6 +244,7 @@ impl Engine {
             settings,
             jobs: outside.jobs,
             catalog: outside.catalog,
+            files: outside.files,
             keyring: Keyring::new(outside.keys, Arc::clone(&outside.clock)),
             outbox: outside.outbox,
             sender: outside.sender,

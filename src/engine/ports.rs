@@ -1,5 +1,6 @@
 //! What the engine needs from outside. Small object-safe traits, owned by their user.
 
+mod files;
 mod outbox;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::domain::status::Status;
 use crate::domain::time::Time;
 pub use crate::domain::usage::Price;
 use crate::domain::usage::Usage;
+pub use files::{Appended, Files, Finished, StoredChunk, StoredFile, StoredUpload};
 pub use outbox::{
     About, Attempt, Delivery, DisabledBy, Due, Message, Outbox, Sender, Sent, StoredWebhook,
 };
@@ -442,7 +444,7 @@ pub trait Catalog: Send + Sync {
     fn hold_bytes(&self, _sha256: &str, _alone: bool) -> Answered<'_, Hold> {
         std::future::ready(Ok(Box::new(()) as Hold)).boxed()
     }
-    /// Whether any document of any scope, or a job that has not ended, has these bytes.
+    /// Whether any document or file of any scope, or a job that has not ended, has these bytes.
     fn is_blob_needed(&self, sha256: &str) -> Answered<'_, bool>;
 
     fn insert_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, ()>;

@@ -8,6 +8,7 @@ mod catalog;
 mod clock;
 mod connection;
 mod create;
+mod files;
 mod jobs;
 mod keys;
 mod leases;

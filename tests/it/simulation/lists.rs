@@ -13,12 +13,12 @@ use super::memory::{Memory, Owned, Row, is_active};
 /// Fewer digits are in too many ids.
 const MIN_ID_DIGITS: usize = 8;
 
-fn owned<Id>(scope: &Scope, id: Id) -> Owned<Id> {
+pub(super) fn owned<Id>(scope: &Scope, id: Id) -> Owned<Id> {
     (scope.as_str().to_owned(), id)
 }
 
 /// Whether a name holds the text.
-fn holds(name: &str, text: Option<&str>) -> bool {
+pub(super) fn holds(name: &str, text: Option<&str>) -> bool {
     let text = text.unwrap_or_default().to_ascii_lowercase();
     name.to_ascii_lowercase().contains(&text)
 }
@@ -139,6 +139,7 @@ impl Memory {
     pub fn is_blob_needed(&self, sha256: &str) -> bool {
         let mut rows = self.jobs.values();
         self.documents.values().any(|one| one.sha256 == sha256)
+            || self.files.values().any(|one| one.sha256 == sha256)
             || rows.any(|row| is_active(row) && row.view.spec.document_sha256 == sha256)
     }
 

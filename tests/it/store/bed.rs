@@ -19,8 +19,8 @@ use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{
-    Catalog, Claimed, Clock, Commit, Committed, Created, Guard, JobQuery, Jobs, Keys, LogPage,
-    NewJob, Outbox, StoredDocument, StoredEvent, StoredSchema,
+    Catalog, Claimed, Clock, Commit, Committed, Created, Files, Guard, JobQuery, Jobs, Keys,
+    LogPage, NewJob, Outbox, StoredDocument, StoredEvent, StoredSchema,
 };
 use rivulet::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions};
 use serde_json::json;
@@ -37,8 +37,8 @@ pub const START: Time = Time(1_763_762_400_000);
 pub const MINUTE: u64 = 60_000;
 pub const LEASE: Duration = Duration::from_millis(MINUTE);
 
-pub trait Store: Jobs + Catalog + Keys + Outbox {}
-impl<T: Jobs + Catalog + Keys + Outbox> Store for T {}
+pub trait Store: Jobs + Catalog + Files + Keys + Outbox {}
+impl<T: Jobs + Catalog + Files + Keys + Outbox> Store for T {}
 
 /// A clock that stands still until it is set.
 pub struct SetClock(AtomicI64);
