@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::completeness::{Completeness, Verdict};
 use super::error::Fault;
 use super::explain::ExplainedSubtree;
-use super::id::{DocumentId, JobId, SchemaId};
+use super::id::{DocumentId, FileId, JobId, SchemaId};
 use super::plan;
 use super::pointer::Pointer;
 use super::record::RecordTally;
@@ -306,6 +306,9 @@ pub struct End {
     pub error_type: Option<Fault>,
     pub error_message: Option<String>,
     pub cancel_reason: Option<String>,
+    /// Of a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_file_id: Option<FileId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arrays: Vec<ArrayVerdict>,
     pub usage_metadata: Usage,

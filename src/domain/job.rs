@@ -17,7 +17,7 @@ use super::event::{
     SubtreeResult, SubtreeRetry, Validation,
 };
 use super::explain::Forecast;
-use super::id::{DocumentId, JobId, SchemaId};
+use super::id::{DocumentId, FileId, JobId, SchemaId};
 use super::metadata::Metadata;
 use super::pointer::Pointer;
 use super::record::{Batch, RecordMark, RecordTally};
@@ -110,6 +110,8 @@ pub struct JobView {
     pub taken_back: Vec<TakenBack>,
     /// Of a batch: its records by their ends.
     pub records: Option<RecordTally>,
+    /// Of a batch that has ended: what became of its records, a line each.
+    pub output_file: Option<FileId>,
     /// Never changed, so all views of the job share it.
     pub spec: Arc<JobSpec>,
 }
@@ -220,6 +222,10 @@ pub struct ErrorDraft {
 pub enum Ending {
     /// Every subtree has an outcome: completed when one succeeded, else failed.
     Settled,
+    /// The same of a batch, whose output is written.
+    Written {
+        output: FileId,
+    },
     Failed {
         fault: Fault,
         message: String,
@@ -313,6 +319,7 @@ impl JobView {
             arrays: Vec::new(),
             taken_back: Vec::new(),
             records: record_count.map(RecordTally::of),
+            output_file: None,
             spec: Arc::new(spec),
         };
         let envelope = Envelope {
@@ -439,6 +446,7 @@ impl JobView {
         if let Some(tally) = &mut self.records {
             tally.reopen();
         }
+        self.output_file = None;
         self.fields_processed = self.fields_processed.saturating_sub(failed_fields);
         self.error = None;
         self.ended_at = None;
@@ -552,6 +560,13 @@ impl JobView {
     fn end(&mut self, ending: Ending, at: Time, retention_ms: u64) -> Result<Event, Refusal> {
         let settled = self.subtrees_succeeded + self.subtrees_failed;
         let mut cancel_reason = None;
+        let ending = match ending {
+            Ending::Written { output } => {
+                self.output_file = Some(output);
+                Ending::Settled
+            }
+            other => other,
+        };
         self.status = match ending {
             Ending::Settled if settled < self.total_subtrees => {
                 return Err(Refusal::Unsettled {
@@ -564,7 +579,7 @@ impl JobView {
                 Status::Failed
             }
             Ending::Settled if self.subtrees_succeeded > 0 => Status::Completed,
-            Ending::Settled => {
+            Ending::Settled | Ending::Written { .. } => {
                 let (fault, last) = self
                     .error
                     .take()
@@ -604,6 +619,7 @@ impl JobView {
             error_type,
             error_message,
             cancel_reason,
+            output_file_id: self.output_file,
             arrays: self.arrays.clone(),
             usage_metadata: self.usage.clone(),
             progress: self.progress(),

@@ -1,11 +1,11 @@
 //! What the engine needs from outside. Small object-safe traits, owned by their user.
 
+mod blobs;
 mod files;
 mod keys;
 mod outbox;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ use crate::domain::status::Status;
 use crate::domain::time::Time;
 pub use crate::domain::usage::Price;
 use crate::domain::usage::Usage;
+pub use blobs::{Blobs, Pieces};
 pub use files::{Appended, Files, Finished, StoredChunk, StoredFile, StoredUpload};
 pub use keys::{Keys, SECRET_BYTES, StoredKey};
 pub use outbox::{
@@ -473,34 +474,6 @@ pub trait Catalog: Send + Sync {
     /// Deletes at most `limit` schemas of all scopes that were not changed since then; gives how
     /// many there were.
     fn delete_schemas_before(&self, updated: Time, limit: u32) -> Answered<'_, u32>;
-}
-
-/// Immutable files by key. A put is on disk, whole, when its future resolves.
-pub trait Blobs: Send + Sync {
-    fn put(&self, key: &str, bytes: Bytes) -> Answered<'_, ()>;
-    fn get(&self, key: &str) -> Answered<'_, Option<Bytes>>;
-    /// Bytes `range` of the file, fewer where it ends before.
-    fn get_range(&self, key: &str, range: Range<u64>) -> Answered<'_, Option<Bytes>> {
-        let whole = self.get(key);
-        async move {
-            let cut = |whole: Bytes| {
-                let at = |place: u64| {
-                    usize::try_from(place).map_or(whole.len(), |at| at.min(whole.len()))
-                };
-                let (from, to) = (at(range.start), at(range.end));
-                whole.slice(from..to.max(from))
-            };
-            Ok(whole.await?.map(cut))
-        }
-        .boxed()
-    }
-    /// No error when it is not there.
-    fn delete(&self, key: &str) -> Answered<'_, ()>;
-    /// The keys of all files, in no order. None at all where others may keep files too, whose
-    /// needs the catalog does not know.
-    fn own_keys(&self) -> BoxStream<'_, Result<String, StoreError>> {
-        futures_util::stream::empty().boxed()
-    }
 }
 
 /// Reads files. Runs on a blocking thread; never fetches anything the bytes name.

@@ -160,7 +160,8 @@ async fn drive_batch(shared: Shared, claimed: &Claimed, batch: Batch) -> Result<
             if asked > 0 {
                 engine.learn_pace(started.elapsed(), asked);
             }
-            Ending::Settled
+            let output = batch::write_output(&shared, &claimed.view, batch).await?;
+            Ending::Written { output }
         }
         Err((fault, message)) => Ending::Failed { fault, message },
     };
@@ -520,7 +521,7 @@ async fn read_array(run: &Run, index: usize, spent: Usage, slots: &Semaphore) ->
 
 async fn end(engine: &Inner, journal: &Journal, ending: Ending) -> Result<(), Halt> {
     let outcome = match &ending {
-        Ending::Settled => "settled",
+        Ending::Settled | Ending::Written { .. } => "settled",
         Ending::Failed { .. } => "failed",
         Ending::Cancelled { .. } => "cancelled",
     };

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::error::Fault;
 use crate::domain::event::{ArrayVerdict, Step};
-use crate::domain::id::JobId;
+use crate::domain::id::{FileId, JobId};
 use crate::domain::job::{JobSpec, JobView, TakenBack};
 use crate::domain::record::RecordTally;
 use crate::domain::status::Status;
@@ -33,6 +33,8 @@ struct State {
     taken_back: Vec<TakenBack>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     records: Option<RecordTally>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output_file: Option<FileId>,
 }
 
 /// Rows of before there were retries have no number.
@@ -77,6 +79,7 @@ pub fn read(columns: Columns) -> Result<JobView, StoreError> {
         arrays: state.arrays,
         taken_back: state.taken_back,
         records: state.records,
+        output_file: state.output_file,
         spec: columns.spec,
     })
 }
@@ -104,6 +107,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         arrays,
         taken_back,
         records,
+        output_file,
         spec: _,
     } = view;
     serde_json::to_string(&State {
@@ -119,6 +123,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         arrays: arrays.clone(),
         taken_back: taken_back.clone(),
         records: *records,
+        output_file: *output_file,
     })
 }
 

@@ -1,7 +1,9 @@
 //! What became of each record: a reading of its outcomes.
 
+use serde_json::Value;
+
 use super::settled::{Settled, end};
-use super::track::Ends;
+use super::track::{End, Ends};
 use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::Validation;
 use crate::domain::evidence::Attributions;
@@ -10,7 +12,6 @@ use crate::domain::job::{JobView, Ordinal};
 use crate::domain::record::{Batch, RecordStatus};
 use crate::engine::ports::{Outcome, Snapshot};
 use crate::engine::{Engine, FailedSubtree, FoundArray, JobResult};
-use serde_json::Value;
 
 /// Bytes of values after which a page ends.
 const PAGE_BYTES: usize = 4 << 20;
@@ -107,9 +108,7 @@ impl RecordResult {
             return Ok(None);
         };
         let id = outcomes.first().and_then(name);
-        let has_value = outcomes
-            .iter()
-            .any(|outcome| end(outcome) != super::track::End::Failed);
+        let has_value = outcomes.iter().any(|outcome| end(outcome) != End::Failed);
         let view = view.clone();
         let result = JobResult::of(Snapshot { view, outcomes })?;
         let error = (status != RecordStatus::Succeeded).then(|| error(&result));

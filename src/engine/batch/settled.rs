@@ -18,7 +18,7 @@ const PAGE: u32 = 500;
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Goes through the outcomes once, from the first record that is asked for.
-pub(super) struct Settled {
+pub(in crate::engine) struct Settled {
     scope: Scope,
     job: JobId,
     page: VecDeque<Outcome>,
@@ -27,7 +27,7 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    pub(super) fn of(scope: &Scope, job: JobId, from: Ordinal) -> Self {
+    pub(in crate::engine) fn of(scope: &Scope, job: JobId, from: Ordinal) -> Self {
         Self {
             scope: scope.clone(),
             job,
@@ -45,13 +45,13 @@ impl Settled {
     }
 
     /// Whether all outcomes were taken.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::engine) fn is_over(&self) -> bool {
         self.page.is_empty() && self.next.is_none()
     }
 
     /// The outcomes numbered `first` to below `first + count`, in that order, renumbered from 0.
     /// They are never asked for in falling order. After an error they can be asked for again.
-    pub(super) async fn take(
+    pub(in crate::engine) async fn take(
         &mut self,
         inner: &Inner,
         first: Ordinal,
@@ -80,7 +80,7 @@ impl Settled {
 }
 
 /// What a stored outcome says of its subtree.
-pub(super) fn end(outcome: &Outcome) -> End {
+pub(in crate::engine) fn end(outcome: &Outcome) -> End {
     #[derive(Deserialize)]
     struct Judged {
         #[serde(default)]

@@ -72,7 +72,7 @@ impl Ends {
 
 /// What became of one subtree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::engine) enum End {
     Whole,
     /// An array that is known to lack rows.
     Lacking,

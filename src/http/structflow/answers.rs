@@ -71,7 +71,7 @@ pub async fn whole(engine: &Engine, scope: &Scope, view: &JobView) -> Result<Val
     }
     let extracted = match view.spec.batch {
         Some(batch) if batch.is_file => {
-            body["output_file_id"] = Value::Null;
+            body["output_file_id"] = json!(view.output_file);
             return Ok(body);
         }
         Some(_) => records(engine, scope, view).await,

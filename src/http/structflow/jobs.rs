@@ -39,8 +39,6 @@ const MEMBERS: [&str; 8] = [
 /// A job's body, read.
 struct CreateRequest {
     job: JobRequest,
-    /// The file that the records are in; whole before the job is made.
-    file: Option<FileId>,
     body_sha256: [u8; 32],
 }
 
@@ -62,12 +60,9 @@ impl TryFrom<Value> for CreateRequest {
         let callback_secret = secret(&members, callback_url.is_some())?;
         let metadata = members.get("metadata");
         let metadata = metadata.map(|pairs| Metadata::parse("/metadata", pairs));
-        let (records, file) = match (members.shift_remove("inputs"), members.get("file_id")) {
-            (Some(inputs), None) => (Records::Inputs(read_inputs(inputs)?), None),
-            (None, Some(Value::String(id))) => {
-                let id = FileId::parse(id)?;
-                (Records::Inputs(Vec::new()), Some(id))
-            }
+        let records = match (members.shift_remove("inputs"), members.get("file_id")) {
+            (Some(inputs), None) => Records::Inputs(read_inputs(inputs)?),
+            (None, Some(Value::String(id))) => Records::File(FileId::parse(id)?),
             (None, Some(_)) => return Err(wrong("/file_id", "Expected text.")),
             _ => {
                 let message = "Send exactly one of `inputs` and `file_id`.";
@@ -85,7 +80,6 @@ impl TryFrom<Value> for CreateRequest {
                 dialect: Some(NAME.into()),
                 endpoint: None,
             },
-            file,
             body_sha256,
         })
     }
@@ -166,14 +160,7 @@ pub async fn create(
     let key = repeat::key(&request, Some(NAME))?;
     // Records may be many: read where nobody waits.
     let read = web::block(move || CreateRequest::try_from(body)).await;
-    let CreateRequest {
-        job,
-        file,
-        body_sha256,
-    } = read.unwrap_or_else(|_| Err(Error::internal()))?;
-    if let Some(file) = file {
-        engine.complete_upload(&caller.scope, file).await?;
-    }
+    let CreateRequest { job, body_sha256 } = read.unwrap_or_else(|_| Err(Error::internal()))?;
     let repeat = Repeat {
         body_sha256,
         key,
