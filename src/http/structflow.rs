@@ -82,12 +82,19 @@ async fn models(engine: web::Data<Engine>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "data": models.collect::<Vec<_>>() }))
 }
 
-/// How this dialect says a domain error.
+/// How this dialect says a domain error. Its bodies have no list of places, so the message names
+/// the first one.
 pub fn wording(error: &Error, request_id: &str) -> (&'static str, Value) {
+    let place = error.errors.first().map(|detail| &*detail.pointer);
+    let unnamed = place.filter(|place| !place.is_empty() && !error.detail.contains(place));
+    let message = match unnamed {
+        Some(place) => format!("At `{place}`: {}", error.detail),
+        None => error.detail.clone(),
+    };
     let body = json!({
         "error": {
             "code": error.code.name(),
-            "message": error.detail,
+            "message": message,
             "request_id": request_id,
         }
     });
