@@ -7,6 +7,7 @@ mod documents;
 mod events;
 mod jobs;
 mod plans;
+mod records;
 mod repeat;
 mod schemas;
 mod tickets;
@@ -29,6 +30,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
     schemas::routes(config);
     jobs::routes(config);
+    records::routes(config);
     plans::routes(config);
     events::routes(config);
     tickets::routes(config);
