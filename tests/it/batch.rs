@@ -32,7 +32,8 @@ fn record(index: usize) -> Value {
 }
 
 async fn get(client: &Client, url: &str) -> Value {
-    let answer = client.get(url).send().await.unwrap();
+    let request = client.get(url).header("Accept", "application/json");
+    let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200, "{url}");
     answer.json().await.unwrap()
 }
@@ -41,18 +42,14 @@ async fn get(client: &Client, url: &str) -> Value {
 async fn ended(client: &Client, url: &str) -> Value {
     let began = Instant::now();
     loop {
-        let page = get(
-            client,
-            &format!("{url}/events?limit=1&wait=0&after=999999999"),
-        )
-        .await;
-        if page["terminal"] == true {
-            return get(client, url).await;
+        let job = get(client, url).await;
+        if matches!(job["status"].as_str(), Some("completed" | "failed")) {
+            return job;
         }
         assert!(began.elapsed() < PATIENCE);
-        let job = get(client, url).await;
         let last = job["last_event_id"].as_str().unwrap();
         get(client, &format!("{url}/events?limit=1&wait=5&after={last}")).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
