@@ -79,22 +79,39 @@ impl Engine {
         }
         let snapshot = stored(self.inner.jobs.snapshot(scope, job).await)?;
         let snapshot = snapshot.ok_or_else(|| no_job(job))?;
-        self.inner
-            .refuse_expired(&snapshot.view, Code::ResultExpired)?;
-        if wanted == Wanted::Final && !snapshot.view.status.is_terminal() {
-            return Err(Error::new(
-                Code::ResultNotReady,
-                format!(
-                    "Job {job} is {}. Follow its events, poll it, or ask for `?partial=true`.",
-                    snapshot.view.status.name()
-                ),
-            ));
-        }
+        self.inner.refuse_unready(&snapshot.view, wanted)?;
         JobResult::of(snapshot)
+    }
+
+    /// A batch of which the result is there: it says what became of how many records.
+    pub async fn batch_result(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        wanted: Wanted,
+    ) -> Result<JobView, Error> {
+        let view = self.job(scope, job).await?;
+        self.inner.refuse_unready(&view, wanted)?;
+        Ok(view)
     }
 }
 
 impl Inner {
+    fn refuse_unready(&self, view: &JobView, wanted: Wanted) -> Result<(), Error> {
+        self.refuse_expired(view, Code::ResultExpired)?;
+        if wanted == Wanted::Final && !view.status.is_terminal() {
+            return Err(Error::new(
+                Code::ResultNotReady,
+                format!(
+                    "Job {} is {}. Follow its events, poll it, or ask for `?partial=true`.",
+                    view.id,
+                    view.status.name()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
     /// Refuses what was promised only for a time.
     pub(super) fn refuse_expired(&self, view: &JobView, code: Code) -> Result<(), Error> {
         match view.expires_at {

@@ -51,10 +51,10 @@ macro_rules! embedded {
 
 /// Every body and event by the name it has under `components.schemas`.
 const SCHEMAS: &[(&str, &str)] = embedded! {
-    "api" as "": "callback_secret" "config" "config_used" "deleted" "delivery" "delivery_list" "document" "document_list" "document_upload"
+    "api" as "": "batch_results" "callback_secret" "config" "config_used" "deleted" "delivery" "delivery_list" "document" "document_list" "document_upload"
         "events_page" "explained_plan" "file" "file_list" "file_upload" "forecast" "health"
         "job" "job_create" "job_created" "job_list" "job_summary" "model_list" "plan"
-        "plan_request" "problem"
+        "plan_request" "problem" "record_list"
         "results" "schema" "schema_create" "schema_infer" "schema_inferred" "schema_list"
         "schema_update" "schema_validate" "schema_validation" "schema_warning" "stream_ticket"
         "upload_chunk" "upload_create" "webhook" "webhook_create" "webhook_list" "webhook_message" "webhook_update";

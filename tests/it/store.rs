@@ -82,6 +82,7 @@ conformance! {
         a_key_lives_as_long_as_its_job,
     }
     log {
+        outcomes_are_read_in_pages_by_ordinal,
         parallel_commits_to_one_job_leave_no_gap,
         an_ordinal_has_one_outcome,
         a_refused_draft_takes_the_whole_commit_back,

@@ -5,13 +5,13 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{DeletedBody, events, in_member, list_body, refuse_others, wrong};
+use super::{DeletedBody, events, in_member, list_body, records, refuse_others, wrong};
 use crate::domain::config::Config;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::{Links, Progress};
-use crate::domain::id::{DocumentId, JobId, SchemaId};
+use crate::domain::id::{DocumentId, FileId, JobId, SchemaId};
 use crate::domain::job::JobView;
 use crate::domain::metadata::Metadata;
 use crate::domain::status::Status;
@@ -45,9 +45,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/jobs/{id}/retry", [on(Method::POST, retry)]));
 }
 
-const MEMBERS: [&str; 8] = [
+const MEMBERS: [&str; 10] = [
     "document_id",
     "document",
+    "inputs",
+    "file_id",
     "schema_id",
     "schema",
     "config",
@@ -56,7 +58,7 @@ const MEMBERS: [&str; 8] = [
     "stream",
 ];
 
-/// A job's body: exactly one of each pair, and how the answer is wanted.
+/// A job's body: what it is about and by which schema, and how the answer is wanted.
 struct CreateRequest {
     job: JobRequest,
     stream: bool,
@@ -65,9 +67,9 @@ struct CreateRequest {
 }
 
 impl CreateRequest {
-    /// Reads a body; one that holds a document is long, and read where nobody waits.
+    /// Reads a body; one that holds a document or records is long, and read where nobody waits.
     async fn read(body: Value) -> Result<Self, Error> {
-        if body.get("document").is_none() {
+        if body.get("document").is_none() && body.get("inputs").is_none() {
             return body.try_into();
         }
         let read = web::block(move || body.try_into()).await;
@@ -90,16 +92,7 @@ impl TryFrom<Value> for CreateRequest {
             Some(_) => return Err(wrong("/stream", "Expected true or false.")),
         };
         let body_sha256 = repeat::body_sha256(&members);
-        let document = match (
-            members.shift_remove("document_id"),
-            members.shift_remove("document"),
-        ) {
-            (Some(id), None) => {
-                DocumentSource::Stored(DocumentId::parse(text("/document_id", &id)?)?)
-            }
-            (None, Some(document)) => inline_document(text("/document", &document)?)?,
-            _ => return Err(one_of("document_id", "document")),
-        };
+        let document = source(&mut members)?;
         let schema = match (
             members.shift_remove("schema_id"),
             members.shift_remove("schema"),
@@ -127,6 +120,25 @@ impl TryFrom<Value> for CreateRequest {
             stream,
             body_sha256,
         })
+    }
+}
+
+/// What the job is about: one document, or many records.
+fn source(members: &mut Map<String, Value>) -> Result<DocumentSource, Error> {
+    const SOURCES: [&str; 4] = ["document_id", "document", "inputs", "file_id"];
+    let given = SOURCES.map(|name| members.shift_remove(name));
+    match given {
+        [Some(id), None, None, None] => Ok(DocumentSource::Stored(DocumentId::parse(text(
+            "/document_id",
+            &id,
+        )?)?)),
+        [None, Some(document), None, None] => inline_document(text("/document", &document)?),
+        [None, None, Some(inputs), None] => records::inputs(inputs),
+        [None, None, None, Some(id)] => records::file(text("/file_id", &id)?),
+        _ => Err(wrong(
+            "/document_id",
+            "Send exactly one of `document_id`, `document`, `inputs` and `file_id`.",
+        )),
     }
 }
 
@@ -185,6 +197,8 @@ struct JobBody {
     error_type: Option<Fault>,
     error_message: Option<String>,
     expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_file_id: Option<FileId>,
 }
 
 impl JobBody {
@@ -212,6 +226,7 @@ impl JobBody {
             error_type,
             error_message,
             expires_at: view.expires_at,
+            output_file_id: view.output_file,
         }
     }
 }
@@ -351,6 +366,12 @@ async fn show(
     if view.status.is_terminal() {
         return Ok(HttpResponse::Ok().json(JobBody::of(&engine, &view)));
     }
+    if view.spec.batch.is_some() {
+        // Its values are asked for by record.
+        return Ok(HttpResponse::Ok()
+            .insert_header((RETRY_AFTER, "1"))
+            .json(JobBody::of(&engine, &view)));
+    }
     let result = engine.result(&caller.0, id, Wanted::SoFar).await?;
     let mut body = json!(JobBody::of(&engine, &result.view));
     if !result.view.status.is_terminal() {
@@ -375,6 +396,11 @@ async fn results(
     } else {
         Wanted::Final
     };
+    let view = engine.job(&caller.0, id).await?;
+    if view.spec.batch.is_some() {
+        let view = engine.batch_result(&caller.0, id, wanted).await?;
+        return Ok(HttpResponse::Ok().json(records::results_body(&view)));
+    }
     let result = engine.result(&caller.0, id, wanted).await?;
     Ok(HttpResponse::Ok().json(results_body(&result)))
 }

@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod jobs;
 mod plans;
+pub(super) mod records;
 mod schemas;
 mod tickets;
 mod webhooks;
@@ -30,6 +31,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     files::routes(config);
     schemas::routes(config);
     jobs::routes(config);
+    records::routes(config);
     plans::routes(config);
     events::routes(config);
     tickets::routes(config);

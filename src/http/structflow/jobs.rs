@@ -8,17 +8,17 @@ use super::NAME;
 use super::answers::{summary, whole};
 use crate::domain::error::Error;
 use crate::domain::filter::JobFilter;
-use crate::domain::id::{FileId, JobId};
+use crate::domain::id::JobId;
 use crate::domain::metadata::Metadata;
-use crate::domain::record::RecordInput;
 use crate::domain::schema::example::of_example;
 use crate::domain::webhook::{MAX_CHOSEN, Secret};
 use crate::engine::keys::Principal;
 use crate::engine::ports::{JobQuery, Order};
-use crate::engine::{DocumentSource, Engine, JobRequest, Records, Repeat, SchemaSource, Submitted};
+use crate::engine::{Engine, JobRequest, Repeat, SchemaSource, Submitted};
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::members::{refuse_others, wrong};
+use crate::http::native::records;
 use crate::http::query::Parameters;
 use crate::http::{body, repeat};
 
@@ -60,9 +60,9 @@ impl TryFrom<Value> for CreateRequest {
         let callback_secret = secret(&members, callback_url.is_some())?;
         let metadata = members.get("metadata");
         let metadata = metadata.map(|pairs| Metadata::parse("/metadata", pairs));
-        let records = match (members.shift_remove("inputs"), members.get("file_id")) {
-            (Some(inputs), None) => Records::Inputs(read_inputs(inputs)?),
-            (None, Some(Value::String(id))) => Records::File(FileId::parse(id)?),
+        let document = match (members.shift_remove("inputs"), members.get("file_id")) {
+            (Some(inputs), None) => records::inputs(inputs)?,
+            (None, Some(Value::String(id))) => records::file(id)?,
             (None, Some(_)) => return Err(wrong("/file_id", "Expected text.")),
             _ => {
                 let message = "Send exactly one of `inputs` and `file_id`.";
@@ -71,7 +71,7 @@ impl TryFrom<Value> for CreateRequest {
         };
         Ok(Self {
             job: JobRequest {
-                document: DocumentSource::Records(records),
+                document,
                 schema: SchemaSource::Inline(schema),
                 config: Some(json!({ "model": model, "additional_instructions": instructions })),
                 callback_url,
@@ -83,24 +83,6 @@ impl TryFrom<Value> for CreateRequest {
             body_sha256,
         })
     }
-}
-
-/// Records of `{id, data}`.
-fn read_inputs(inputs: Value) -> Result<Vec<RecordInput>, Error> {
-    let Value::Array(items) = inputs else {
-        return Err(wrong("/inputs", "Expected an array of records."));
-    };
-    let read = |(index, item): (usize, Value)| {
-        let at = format!("/inputs/{index}");
-        let Value::Object(members) = item else {
-            return Err(wrong(
-                &at,
-                "Expected an object, such as {\"id\": \"1\", \"data\": {}}.",
-            ));
-        };
-        RecordInput::of_members(members).map_err(|message| wrong(&at, &message))
-    };
-    items.into_iter().enumerate().map(read).collect()
 }
 
 fn optional(members: &Map<String, Value>, name: &str) -> Result<Option<String>, Error> {

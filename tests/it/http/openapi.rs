@@ -268,6 +268,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "native/jobs",
         "native/mod",
         "native/plans",
+        "native/records",
         "native/schemas",
         "native/tickets",
         "native/webhooks",
