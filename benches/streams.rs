@@ -27,6 +27,7 @@ use rivulet::domain::event::SubtreeRetry;
 use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::id::{DocumentId, JobId, Scope};
 use rivulet::domain::job::{Draft, Ending, JobSpec, JobView};
+use rivulet::domain::metadata::Metadata;
 use rivulet::domain::plan::Plan;
 use rivulet::domain::pointer::Pointer;
 use rivulet::engine::ports::{
@@ -237,6 +238,11 @@ async fn seed(data: &Path) {
         forecast: None,
         request_hash: None,
         callback_url: None,
+        callback_secret: None,
+        metadata: Metadata::default(),
+        dialect: None,
+        endpoint: None,
+        batch: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;
@@ -257,6 +263,8 @@ async fn seed(data: &Path) {
     let retry = SubtreeRetry {
         subtree_id: "part_000".into(),
         path: Pointer::root().join("part_000"),
+        record_index: None,
+        record_id: None,
         attempt: 1,
         max_attempts: 3,
         error_message: "The provider had no capacity for this request, which will be made again."

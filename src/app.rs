@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::blob::{Local, bucket};
 use crate::document::sandbox::Sandbox;
 use crate::domain::time::Time;
-use crate::engine::ports::{Catalog, Clock, Jobs, Keys, Outbox, Provider, StoreError};
+use crate::engine::ports::{Catalog, Clock, Files, Jobs, Keys, Outbox, Provider, StoreError};
 use crate::engine::{self, Engine, Outside};
 use crate::http;
 use crate::settings::{Origin, Secret, Settings, Storage, table};
@@ -171,6 +171,7 @@ impl Builder {
             lifetimes: engine::Lifetimes {
                 documents: self.settings.storage.document_retention,
                 schemas: self.settings.storage.schema_retention,
+                files: self.settings.storage.file_retention,
             },
             max_streams_per_job: limits.max_streams_per_job,
             max_streams_per_user: limits.max_streams_per_user,
@@ -244,6 +245,7 @@ fn outside(
     Ok(Outside {
         jobs: kept.jobs,
         catalog: kept.catalog,
+        files: kept.files,
         keys: kept.keys,
         outbox: kept.outbox,
         sender: Arc::new(HttpSender::new(Reach::Internet)),
@@ -258,6 +260,7 @@ fn outside(
 struct Kept {
     jobs: Arc<dyn Jobs>,
     catalog: Arc<dyn Catalog>,
+    files: Arc<dyn Files>,
     keys: Arc<dyn Keys>,
     outbox: Arc<dyn Outbox>,
     clock: Arc<dyn Clock>,
@@ -292,6 +295,7 @@ fn here(
     Ok(Kept {
         jobs: store.clone(),
         catalog: store.clone(),
+        files: store.clone(),
         keys: store.clone(),
         outbox: store,
         clock,
@@ -311,6 +315,7 @@ fn elsewhere(storage: &Storage, url: &str, clock: Option<Arc<dyn Clock>>) -> Res
         clock: store.clock(),
         jobs: store.clone(),
         catalog: store.clone(),
+        files: store.clone(),
         keys: store.clone(),
         outbox: store,
     })

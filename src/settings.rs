@@ -84,6 +84,8 @@ pub struct Storage {
     pub document_retention: Option<Duration>,
     /// How long schemas are kept after they were last changed; `None` until they are deleted.
     pub schema_retention: Option<Duration>,
+    /// How long files are kept after their upload; `None` until they are deleted.
+    pub file_retention: Option<Duration>,
     /// The largest payload of an event, bytes.
     pub max_event_bytes: usize,
     /// Threads that read the database in the data folder.
@@ -151,6 +153,7 @@ impl Settings {
                 retention: seconds(&table::RETENTION)?,
                 document_retention: layers.get(&table::DOCUMENT_RETENTION)?,
                 schema_retention: layers.get(&table::SCHEMA_RETENTION)?,
+                file_retention: layers.get(&table::FILE_RETENTION)?,
                 max_event_bytes: layers.get(&table::MAX_EVENT_BYTES)? as usize,
                 store_readers: layers.get(&table::STORE_READERS)? as usize,
                 store_connections: layers.get(&table::STORE_CONNECTIONS)? as usize,

@@ -4,18 +4,21 @@ pub mod bucket;
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use object_store::local::LocalFileSystem;
-use object_store::{Error, ObjectStore, ObjectStoreExt as _};
+use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt as _};
 
-use crate::engine::ports::{Answered, Blobs, StoreError};
+use crate::engine::ports::{Answered, Blobs, Pieces, StoreError};
 
+/// Bytes of one part of a file that is written in pieces: buckets take none under 5 MiB.
+const PART: usize = 8 << 20;
 /// The longest key, bytes.
 const MAX_KEY: usize = 200;
 /// What the names of half-written files contain; no key does.
@@ -62,16 +65,74 @@ impl Files {
         }
         // Written even when it is there: whether the bytes there are whole and flushed takes as
         // long to find out.
-        let Err(error) = self.store.put(place, bytes.into()).await else {
-            return Ok(());
+        let put = self.store.put(place, bytes.into()).await;
+        put.map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// Writes a part at a time, beside its place until it is whole.
+    async fn write_pieces(
+        &self,
+        place: &object_store::path::Path,
+        mut pieces: Pieces<'_>,
+    ) -> Result<(), StoreError> {
+        if let Some(broken) = self.broken.get() {
+            return Err(broken.clone());
+        }
+        let (mut part, mut upload) = (BytesMut::new(), None);
+        while let Some(piece) = pieces.next().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => return Err(abort(upload, error).await),
+            };
+            part.extend_from_slice(&piece);
+            if part.len() < PART {
+                continue;
+            }
+            let begun = match upload.take() {
+                Some(begun) => Ok(begun),
+                None => self.store.put_multipart(place).await,
+            };
+            let mut begun = begun.map_err(|error| self.failed(error))?;
+            let put = begun.put_part(part.split().freeze().into()).await;
+            upload = Some(begun);
+            if let Err(error) = put {
+                return Err(abort(upload, self.failed(error)).await);
+            }
+        }
+        let Some(mut begun) = upload else {
+            return self.write(place, part.freeze()).await;
         };
+        let put = match part.is_empty() {
+            true => Ok(()),
+            false => begun.put_part(part.freeze().into()).await,
+        };
+        let ended = match put {
+            Ok(()) => begun.complete().await.map(drop),
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(()) => Ok(()),
+            Err(error) => Err(abort(Some(begun), self.failed(error)).await),
+        }
+    }
+
+    fn failed(&self, error: Error) -> StoreError {
         if io_error(&error).is_some_and(is_disk_failure) {
             let _ = self.broken.set(StoreError::Unavailable(format!(
                 "the disk failed ({error}); no file is taken until a restart"
             )));
         }
-        Err(error.into())
+        error.into()
     }
+}
+
+/// Takes back what was written of a file; gives why.
+async fn abort(upload: Option<Box<dyn MultipartUpload>>, error: StoreError) -> StoreError {
+    if let Some(mut upload) = upload {
+        // What stays is swept like what a crash leaves.
+        let _ = upload.abort().await;
+    }
+    error
 }
 
 /// Files in a folder: each is written beside its place, flushed and renamed, and the folder is
@@ -114,11 +175,32 @@ impl Blobs for Files {
         async move { self.write(&place?, bytes).await }.boxed()
     }
 
+    fn put_pieces<'a>(&'a self, key: &str, pieces: Pieces<'a>) -> Answered<'a, ()> {
+        let place = place(key);
+        async move { self.write_pieces(&place?, pieces).await }.boxed()
+    }
+
     fn get(&self, key: &str) -> Answered<'_, Option<Bytes>> {
         let place = place(key);
         async move {
             match self.store.get(&place?).await {
                 Ok(found) => Ok(Some(found.bytes().await?)),
+                Err(Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        }
+        .boxed()
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Answered<'_, Option<Bytes>> {
+        let place = place(key);
+        async move {
+            let place = place?;
+            if range.is_empty() {
+                return Ok(Some(Bytes::new()));
+            }
+            match self.store.get_range(&place, range).await {
+                Ok(found) => Ok(Some(found)),
                 Err(Error::NotFound { .. }) => Ok(None),
                 Err(error) => Err(error.into()),
             }

@@ -180,6 +180,8 @@ mod tests {
         let retry = SubtreeRetry {
             subtree_id: "seller".into(),
             path: Pointer::root().join("seller"),
+            record_index: None,
+            record_id: None,
             attempt: 1,
             max_attempts: 3,
             error_message: "busy".into(),

@@ -47,6 +47,7 @@ codes! {
     InvalidDocumentId "invalid_document_id" 400 false "The document id is not a UUID";
     InvalidSchemaId "invalid_schema_id" 400 false "The schema id is not a UUID";
     InvalidWebhookId "invalid_webhook_id" 400 false "The webhook id is not a UUID";
+    InvalidFileId "invalid_file_id" 400 false "The file id is not a UUID";
     InvalidCursor "invalid_cursor" 400 false "The list cursor cannot be read";
     InvalidLastEventId "invalid_last_event_id" 400 false "The event cursor cannot be read";
     LastEventIdOutOfRange "last_event_id_out_of_range" 400 false "The event cursor lies beyond the log";
@@ -58,6 +59,7 @@ codes! {
     SchemaNotFound "schema_not_found" 404 false "No such schema";
     JobNotFound "job_not_found" 404 false "No such job";
     WebhookNotFound "webhook_not_found" 404 false "No such webhook";
+    FileNotFound "file_not_found" 404 false "No such file";
     MethodNotAllowed "method_not_allowed" 405 false "The route does not take this method";
     NotAcceptable "not_acceptable" 406 false "None of the accepted media types can be sent";
     ResultNotReady "result_not_ready" 409 true "The job has not ended";
@@ -67,6 +69,9 @@ codes! {
     IdempotencyKeyInUse "idempotency_key_in_use" 409 true "A request with this key is being worked on";
     DocumentInUse "document_in_use" 409 true "A job that has not ended needs the document";
     TooManyWebhooks "too_many_webhooks" 409 false "Too many webhooks";
+    UploadConflict "upload_conflict" 409 false "The upload is not where the request takes it to be";
+    UploadIncomplete "upload_incomplete" 409 true "The file is still being uploaded";
+    TooManyUploads "too_many_uploads" 409 false "Too many open uploads";
     ReviewRequired "review_required" 409 true "The result is held back until it is reviewed";
     ReviewRejected "review_rejected" 409 false "A reviewer rejected the result";
     NotInReview "not_in_review" 409 false "The job does not wait for a review";

@@ -9,9 +9,10 @@ use serde_json::value::RawValue;
 use super::completeness::{Completeness, Verdict};
 use super::error::Fault;
 use super::explain::ExplainedSubtree;
-use super::id::{DocumentId, JobId, SchemaId};
+use super::id::{DocumentId, FileId, JobId, SchemaId};
 use super::plan;
 use super::pointer::Pointer;
+use super::record::RecordTally;
 use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
@@ -33,6 +34,9 @@ pub struct Progress {
     pub current_step: Step,
     pub fields_processed: u64,
     pub total_fields: u64,
+    /// Of a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<RecordTally>,
 }
 
 /// What a job is doing.
@@ -123,6 +127,9 @@ pub struct Start {
     pub schema_id: Option<SchemaId>,
     pub model: String,
     pub per_key_attribution: bool,
+    /// Of a batch; `subtrees` are then those of each record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_count: Option<u64>,
     pub subtrees: Option<Vec<PlannedSubtree>>,
     /// Values are not in the log: they are given out with the result, after a review if need be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -177,6 +184,11 @@ pub struct ValidationError {
 pub struct SubtreeResult {
     pub subtree_id: String,
     pub path: Pointer,
+    /// Of a batch: the record, from 0, and the client's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<String>,
     /// Any JSON; null is a value unless `oversize` or `withheld`.
     pub extracted_result: Box<RawValue>,
     /// Null when `per_key_attribution` is off.
@@ -201,6 +213,11 @@ pub struct SubtreeResult {
 pub struct SubtreeError {
     pub subtree_id: String,
     pub path: Pointer,
+    /// Of a batch: the record, from 0, and the client's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<String>,
     pub error_message: String,
     pub error_type: Fault,
     pub attempts: u32,
@@ -213,6 +230,11 @@ pub struct SubtreeError {
 pub struct SubtreeRetry {
     pub subtree_id: String,
     pub path: Pointer,
+    /// Of a batch: the record, from 0, and the client's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<String>,
     pub attempt: u32,
     pub max_attempts: u32,
     pub error_message: String,
@@ -259,6 +281,11 @@ pub struct ItemsPreview {
 pub struct ArrayProgress {
     pub subtree_id: String,
     pub path: Pointer,
+    /// Of a batch: the record, from 0, and the client's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_id: Option<String>,
     pub phase: Phase,
     pub items_found: u64,
     /// Since the event before.
@@ -290,6 +317,9 @@ pub struct End {
     pub error_type: Option<Fault>,
     pub error_message: Option<String>,
     pub cancel_reason: Option<String>,
+    /// Of a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_file_id: Option<FileId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arrays: Vec<ArrayVerdict>,
     pub usage_metadata: Usage,

@@ -19,12 +19,15 @@ use super::event::{
     SubtreeResult, SubtreeRetry, Validation,
 };
 use super::explain::Forecast;
-use super::id::{DocumentId, JobId, SchemaId};
+use super::id::{DocumentId, FileId, JobId, SchemaId};
+use super::metadata::Metadata;
 use super::pointer::Pointer;
+use super::record::{Batch, RecordMark, RecordTally};
 use super::review::Review;
 use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
+use super::webhook::Secret;
 pub use held::ReviewDraft;
 
 /// A checked request, as it is kept with the job.
@@ -57,6 +60,21 @@ pub struct JobSpec {
     /// Where the end of the job is told, beside the webhooks of its user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+    /// What `callback_url` is signed with; none: with the secret that is the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback_secret: Option<Secret>,
+    /// What the client keeps with the job.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
+    /// The wire dialect it was asked for in; none for the native one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
+    /// The endpoint it was asked for at, where its dialect has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Of a job over many records, which the document then holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
 }
 
 /// A setting that was accepted and changes nothing, and why.
@@ -89,7 +107,8 @@ pub struct JobView {
     pub usage: Usage,
     /// Of the job when it failed; until then of the last failed subtree.
     pub error: Option<(Fault, String)>,
-    /// What is known of each array that was read, in the order of their events.
+    /// What is known of each array that was read, in the order of their events. Not of a batch:
+    /// there it counts in the end of its record.
     pub arrays: Vec<ArrayVerdict>,
     /// Incomplete arrays that were taken back: what they did cost until then is in `usage`.
     pub taken_back: Vec<TakenBack>,
@@ -97,6 +116,10 @@ pub struct JobView {
     pub review: Option<Box<Review>>,
     /// The job has ended in a way that gives out its result; only asked where there is a gate.
     pub released: bool,
+    /// Of a batch: its records by their ends.
+    pub records: Option<RecordTally>,
+    /// Of a batch that has ended: what became of its records, a line each.
+    pub output_file: Option<FileId>,
     /// Never changed, so all views of the job share it.
     pub spec: Arc<JobSpec>,
 }
@@ -165,6 +188,8 @@ pub struct ArrayDraft {
     pub total_pages: u64,
     pub total_items_estimate: Option<u64>,
     pub items_preview: Option<ItemsPreview>,
+    /// Of a batch.
+    pub record: Option<RecordMark>,
 }
 
 /// Which outcome of which job: at most one is ever admitted.
@@ -186,6 +211,8 @@ pub struct ResultDraft {
     pub completeness: Option<Box<Completeness>>,
     /// Under which the answer is found again; none where it is not to be used again.
     pub answer: Option<AnswerKey>,
+    /// Of a batch.
+    pub record: Option<RecordMark>,
 }
 
 #[derive(Debug, Clone)]
@@ -199,6 +226,8 @@ pub struct ErrorDraft {
     pub usage: Usage,
     pub attempts: u32,
     pub duration_ms: u64,
+    /// Of a batch.
+    pub record: Option<RecordMark>,
 }
 
 /// How a job ends.
@@ -206,6 +235,10 @@ pub struct ErrorDraft {
 pub enum Ending {
     /// Every subtree has an outcome: completed when one succeeded, else failed.
     Settled,
+    /// The same of a batch, whose output is written.
+    Written {
+        output: FileId,
+    },
     Failed {
         fault: Fault,
         message: String,
@@ -261,11 +294,13 @@ impl JobView {
         subtrees: &[PlannedSubtree],
         at: Time,
     ) -> (Self, Envelope) {
-        let total_subtrees = subtrees.len() as u64;
-        let total_fields = subtrees
+        let record_count = spec.batch.map(|batch| batch.records);
+        let records = record_count.unwrap_or(1);
+        let total_subtrees = records * subtrees.len() as u64;
+        let fields = subtrees
             .iter()
-            .map(|subtree| u64::from(subtree.total_fields))
-            .sum();
+            .map(|subtree| u64::from(subtree.total_fields));
+        let total_fields = records * fields.sum::<u64>();
         let start = Start {
             protocol_version: PROTOCOL_VERSION.to_owned(),
             total_subtrees,
@@ -276,6 +311,7 @@ impl JobView {
             schema_id: spec.schema_id,
             model: spec.config.model.clone(),
             per_key_attribution: spec.config.per_key_attribution,
+            record_count,
             subtrees: (subtrees.len() <= super::event::MAX_LISTED_SUBTREES)
                 .then(|| subtrees.to_vec()),
             results_withheld: spec.config.review.is_some(),
@@ -302,6 +338,8 @@ impl JobView {
             taken_back: Vec::new(),
             review: None,
             released: false,
+            records: record_count.map(RecordTally::of),
+            output_file: None,
             spec: Arc::new(spec),
         };
         let envelope = Envelope {
@@ -326,13 +364,18 @@ impl JobView {
             current_step: self.step,
             fields_processed: self.fields_processed,
             total_fields: self.total_fields,
+            records: self.records,
         }
     }
 
     /// Whether anything is known to be missing: a subtree, or rows of an array.
     pub fn is_partial(&self) -> bool {
         let mut arrays = self.arrays.iter();
-        self.subtrees_succeeded < self.total_subtrees || arrays.any(ArrayVerdict::is_incomplete)
+        self.subtrees_succeeded < self.total_subtrees
+            || arrays.any(ArrayVerdict::is_incomplete)
+            || self
+                .records
+                .is_some_and(|tally| tally.partial + tally.failed > 0)
     }
 
     /// Admits a draft as the next event and folds it in.
@@ -425,6 +468,10 @@ impl JobView {
         self.subtrees_failed = 0;
         self.subtrees_succeeded = self.subtrees_succeeded.saturating_sub(incomplete);
         self.take_arrays_back();
+        if let Some(tally) = &mut self.records {
+            tally.reopen();
+        }
+        self.output_file = None;
         self.fields_processed = self.fields_processed.saturating_sub(failed_fields);
         self.error = None;
         self.review = None;
@@ -458,18 +505,21 @@ impl JobView {
     }
 
     fn succeed(&mut self, draft: ResultDraft) -> Event {
-        self.settle(draft.fields, &draft.usage);
+        self.settle(draft.fields, &draft.usage, draft.record.as_ref());
         self.subtrees_succeeded += 1;
-        if let Some(completeness) = &draft.completeness {
+        if let (Some(completeness), None) = (&draft.completeness, &self.records) {
             self.arrays.push(ArrayVerdict {
                 subtree_id: draft.subtree_id.clone(),
                 path: draft.path.clone(),
                 verdict: completeness.verdict,
             });
         }
+        let (record_index, record_id) = named(draft.record);
         Event::SubtreeResult(SubtreeResult {
             subtree_id: draft.subtree_id,
             path: draft.path,
+            record_index,
+            record_id,
             extracted_result: draft.extracted_result,
             attributions: draft.attributions,
             usage_metadata: draft.usage,
@@ -485,13 +535,16 @@ impl JobView {
     }
 
     fn fail(&mut self, draft: ErrorDraft) -> Event {
-        self.settle(draft.fields, &draft.usage);
+        self.settle(draft.fields, &draft.usage, draft.record.as_ref());
         self.subtrees_failed += 1;
         let message = self.spoken(draft.fault, draft.message);
         self.error = Some((draft.fault, message.clone()));
+        let (record_index, record_id) = named(draft.record);
         Event::SubtreeError(SubtreeError {
             subtree_id: draft.subtree_id,
             path: draft.path,
+            record_index,
+            record_id,
             error_message: message,
             error_type: draft.fault,
             attempts: draft.attempts,
@@ -503,9 +556,12 @@ impl JobView {
 
     fn advance(&mut self, draft: ArrayDraft) -> ArrayProgress {
         self.step = Step::Extracting;
+        let (record_index, record_id) = named(draft.record);
         ArrayProgress {
             subtree_id: draft.subtree_id,
             path: draft.path,
+            record_index,
+            record_id,
             phase: draft.phase,
             items_found: draft.items_found,
             items_new: draft.items_new,
@@ -522,8 +578,12 @@ impl JobView {
         }
     }
 
-    fn settle(&mut self, fields: u32, usage: &Usage) {
+    fn settle(&mut self, fields: u32, usage: &Usage, record: Option<&RecordMark>) {
         self.step = Step::Extracting;
+        let end = record.and_then(|record| record.end);
+        if let (Some(tally), Some(end)) = (&mut self.records, end) {
+            tally.count(end);
+        }
         self.fields_processed += u64::from(fields);
         self.usage.add(usage);
     }
@@ -531,6 +591,13 @@ impl JobView {
     fn end(&mut self, ending: Ending, at: Time, retention_ms: u64) -> Result<Event, Refusal> {
         let settled = self.subtrees_succeeded + self.subtrees_failed;
         let mut cancel_reason = None;
+        let ending = match ending {
+            Ending::Written { output } => {
+                self.output_file = Some(output);
+                Ending::Settled
+            }
+            other => other,
+        };
         self.released = matches!(ending, Ending::Settled) && self.spec.config.review.is_some();
         self.status = match ending {
             Ending::Settled if settled < self.total_subtrees => {
@@ -544,7 +611,7 @@ impl JobView {
                 Status::Failed
             }
             Ending::Settled if self.subtrees_succeeded > 0 => Status::Completed,
-            Ending::Settled => {
+            Ending::Settled | Ending::Written { .. } => {
                 let (fault, last) = self
                     .error
                     .take()
@@ -584,6 +651,7 @@ impl JobView {
             error_type,
             error_message,
             cancel_reason,
+            output_file_id: self.output_file,
             arrays: self.arrays.clone(),
             usage_metadata: self.usage.clone(),
             progress: self.progress(),
@@ -603,4 +671,8 @@ impl JobView {
             paths.join(", ")
         ).chars().take(2_000).collect()
     }
+}
+
+fn named(record: Option<RecordMark>) -> (Option<u64>, Option<String>) {
+    record.map_or((None, None), |record| (Some(record.index), record.id))
 }

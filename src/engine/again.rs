@@ -2,13 +2,16 @@
 
 use tracing::error;
 
+use super::batch::{End, Settled, end};
 use super::keys::Principal;
+use super::plans::Planned;
 use super::ports::{Outcome, Reopen, Reopened, Snapshot};
 use super::{Engine, no_job, stored};
 use crate::domain::error::{Code, Error};
 use crate::domain::event::{ArrayVerdict, Envelope, Event, Kind};
-use crate::domain::id::JobId;
+use crate::domain::id::{JobId, Scope};
 use crate::domain::job::{JobView, Ordinal};
+use crate::domain::record::Batch;
 
 impl Engine {
     /// Puts a job that failed, was cancelled or ended without some subtrees in line again. Its
@@ -19,9 +22,7 @@ impl Engine {
     pub async fn retry(&self, caller: &Principal, job: JobId) -> Result<JobView, Error> {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
-        let snapshot = stored(inner.jobs.snapshot(scope, job).await)?;
-        let snapshot = snapshot.ok_or_else(|| no_job(job))?;
-        let view = &snapshot.view;
+        let view = &self.job(scope, job).await?;
         if !view.status.is_terminal() {
             return Err(active(job));
         }
@@ -34,13 +35,16 @@ impl Engine {
                 ),
             ));
         }
-        let incomplete = incomplete(&snapshot);
+        let missing = match view.spec.batch {
+            Some(batch) => self.missing_of_records(scope, view, batch).await?,
+            None => self.missing(scope, job).await?,
+        };
         let reopen = Reopen {
             scope: scope.clone(),
             job,
             at_sequence: view.sequence,
-            failed_fields: self.failed_fields(&snapshot, &incomplete).await?,
-            incomplete,
+            failed_fields: missing.fields,
+            incomplete: missing.incomplete,
             active_limit: inner.active_limit(caller),
             queue_limit: inner.settings.max_queued_jobs,
         };
@@ -55,34 +59,72 @@ impl Engine {
             Reopened::Missing => Err(no_job(job)),
             Reopened::DocumentGone => Err(Error::new(
                 Code::DocumentNotFound,
-                format!("Document {} was deleted.", snapshot.view.spec.document_id),
+                format!("Document {} was deleted.", view.spec.document_id),
             )),
             // Somebody else was faster.
             Reopened::Changed => Err(active(job)),
         }
     }
 
-    /// Leaf fields of the subtrees that count as processed and are asked for again.
-    async fn failed_fields(
-        &self,
-        snapshot: &Snapshot,
-        incomplete: &[Ordinal],
-    ) -> Result<u64, Error> {
+    async fn missing(&self, scope: &Scope, job: JobId) -> Result<Missing, Error> {
+        let snapshot = stored(self.inner.jobs.snapshot(scope, job).await)?;
+        let snapshot = snapshot.ok_or_else(|| no_job(job))?;
         let planned = self.inner.stored_plan(&snapshot.view.spec.plan).await?;
+        let incomplete = incomplete(&snapshot);
         let mut fields = 0;
         for outcome in &snapshot.outcomes {
             let is_error = outcome.event.kind == Kind::SubtreeError;
-            if !is_error && !incomplete.contains(&outcome.ordinal) {
-                continue;
+            if is_error || incomplete.contains(&outcome.ordinal) {
+                fields += fields_of(&planned, job, outcome.ordinal)?;
             }
-            let Some(subtree) = planned.plan.subtrees.get(outcome.ordinal as usize) else {
-                error!(job = %snapshot.view.id, ordinal = outcome.ordinal, "retry.unplanned: an outcome is of no subtree of the plan");
-                return Err(Error::internal());
-            };
-            fields += u64::from(subtree.total_fields);
         }
-        Ok(fields)
+        Ok(Missing { fields, incomplete })
     }
+
+    /// The same of a batch, whose outcomes are never all in memory.
+    async fn missing_of_records(
+        &self,
+        scope: &Scope,
+        view: &JobView,
+        batch: Batch,
+    ) -> Result<Missing, Error> {
+        let planned = self.inner.stored_plan(&view.spec.plan).await?;
+        let mut settled = Settled::of(scope, view.id, 0);
+        let mut missing = Missing::default();
+        for index in 0..batch.records {
+            if settled.is_over() {
+                break;
+            }
+            let first = batch.first(index);
+            for outcome in settled.take(&self.inner, first, batch.subtrees).await? {
+                let end = end(&outcome);
+                if end == End::Lacking {
+                    missing.incomplete.push(first + outcome.ordinal);
+                }
+                if end != End::Whole {
+                    missing.fields += fields_of(&planned, view.id, outcome.ordinal)?;
+                }
+            }
+        }
+        Ok(missing)
+    }
+}
+
+/// What is asked for again.
+#[derive(Default)]
+struct Missing {
+    /// Leaf fields of it that count as processed.
+    fields: u64,
+    /// Arrays that lack rows.
+    incomplete: Vec<Ordinal>,
+}
+
+fn fields_of(planned: &Planned, job: JobId, subtree: Ordinal) -> Result<u64, Error> {
+    let Some(subtree) = planned.plan.subtrees.get(subtree as usize) else {
+        error!(%job, subtree, "retry.unplanned: an outcome is of no subtree of the plan");
+        return Err(Error::internal());
+    };
+    Ok(u64::from(subtree.total_fields))
 }
 
 /// Arrays of which rows are known to be missing: what of them was read is kept beside the log.

@@ -177,6 +177,7 @@ impl Run {
             validation: settled.validation,
             completeness: settled.completeness,
             answer: Some(kept.key),
+            record: None,
         };
         self.deliver(draft).await?;
         Ok(true)

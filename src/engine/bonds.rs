@@ -61,7 +61,7 @@ impl Run {
 
     async fn tell(&self, drafts: Vec<ResultDraft>) -> Result<(), Halt> {
         for draft in drafts {
-            self.journal.push(Draft::Result(draft)).await?;
+            self.say(Draft::Result(draft)).await?;
         }
         Ok(())
     }

@@ -9,11 +9,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde_json::Value;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::Inner;
 use super::array::{Arrays, Reading};
+use super::batch::Track;
 use super::bonds::Bonds;
 use super::budget::{Need, Purse, Ticket};
 use super::journal::{Halt, Journal};
@@ -31,7 +32,7 @@ use crate::domain::event::SubtreeRetry;
 use crate::domain::evidence::{Attributions, Index, Logprobs};
 use crate::domain::excerpt::excerpt;
 use crate::domain::id::Scope;
-use crate::domain::job::{AnswerKey, Draft, JobSpec, TakenBack};
+use crate::domain::job::{AnswerKey, Draft, JobSpec, Ordinal, TakenBack};
 use crate::domain::pack::{Load, Work};
 use crate::domain::retry;
 use crate::domain::usage::Usage;
@@ -53,7 +54,9 @@ pub(super) struct Run {
     pub(super) takes_corrections: bool,
     /// Answers that are checked against each other.
     pub(super) bonds: Bonds,
-    pub(super) waits: Waits,
+    pub(super) waits: Arc<Waits>,
+    /// Calls of the job that may still begin at once.
+    pub(super) slots: Arc<Semaphore>,
     /// What is sent in place of the document's words; empty until it is read.
     pub(super) attachments: OnceCell<Arc<[Attachment]>>,
     pub(super) purse: Arc<Purse>,
@@ -69,6 +72,8 @@ pub(super) struct Run {
     pub(super) taken_back: Vec<TakenBack>,
     /// The arrays among the subtrees, and which of them are long.
     pub(super) arrays: Arrays,
+    /// Of a batch: the record that is extracted from.
+    pub(super) record: Option<Track>,
 }
 
 /// A call under way: what is still missing, and what was spent on it that no event has told yet.
@@ -135,6 +140,20 @@ impl Heard {
 }
 
 impl Run {
+    /// Queues a draft, of a batch in the name of its record.
+    pub(super) async fn say(&self, draft: Draft) -> Result<(), Halt> {
+        match &self.record {
+            Some(record) => record.say(&self.journal, draft).await,
+            None => self.journal.push(draft).await,
+        }
+    }
+
+    /// What the outcome of a subtree is numbered in the job.
+    pub(super) fn ordinal(&self, index: usize) -> Ordinal {
+        let first = self.record.as_ref().map_or(0, Track::first);
+        first + index as Ordinal
+    }
+
     /// Brings every subtree of `load` to an outcome. While the engine drains, and once the job is
     /// known to be no longer ours, no request is begun.
     ///
@@ -579,6 +598,9 @@ impl Run {
     fn spread(&self, progress: &Progress) -> u64 {
         let mut spread = DefaultHasher::new();
         (self.lease.job, &progress.missing, progress.attempt).hash(&mut spread);
+        if self.record.is_some() {
+            self.ordinal(0).hash(&mut spread);
+        }
         spread.finish()
     }
 
@@ -595,13 +617,15 @@ impl Run {
             let retry = SubtreeRetry {
                 subtree_id: subtree.id.clone(),
                 path: subtree.path.clone(),
+                record_index: None,
+                record_id: None,
                 attempt: progress.attempt,
                 max_attempts: self.spec.config.n_max_retries + 1,
                 error_message: error.message.clone(),
                 error_type: error.fault,
                 retry_delay_ms: millis(delay),
             };
-            self.journal.push(Draft::Retry(retry)).await?;
+            self.say(Draft::Retry(retry)).await?;
         }
         Ok(())
     }

@@ -448,7 +448,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// The file's own name: no folders, no control characters, never a path.
-fn clean_name(name: &str) -> String {
+pub(super) fn clean_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let clean: String = last
         .chars()

@@ -44,6 +44,8 @@ impl Engine {
                 Some(inner.parsed_document(&stored.sha256).await?)
             }
             Some(DocumentSource::Inline { bytes, .. }) => Some(inner.read(bytes).await?),
+            // What they hold is not known before they are read.
+            Some(DocumentSource::Records(_)) => None,
         };
         let manner = provider.manner(&config.model);
         let asked = Asked {

@@ -6,9 +6,11 @@
 //! | `submit` | a checked request becomes a job |
 //! | `repeat` | a request that was made before leads to its job |
 //! | `catalog` | documents and schemas |
+//! | `files` | files, whole or in chunks |
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
+//! | `batch` | jobs over many records |
 //! | `array` | long arrays, window by window |
 //! | `proof` | values against the pages |
 //! | `answers` | what was paid for before is used again |
@@ -21,6 +23,8 @@
 //! | `live` | who follows which job: limits, wake-ups, the newest pages |
 //! | `follow` | a reader of a log: register, read, go on by number |
 //! | `page` | a log in pages, for clients that poll |
+//! | `wait` | the end of a job, waited for |
+//! | `listing` | jobs in every order and by every filter |
 //! | `result` | the combined result |
 //! | `cancel` | ends a job, and the calls that are made for it |
 //! | `again` | an ended job goes on with what failed |
@@ -35,6 +39,7 @@ mod again;
 mod answers;
 mod array;
 mod attach;
+mod batch;
 mod bonds;
 mod budget;
 mod call;
@@ -42,10 +47,12 @@ mod cancel;
 mod catalog;
 mod delivery;
 mod explain;
+mod files;
 mod follow;
 mod journal;
 pub mod keys;
 mod lease;
+mod listing;
 mod live;
 mod metrics;
 mod orphans;
@@ -62,6 +69,7 @@ mod run;
 mod settle;
 mod submit;
 mod tickets;
+mod wait;
 mod waits;
 mod webhooks;
 mod worker;
@@ -78,8 +86,10 @@ use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 use uuid::Uuid;
 
+pub use batch::{RecordResult, Records};
 pub use catalog::{SchemaDraft, Uploaded, document_key, sha256_hex};
 pub use explain::PlanRequest;
+pub use files::{MAX_CHUNK, MAX_UPLOADS, UploadDraft};
 pub use follow::{Follow, Follower, News};
 pub use live::{Page, Slot};
 pub use page::EventsPage;
@@ -94,7 +104,6 @@ pub use webhooks::{MAX_WEBHOOKS, WebhookDraft};
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};
 use crate::domain::job::JobView;
-use crate::domain::page::ListPage;
 use crate::domain::time::Time;
 use keys::{Keyring, Principal};
 use lease::Lease;
@@ -102,7 +111,7 @@ use live::{Limits, Live};
 use metrics::Metrics;
 use plans::{Planned, Plans};
 use ports::{
-    Blobs, Catalog, Clock, Deleted, JobQuery, Jobs, Keys, LogPage, Model, Outbox, Provider, Reader,
+    Blobs, Catalog, Clock, Deleted, Files, Jobs, Keys, LogPage, Model, Outbox, Provider, Reader,
     Release, Sender, StoreError,
 };
 use repeat::Creating;
@@ -139,6 +148,7 @@ pub struct Settings {
 pub struct Outside {
     pub jobs: Arc<dyn Jobs>,
     pub catalog: Arc<dyn Catalog>,
+    pub files: Arc<dyn Files>,
     pub keys: Arc<dyn Keys>,
     pub outbox: Arc<dyn Outbox>,
     pub sender: Arc<dyn Sender>,
@@ -152,6 +162,7 @@ struct Inner {
     settings: Settings,
     jobs: Arc<dyn Jobs>,
     catalog: Arc<dyn Catalog>,
+    files: Arc<dyn Files>,
     keyring: Keyring,
     outbox: Arc<dyn Outbox>,
     sender: Arc<dyn Sender>,
@@ -239,6 +250,7 @@ impl Engine {
             settings,
             jobs: outside.jobs,
             catalog: outside.catalog,
+            files: outside.files,
             keyring: Keyring::new(outside.keys, Arc::clone(&outside.clock)),
             outbox: outside.outbox,
             sender: outside.sender,
@@ -352,10 +364,6 @@ impl Engine {
 
     pub async fn job(&self, scope: &Scope, id: JobId) -> Result<JobView, Error> {
         stored(self.inner.jobs.view(scope, id).await)?.ok_or_else(|| no_job(id))
-    }
-
-    pub async fn jobs(&self, scope: &Scope, query: JobQuery) -> Result<ListPage<JobView>, Error> {
-        stored(self.inner.jobs.list(scope, query).await)
     }
 
     /// Follows a job's log from a cursor, running or finished alike.

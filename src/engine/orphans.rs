@@ -4,8 +4,10 @@ use futures_util::StreamExt as _;
 use tracing::{info, warn};
 
 use super::catalog::sha256_of;
+use super::files::upload_of;
 use super::{Engine, Inner, stored};
 use crate::domain::error::Error;
+use crate::domain::id::FileId;
 
 impl Engine {
     /// Deletes the files that no document and no job needs, one at a time, and says how many there
@@ -38,6 +40,9 @@ impl Engine {
 
 impl Inner {
     async fn sweep_file(&self, key: &str) -> Result<bool, Error> {
+        if let Some(upload) = upload_of(key) {
+            return self.sweep_chunk(key, upload).await;
+        }
         let Some(sha256) = sha256_of(key) else {
             return Ok(false);
         };
@@ -49,5 +54,14 @@ impl Inner {
         let _alone = self.blob_gate.write().await;
         let _held = stored(self.catalog.hold_bytes(sha256, true).await)?;
         self.drop_bytes(sha256).await
+    }
+
+    /// Goes when its upload is gone: nothing is appended to one that is not there.
+    async fn sweep_chunk(&self, key: &str, upload: FileId) -> Result<bool, Error> {
+        if stored(self.files.has_upload(upload).await)? {
+            return Ok(false);
+        }
+        stored(self.blobs.delete(key).await)?;
+        Ok(true)
     }
 }

@@ -1,5 +1,8 @@
 //! What the engine needs from outside. Small object-safe traits, owned by their user.
 
+mod blobs;
+mod files;
+mod keys;
 mod outbox;
 
 use std::fmt;
@@ -19,6 +22,7 @@ use crate::domain::document::{Document, DocumentInput, Kind};
 use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{self, Envelope, ValidationError};
 use crate::domain::evidence::{Attributions, Logprobs};
+use crate::domain::filter::JobFilter;
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{AnswerKey, Draft, JobView, Ordinal, Refusal};
 use crate::domain::page::{ListPage, ListQuery};
@@ -27,6 +31,9 @@ use crate::domain::status::Status;
 use crate::domain::time::Time;
 pub use crate::domain::usage::Price;
 use crate::domain::usage::Usage;
+pub use blobs::{Blobs, Pieces};
+pub use files::{Appended, Files, Finished, StoredChunk, StoredFile, StoredUpload};
+pub use keys::{Keys, SECRET_BYTES, StoredKey};
 pub use outbox::{
     About, Attempt, Delivery, DisabledBy, Due, Message, Outbox, Sender, Sent, StoredWebhook,
 };
@@ -231,7 +238,18 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 pub struct JobQuery {
     pub page: ListQuery,
-    pub status: Option<Status>,
+    /// All of it but the pattern is the store's.
+    pub filter: JobFilter,
+    /// For the engine: a store lists the newest first.
+    pub order: Order,
+}
+
+/// In which order a list is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    NewestFirst,
+    OldestFirst,
 }
 
 /// What became of a delete.
@@ -345,6 +363,17 @@ pub trait Jobs: Send + Sync {
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>>;
 
+    /// Outcomes numbered `from` and above, by ordinal: at most `limit` of them and about `max_bytes`
+    /// of events (at least one).
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>>;
+
     /// The newest outcomes of the scope under these keys. They live as long as their jobs.
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>>;
 
@@ -430,7 +459,7 @@ pub trait Catalog: Send + Sync {
     fn hold_bytes(&self, _sha256: &str, _alone: bool) -> Answered<'_, Hold> {
         std::future::ready(Ok(Box::new(()) as Hold)).boxed()
     }
-    /// Whether any document of any scope, or a job that has not ended, has these bytes.
+    /// Whether any document or file of any scope, or a job that has not ended, has these bytes.
     fn is_blob_needed(&self, sha256: &str) -> Answered<'_, bool>;
 
     fn insert_schema(&self, scope: &Scope, schema: StoredSchema) -> Answered<'_, ()>;
@@ -445,57 +474,6 @@ pub trait Catalog: Send + Sync {
     /// Deletes at most `limit` schemas of all scopes that were not changed since then; gives how
     /// many there were.
     fn delete_schemas_before(&self, updated: Time, limit: u32) -> Answered<'_, u32>;
-}
-
-/// Bytes of a secret, and of the hash of one.
-pub const SECRET_BYTES: usize = 32;
-
-/// An API key as it is kept: all of it but the secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredKey {
-    /// The part of the key that is no secret.
-    pub id: String,
-    /// SHA-256 of the secret.
-    pub hash: [u8; SECRET_BYTES],
-    /// Whose data it opens.
-    pub user: Scope,
-    pub name: String,
-    pub created_at: Time,
-    pub revoked_at: Option<Time>,
-    /// How many jobs of its user may be active, one that is started with it included; at least 1,
-    /// and none for as many as the server's setting says.
-    pub max_active_jobs: Option<u32>,
-}
-
-/// API keys, and what the installation signs with. A key is never deleted. Every write is on disk
-/// when its future resolves.
-pub trait Keys: Send + Sync {
-    fn key(&self, id: &str) -> Answered<'_, Option<StoredKey>>;
-    /// All of them, revoked ones included, the oldest first.
-    fn keys(&self) -> Answered<'_, Vec<StoredKey>>;
-    /// Whether there is any, revoked or not.
-    fn has_keys(&self) -> Answered<'_, bool>;
-    /// False, and nothing written, when its id is taken.
-    fn insert_key(&self, key: StoredKey) -> Answered<'_, bool>;
-    /// The key as it is then; one that was revoked before keeps that moment.
-    fn revoke_key(&self, id: &str, at: Time) -> Answered<'_, Option<StoredKey>>;
-    /// Sets [`StoredKey::max_active_jobs`]; the key as it is then.
-    fn limit_key(&self, id: &str, max_active_jobs: Option<u32>) -> Answered<'_, Option<StoredKey>>;
-    /// The secret of that name. `fresh` becomes it when there is none, for whoever asks at once.
-    fn secret(&self, name: &str, fresh: [u8; SECRET_BYTES]) -> Answered<'_, [u8; SECRET_BYTES]>;
-}
-
-/// Immutable files by key. A put is on disk, whole, when its future resolves.
-pub trait Blobs: Send + Sync {
-    fn put(&self, key: &str, bytes: Bytes) -> Answered<'_, ()>;
-    fn get(&self, key: &str) -> Answered<'_, Option<Bytes>>;
-    /// No error when it is not there.
-    fn delete(&self, key: &str) -> Answered<'_, ()>;
-    /// The keys of all files, in no order. None at all where others may keep files too, whose
-    /// needs the catalog does not know.
-    fn own_keys(&self) -> BoxStream<'_, Result<String, StoreError>> {
-        futures_util::stream::empty().boxed()
-    }
 }
 
 /// Reads files. Runs on a blocking thread; never fetches anything the bytes name.

@@ -62,30 +62,38 @@ pub struct JobResult {
 }
 
 impl Engine {
+    /// The combined result of a job over one document; that of a batch is asked for by record.
     pub async fn result(
         &self,
         scope: &Scope,
         job: JobId,
         wanted: Wanted,
     ) -> Result<JobResult, Error> {
-        let snapshot = stored(self.inner.jobs.snapshot(scope, job).await)?;
-        let snapshot = snapshot.ok_or_else(|| no_job(job))?;
-        self.inner
-            .refuse_expired(&snapshot.view, Code::ResultExpired)?;
-        if snapshot.view.status.is_idle() {
-            refuse_withheld(&snapshot.view)?;
-        }
-        if wanted == Wanted::Final && !snapshot.view.status.is_terminal() {
+        let view = self.job(scope, job).await?;
+        if view.spec.batch.is_some() {
             return Err(Error::new(
-                Code::ResultNotReady,
+                Code::InvalidRequest,
                 format!(
-                    "Job {job} is {}. Follow its events, poll it, or ask for `?partial=true`.",
-                    snapshot.view.status.name()
+                    "Job {job} is a batch: it has a result for each record, at /v1/extract/jobs/{job}/records."
                 ),
             ));
         }
-        refuse_withheld(&snapshot.view)?;
+        let snapshot = stored(self.inner.jobs.snapshot(scope, job).await)?;
+        let snapshot = snapshot.ok_or_else(|| no_job(job))?;
+        self.inner.refuse_unready(&snapshot.view, wanted)?;
         JobResult::of(snapshot)
+    }
+
+    /// A batch of which the result is there: it says what became of how many records.
+    pub async fn batch_result(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        wanted: Wanted,
+    ) -> Result<JobView, Error> {
+        let view = self.job(scope, job).await?;
+        self.inner.refuse_unready(&view, wanted)?;
+        Ok(view)
     }
 }
 
@@ -113,6 +121,24 @@ fn refuse_withheld(view: &JobView) -> Result<(), Error> {
 }
 
 impl Inner {
+    fn refuse_unready(&self, view: &JobView, wanted: Wanted) -> Result<(), Error> {
+        self.refuse_expired(view, Code::ResultExpired)?;
+        if view.status.is_idle() {
+            refuse_withheld(view)?;
+        }
+        if wanted == Wanted::Final && !view.status.is_terminal() {
+            return Err(Error::new(
+                Code::ResultNotReady,
+                format!(
+                    "Job {} is {}. Follow its events, poll it, or ask for `?partial=true`.",
+                    view.id,
+                    view.status.name()
+                ),
+            ));
+        }
+        refuse_withheld(view)
+    }
+
     /// Refuses what was promised only for a time.
     pub(super) fn refuse_expired(&self, view: &JobView, code: Code) -> Result<(), Error> {
         match view.expires_at {

@@ -1,4 +1,4 @@
-//! Lets go of what was promised for a time only: logs and results, documents, schemas.
+//! Lets go of what was promised for a time only: logs and results, documents, schemas, files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub struct Lifetimes {
     pub documents: Option<Duration>,
     /// Of schemas, after they were last changed.
     pub schemas: Option<Duration>,
+    /// Of files, after they were made; one that is there keeps the time it was given.
+    pub files: Option<Duration>,
 }
 
 /// Sweeps for as long as the engine lives, at its start for the first time.
@@ -53,8 +55,9 @@ impl Engine {
         let events = self.sweep_logs(now).await;
         let documents = self.sweep_documents(now).await;
         let schemas = self.sweep_schemas(now).await;
-        if events + documents + schemas > 0 {
-            info!(events, documents, schemas, "retention.swept");
+        let files = self.sweep_kept_files(now).await;
+        if events + documents + schemas + files > 0 {
+            info!(events, documents, schemas, files, "retention.swept");
         }
     }
 

@@ -14,6 +14,7 @@ use tracing::{Instrument, error, info, info_span};
 
 use super::answers::{self, Asking};
 use super::array::{Arrays, Look};
+use super::batch::{self, Track};
 use super::bonds::Bonds;
 use super::budget::Purse;
 use super::call::Run;
@@ -29,8 +30,10 @@ use crate::domain::cost::Start;
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::Reason;
-use crate::domain::job::{AnswerKey, Draft, Ending, JobSpec};
+use crate::domain::id::Scope;
+use crate::domain::job::{AnswerKey, Draft, Ending, JobSpec, TakenBack};
 use crate::domain::pack::{Packed, Work};
+use crate::domain::record::Batch;
 use crate::domain::status::Status;
 use crate::domain::usage::Usage;
 
@@ -102,22 +105,27 @@ async fn drive(
     }
     announce(claimed, journal).await?;
     let spec = &claimed.view.spec;
-    let (planned, document) = match prepare(engine, spec).await? {
-        Ok(prepared) => prepared,
+    let planned = match plan_of(engine, spec).await? {
+        Ok(planned) => planned,
         Err((fault, message)) => return end(engine, journal, failed(fault, message)).await,
     };
-    let (pending, settled) = pending(engine, claimed, &planned).await?;
-    let Some((model, provider)) = engine.served(&spec.config.model) else {
+    let Some(served) = engine.served(&spec.config.model) else {
         let message = format!(
             "The model `{}` is no longer configured here.",
             spec.config.model
         );
         return end(engine, journal, failed(Fault::ProviderError, message)).await;
     };
-    let prepared = (planned, document);
-    let todo = (pending.as_slice(), settled.as_slice());
-    let run = set_up(engine, claimed, prepared, (model, provider), todo).await;
-    let run = Arc::new(run(lease, journal));
+    let shared = Shared::of(engine, claimed, planned, served, (lease, journal));
+    if let Some(batch) = spec.batch {
+        return drive_batch(shared, claimed, batch).await;
+    }
+    let document = match document_of(engine, spec).await? {
+        Ok(document) => document,
+        Err((fault, message)) => return end(engine, journal, failed(fault, message)).await,
+    };
+    let (pending, settled) = pending(engine, claimed, &shared.planned).await?;
+    let run = Arc::new(shared.run(document, &pending, &settled, None).await);
     let pending = run.reuse(&claimed.scope, pending).await?;
     if !pending.is_empty()
         && let Err((fault, message)) = run.attach().await?
@@ -143,88 +151,158 @@ async fn drive(
     end(engine, journal, Ending::Settled).await
 }
 
-/// What the calls share, but for the lease and the journal that they go by.
-async fn set_up(
-    engine: &Arc<Inner>,
-    claimed: &Claimed,
-    (planned, document): Prepared,
-    (model, provider): (Model, Arc<dyn Provider>),
-    (pending, settled): (&[usize], &[Outcome]),
-) -> impl FnOnce(&Arc<Lease>, &Journal) -> Run {
-    let spec = claimed.view.spec.clone();
-    let manner = provider.manner(&spec.config.model);
-    let asked = Asked {
-        config: &spec.config,
-        model: &model,
-        manner: &manner,
-        planned: &planned,
+/// A job over many records: all of them, their output, the end.
+async fn drive_batch(shared: Shared, claimed: &Claimed, batch: Batch) -> Result<(), Halt> {
+    let shared = Arc::new(shared);
+    let (engine, journal) = (&shared.engine, &shared.journal);
+    // As above: nothing is paid for before that.
+    journal.flush().await?;
+    let started = Instant::now();
+    let ending = match batch::walk(&shared, &claimed.view, batch).await? {
+        Ok(asked) => {
+            if asked > 0 {
+                engine.learn_pace(started.elapsed(), asked);
+            }
+            let output = batch::write_output(&shared, &claimed.view, batch).await?;
+            Ending::Written { output }
+        }
+        Err((fault, message)) => Ending::Failed { fault, message },
     };
-    let (work, _) = engine.work(&asked, Some(&document), pending).await;
-    let shared_tokens = match manner.output_tokens {
-        Some(_) => engine.shared_tokens(Some(&document)).await,
-        None => 0.0,
-    };
-    let age = engine.clock.now().since(claimed.view.created_at);
-    let age = Duration::from_millis(age);
-    let purse = Purse::new(spec.config.budget, &claimed.view.usage, age);
-    let keys = keys(claimed, &manner, &document, &planned);
-    let bonds = bonds(&spec, &planned, pending, settled, manner.takes_corrections);
-    let look = Look {
-        config: &spec.config,
-        output_tokens: manner.output_tokens,
-        work: &work,
-    };
-    let arrays = Arrays::of(&look, &document, &planned, pending).await;
-    let (scope, number) = (claimed.scope.clone(), claimed.view.run);
-    let taken_back = claimed.view.taken_back.clone();
-    let engine = Arc::clone(engine);
-    move |lease, journal| Run {
-        engine,
-        blank: Usage {
-            provider: model.provider,
-            model: spec.config.model.clone(),
-            cost_usd: Some(0.0),
-            ..Usage::default()
-        },
-        keys,
-        takes_corrections: manner.takes_corrections,
-        bonds,
-        purse,
-        shared_tokens,
-        work,
-        spec,
-        document,
-        planned,
-        provider,
-        lease: Arc::clone(lease),
-        journal: journal.clone(),
-        waits: Waits::default(),
-        attachments: OnceCell::new(),
-        index: OnceCell::new(),
-        scope,
-        number,
-        taken_back,
-        arrays,
-    }
+    end(engine, journal, ending).await
 }
 
-/// What each subtree's answer is kept under; nothing where answers are not kept.
-fn keys(
-    claimed: &Claimed,
-    manner: &Manner,
-    document: &Document,
-    planned: &Planned,
-) -> Vec<AnswerKey> {
-    let Some(version) = &manner.version else {
-        return Vec::new();
-    };
-    let asking = Asking {
-        scope: &claimed.scope,
-        version,
-        config: &claimed.view.spec.config,
-        document,
-    };
-    answers::keys(&asking, &planned.plan)
+/// What all runs of a job share: a job over one document has one run, a batch one for each record.
+pub(super) struct Shared {
+    pub(super) engine: Arc<Inner>,
+    pub(super) spec: Arc<JobSpec>,
+    pub(super) scope: Scope,
+    pub(super) planned: Arc<Planned>,
+    pub(super) journal: Journal,
+    lease: Arc<Lease>,
+    number: u32,
+    taken_back: Vec<TakenBack>,
+    model: Model,
+    provider: Arc<dyn Provider>,
+    manner: Manner,
+    purse: Arc<Purse>,
+    waits: Arc<Waits>,
+    slots: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn of(
+        engine: &Arc<Inner>,
+        claimed: &Claimed,
+        planned: Arc<Planned>,
+        (model, provider): (Model, Arc<dyn Provider>),
+        (lease, journal): (&Arc<Lease>, &Journal),
+    ) -> Self {
+        let view = &claimed.view;
+        let spec = Arc::clone(&view.spec);
+        let age = engine.clock.now().since(view.created_at);
+        let age = Duration::from_millis(age);
+        let permits = spec.config.max_num_concurrent_requests as usize;
+        Self {
+            engine: Arc::clone(engine),
+            scope: claimed.scope.clone(),
+            planned,
+            journal: journal.clone(),
+            lease: Arc::clone(lease),
+            number: view.run,
+            taken_back: view.taken_back.clone(),
+            manner: provider.manner(&spec.config.model),
+            model,
+            provider,
+            purse: Purse::new(spec.config.budget, &view.usage, age),
+            waits: Arc::default(),
+            slots: Arc::new(Semaphore::new(permits)),
+            spec,
+        }
+    }
+
+    /// What every bill starts from.
+    pub(super) fn blank(&self) -> Usage {
+        Usage {
+            provider: self.model.provider.clone(),
+            model: self.spec.config.model.clone(),
+            cost_usd: Some(0.0),
+            ..Usage::default()
+        }
+    }
+
+    /// What the calls about one document share. `settled` are its outcomes from before, numbered
+    /// by subtree.
+    pub(super) async fn run(
+        &self,
+        document: Arc<Document>,
+        pending: &[usize],
+        settled: &[Outcome],
+        record: Option<Track>,
+    ) -> Run {
+        let (engine, spec, manner) = (&self.engine, &self.spec, &self.manner);
+        let asked = Asked {
+            config: &spec.config,
+            model: &self.model,
+            manner,
+            planned: &self.planned,
+        };
+        let (work, _) = engine.work(&asked, Some(&document), pending).await;
+        let shared_tokens = match manner.output_tokens {
+            Some(_) => engine.shared_tokens(Some(&document)).await,
+            None => 0.0,
+        };
+        let look = Look {
+            config: &spec.config,
+            output_tokens: manner.output_tokens,
+            work: &work,
+        };
+        let arrays = Arrays::of(&look, &document, &self.planned, pending).await;
+        Run {
+            blank: self.blank(),
+            keys: self.keys(&document),
+            takes_corrections: manner.takes_corrections,
+            bonds: bonds(
+                spec,
+                &self.planned,
+                pending,
+                settled,
+                manner.takes_corrections,
+            ),
+            purse: Arc::clone(&self.purse),
+            shared_tokens,
+            work,
+            engine: Arc::clone(engine),
+            spec: Arc::clone(spec),
+            document,
+            planned: Arc::clone(&self.planned),
+            provider: Arc::clone(&self.provider),
+            lease: Arc::clone(&self.lease),
+            journal: self.journal.clone(),
+            waits: Arc::clone(&self.waits),
+            slots: Arc::clone(&self.slots),
+            attachments: OnceCell::new(),
+            index: OnceCell::new(),
+            scope: self.scope.clone(),
+            number: self.number,
+            taken_back: self.taken_back.clone(),
+            arrays,
+            record,
+        }
+    }
+
+    /// What each subtree's answer is kept under; nothing where answers are not kept.
+    fn keys(&self, document: &Document) -> Vec<AnswerKey> {
+        let Some(version) = &self.manner.version else {
+            return Vec::new();
+        };
+        let asking = Asking {
+            scope: &self.scope,
+            version,
+            config: &self.spec.config,
+            document,
+        };
+        answers::keys(&asking, &self.planned.plan)
+    }
 }
 
 /// What binds the subtrees that are left to each other and to what is there; nothing where nobody
@@ -299,29 +377,24 @@ where
     engine.patiently(ask).await.ok_or(Halt::Drained)
 }
 
-type Prepared = (Arc<Planned>, Arc<Document>);
-
-async fn prepare(
+async fn plan_of(
     engine: &Inner,
     spec: &JobSpec,
-) -> Result<Result<Prepared, (Fault, String)>, Halt> {
-    let internal = |cause: Error| {
-        error!(%cause, "job.prepare: what the job needs cannot be read");
-        (
-            Fault::Internal,
-            "The plan of this job cannot be read.".to_owned(),
-        )
-    };
+) -> Result<Result<Arc<Planned>, (Fault, String)>, Halt> {
     let planned = patiently(engine, || engine.stored_plan(&spec.plan)).await?;
-    let planned = match planned.map_err(internal) {
-        Ok(planned) => planned,
-        Err(fault) => return Ok(Err(fault)),
-    };
+    Ok(planned.map_err(|cause| {
+        error!(%cause, "job.prepare: what the job needs cannot be read");
+        let message = "The plan of this job cannot be read.";
+        (Fault::Internal, message.to_owned())
+    }))
+}
+
+async fn document_of(
+    engine: &Inner,
+    spec: &JobSpec,
+) -> Result<Result<Arc<Document>, (Fault, String)>, Halt> {
     let document = patiently(engine, || engine.parsed_document(&spec.document_sha256)).await?;
-    Ok(match document {
-        Ok(document) => Ok((planned, document)),
-        Err(error) => Err((Fault::DocumentUnreadable, error.detail)),
-    })
+    Ok(document.map_err(|error| (Fault::DocumentUnreadable, error.detail)))
 }
 
 /// The subtrees without an outcome, what a crash or a restart left to do; and the outcomes of the
@@ -374,9 +447,8 @@ impl Run {
 
 /// Makes every call, as many at a time as the job may. Dropped with the run, calls are dropped;
 /// while the engine drains, those under way go on and no further one begins.
-async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
-    let permits = run.spec.config.max_num_concurrent_requests as usize;
-    let slots = Arc::new(Semaphore::new(permits));
+pub(super) async fn call_all(run: &Arc<Run>, pending: &[usize]) -> Result<(), Halt> {
+    let slots = Arc::clone(&run.slots);
     let mut calls = JoinSet::new();
     let mut outcome = Ok(());
     let (long, pending): (Vec<usize>, Vec<usize>) = pending
@@ -456,7 +528,7 @@ async fn read_array(run: &Run, index: usize, spent: Usage, slots: &Semaphore) ->
 
 async fn end(engine: &Inner, journal: &Journal, ending: Ending) -> Result<(), Halt> {
     let outcome = match &ending {
-        Ending::Settled => "settled",
+        Ending::Settled | Ending::Written { .. } => "settled",
         Ending::Failed { .. } => "failed",
         Ending::Cancelled { .. } => "cancelled",
     };

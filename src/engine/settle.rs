@@ -197,6 +197,7 @@ impl Run {
                 .key(index)
                 .filter(|_| !is_incomplete(completeness.as_ref())),
             completeness: completeness.map(Box::new),
+            record: None,
         };
         self.deliver(draft).await
     }
@@ -252,8 +253,9 @@ impl Run {
             usage: std::mem::replace(&mut progress.spent, self.blank.clone()),
             attempts: progress.attempt,
             duration_ms: millis(progress.started.elapsed()),
+            record: None,
         };
-        self.journal.push(Draft::Error(draft)).await?;
+        self.say(Draft::Error(draft)).await?;
         self.let_go(index).await
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::batch::Records;
 use super::keys::Principal;
 use super::plans::Planned;
 use super::ports::{Created, Model, NewJob, StoredDocument};
@@ -13,6 +14,8 @@ use crate::domain::config::Config;
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{JobSpec, JobView, Warning};
+use crate::domain::metadata::Metadata;
+use crate::domain::webhook::Secret;
 
 /// Where the document of a job comes from.
 #[derive(Debug, Clone)]
@@ -23,6 +26,8 @@ pub enum DocumentSource {
         name: String,
         bytes: Bytes,
     },
+    /// Many of them: the job is a batch.
+    Records(Records),
 }
 
 /// Where the schema of a job comes from.
@@ -40,6 +45,23 @@ pub struct JobRequest {
     pub config: Option<Value>,
     /// Where the end of the job is to be told.
     pub callback_url: Option<String>,
+    /// What that is signed with; none: with the secret that is the user's.
+    pub callback_secret: Option<Secret>,
+    pub metadata: Metadata,
+    /// The wire dialect of the request; none for the native one.
+    pub dialect: Option<String>,
+    /// The endpoint of the request, where its dialect has several.
+    pub endpoint: Option<String>,
+}
+
+/// A gate looks at one result: what of many records is to be looked at, it does not say.
+fn refuse_gate_of_batch(request: &JobRequest, config: &Config) -> Result<(), Error> {
+    let is_batch = matches!(request.document, DocumentSource::Records(_));
+    if !is_batch || config.review.is_none() {
+        return Ok(());
+    }
+    let message = "A job over many records has no review. Start a job for each record that is to be looked at, or leave `review` out.";
+    Err(Error::new(Code::InvalidConfig, message).at("/config/review", message))
 }
 
 /// What a new job is known by, beside its id.
@@ -70,17 +92,24 @@ impl Engine {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
         let mut config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
+        refuse_gate_of_batch(&request, &config)?;
         let callback_url = request.callback_url.as_deref();
         let callback_url = callback_url.map(|url| self.checked_callback(url));
         let callback_url = callback_url.transpose()?;
         let (model, provider) = self.served(&config.model)?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
-        let is_inline = matches!(request.document, DocumentSource::Inline { .. });
+        let is_inline = !matches!(request.document, DocumentSource::Stored(_));
+        let mut batch = None;
         let document = match request.document {
             DocumentSource::Stored(id) => self.document(scope, id).await?,
             DocumentSource::Inline { name, bytes } => {
                 self.upload(scope, &name, bytes).await?.document
+            }
+            DocumentSource::Records(records) => {
+                let (document, of_it) = self.keep_records(scope, records, &planned).await?;
+                batch = Some(of_it);
+                document
             }
         };
         match attach::form(config.document_input, &document, &model) {
@@ -90,7 +119,11 @@ impl Engine {
                 return Err(refused);
             }
         }
-        let forecast = self.forecast(&config, &planned, &document.sha256).await;
+        let forecast = match batch {
+            None => self.forecast(&config, &planned, &document.sha256).await,
+            // What the records hold is not known before they are read.
+            Some(_) => Ok(None),
+        };
         let spec = |forecast| JobSpec {
             document_id: document.id,
             document_name: document.name.clone(),
@@ -104,6 +137,11 @@ impl Engine {
             forecast,
             request_hash: name.request_hash,
             callback_url,
+            callback_secret: request.callback_secret,
+            metadata: request.metadata,
+            dialect: request.dialect,
+            endpoint: request.endpoint,
+            batch,
         };
         let created = match forecast {
             Ok(forecast) => {

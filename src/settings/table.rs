@@ -196,6 +196,12 @@ pub const SCHEMA_RETENTION: Setting<Lifetime> = Setting {
     help: "When schemas are deleted, counted from their last change; jobs keep what they began with",
     form: Lifetime,
 };
+pub const FILE_RETENTION: Setting<Lifetime> = Setting {
+    name: "file_retention",
+    default: "7d",
+    help: "When files are deleted, counted from their upload; a file keeps the time it was given",
+    form: Lifetime,
+};
 pub const MAX_EVENT_BYTES: Setting<Number> = Setting {
     name: "max_event_bytes",
     default: "256KiB",
@@ -309,7 +315,7 @@ pub const LOG_FORMAT: Setting<Format> = Setting {
 };
 
 /// Every setting, in the order of the README.
-pub const ALL: [&dyn Row; 31] = [
+pub const ALL: [&dyn Row; 32] = [
     &BIND,
     &PUBLIC_HOSTS,
     &CORS_ORIGINS,
@@ -329,6 +335,7 @@ pub const ALL: [&dyn Row; 31] = [
     &RETENTION,
     &DOCUMENT_RETENTION,
     &SCHEMA_RETENTION,
+    &FILE_RETENTION,
     &MAX_EVENT_BYTES,
     &HEARTBEAT_SECONDS,
     &MAX_STREAMS_PER_JOB,

@@ -1,5 +1,5 @@
-//! Jobs, their logs, documents, schemas, keys and webhooks in a database: the engine's `Jobs`,
-//! `Catalog`, `Keys` and `Outbox`.
+//! Jobs, their logs, documents, schemas, files, keys and webhooks in a database: the engine's `Jobs`,
+//! `Catalog`, `Files`, `Keys` and `Outbox`.
 //!
 //! Every store passes the same conformance suite, `tests/it/store.rs`.
 

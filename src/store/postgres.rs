@@ -8,6 +8,8 @@ mod catalog;
 mod clock;
 mod connection;
 mod create;
+mod files;
+mod filter;
 mod jobs;
 mod keys;
 mod leases;

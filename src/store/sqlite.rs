@@ -5,6 +5,8 @@
 
 mod catalog;
 mod copy;
+mod files;
+mod filter;
 mod jobs;
 mod keys;
 mod leases;
@@ -30,7 +32,7 @@ use self::writer::{Change, Writer};
 use crate::engine::ports::{Clock, StoreError};
 
 /// One script a version, applied in order to a file that has fewer.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("sqlite.sql"),
     include_str!("sqlite-2.sql"),
     include_str!("sqlite-3.sql"),
@@ -39,6 +41,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("sqlite-6.sql"),
     include_str!("sqlite-7.sql"),
     include_str!("sqlite-8.sql"),
+    include_str!("sqlite-9.sql"),
 ];
 /// Marks the file as ours ("Rvlt"), so that no other program's database is changed.
 const APPLICATION_ID: i64 = 0x5276_6c74;

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::domain::error::Fault;
 use crate::domain::event::{ArrayVerdict, Step};
-use crate::domain::id::JobId;
+use crate::domain::id::{FileId, JobId};
 use crate::domain::job::{JobSpec, JobView, TakenBack};
+use crate::domain::record::RecordTally;
 use crate::domain::review::Review;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
@@ -31,6 +32,10 @@ struct State {
     arrays: Vec<ArrayVerdict>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken_back: Vec<TakenBack>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    records: Option<RecordTally>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output_file: Option<FileId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     review: Option<Box<Review>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -78,6 +83,8 @@ pub fn read(columns: Columns) -> Result<JobView, StoreError> {
         error: state.error,
         arrays: state.arrays,
         taken_back: state.taken_back,
+        records: state.records,
+        output_file: state.output_file,
         review: state.review,
         released: state.released,
         spec: columns.spec,
@@ -106,6 +113,8 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         error,
         arrays,
         taken_back,
+        records,
+        output_file,
         review,
         released,
         spec: _,
@@ -122,6 +131,8 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         error: error.clone(),
         arrays: arrays.clone(),
         taken_back: taken_back.clone(),
+        records: *records,
+        output_file: *output_file,
         review: review.clone(),
         released: *released,
     })

@@ -48,6 +48,10 @@ impl Server {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: nothing of the process runs any more.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

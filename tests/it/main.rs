@@ -13,6 +13,7 @@
 
 mod architecture;
 mod backup;
+mod batch;
 mod blob;
 mod bucket;
 mod cli;

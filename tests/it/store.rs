@@ -4,6 +4,7 @@ mod admission;
 mod answers;
 mod bed;
 mod catalog;
+mod files;
 mod idempotency;
 mod keys;
 mod leases;
@@ -82,6 +83,7 @@ conformance! {
         a_key_lives_as_long_as_its_job,
     }
     log {
+        outcomes_are_read_in_pages_by_ordinal,
         parallel_commits_to_one_job_leave_no_gap,
         an_ordinal_has_one_outcome,
         a_refused_draft_takes_the_whole_commit_back,
@@ -156,6 +158,7 @@ conformance! {
         a_search_is_literal_and_without_case,
         a_job_is_found_by_its_schema_and_by_its_id,
         jobs_are_listed_by_status,
+        jobs_are_listed_by_all_that_a_filter_says,
     }
     catalog {
         documents_are_kept_as_they_were,
@@ -165,6 +168,15 @@ conformance! {
         a_document_is_kept_while_a_job_needs_it,
         bytes_are_needed_while_a_document_or_an_active_job_has_them,
         another_scope_sees_nothing_and_changes_nothing,
+    }
+    files {
+        files_are_kept_as_they_were_until_they_are_deleted,
+        files_page_without_those_whose_time_is_over,
+        files_and_uploads_whose_time_is_over_are_listed_the_oldest_first,
+        chunks_are_appended_in_order_and_become_a_file,
+        of_chunks_at_once_for_one_place_one_is_taken,
+        a_scope_has_no_more_open_uploads_than_its_limit,
+        the_files_and_uploads_of_another_scope_are_not_there,
     }
     keys {
         a_key_is_kept_as_it_was_and_its_id_is_nobody_elses,

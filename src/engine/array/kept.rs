@@ -73,7 +73,7 @@ impl Run {
         match self.key(array.index) {
             Some(answer) => hash.update(answer),
             // Answers are not kept for other jobs; for this one they are.
-            None => hash.update(format!("{}/{}", self.lease.job, array.index)),
+            None => hash.update(format!("{}/{}", self.lease.job, self.ordinal(array.index))),
         }
         hash.update(serde_json::to_vec(window).unwrap_or_default());
         hash.finalize().into()

@@ -96,7 +96,7 @@ impl Run {
 impl Lane<'_> {
     async fn tell(&mut self) -> Result<(), Halt> {
         match self.told.tell(&self.array) {
-            Some(draft) => self.run.journal.push(draft).await,
+            Some(draft) => self.run.say(draft).await,
             None => Ok(()),
         }
     }

@@ -109,6 +109,7 @@ impl Told {
             total_pages: array.survey.document().pages.len() as u64,
             total_items_estimate: array.located.estimate.map(u64::from),
             items_preview: self.preview(),
+            record: None,
         };
         self.found_then = self.found;
         self.pages_then.clone_from(&self.pages);

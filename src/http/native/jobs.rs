@@ -5,14 +5,15 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{DeletedBody, events, in_member, list_body, refuse_others, repeat, wrong};
+use super::{DeletedBody, events, in_member, list_body, records, refuse_others, wrong};
 use crate::domain::config::Config;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::{Links, Progress};
-use crate::domain::id::{DocumentId, JobId, SchemaId};
+use crate::domain::id::{DocumentId, FileId, JobId, SchemaId};
 use crate::domain::job::JobView;
+use crate::domain::metadata::Metadata;
 use crate::domain::review::Decision;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
@@ -25,7 +26,7 @@ use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
 use crate::http::wrapped::wrap;
-use crate::http::{Options, body, on, resource};
+use crate::http::{Options, body, on, repeat, resource};
 
 /// Room beside an inline document in a job's body, bytes: the schema and the config.
 const BESIDE_DOCUMENT: usize = 2 << 20;
@@ -45,17 +46,20 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/jobs/{id}/retry", [on(Method::POST, retry)]));
 }
 
-const MEMBERS: [&str; 7] = [
+const MEMBERS: [&str; 10] = [
     "document_id",
     "document",
+    "inputs",
+    "file_id",
     "schema_id",
     "schema",
     "config",
     "callback_url",
+    "metadata",
     "stream",
 ];
 
-/// A job's body: exactly one of each pair, and how the answer is wanted.
+/// A job's body: what it is about and by which schema, and how the answer is wanted.
 struct CreateRequest {
     job: JobRequest,
     stream: bool,
@@ -64,9 +68,9 @@ struct CreateRequest {
 }
 
 impl CreateRequest {
-    /// Reads a body; one that holds a document is long, and read where nobody waits.
+    /// Reads a body; one that holds a document or records is long, and read where nobody waits.
     async fn read(body: Value) -> Result<Self, Error> {
-        if body.get("document").is_none() {
+        if body.get("document").is_none() && body.get("inputs").is_none() {
             return body.try_into();
         }
         let read = web::block(move || body.try_into()).await;
@@ -89,16 +93,7 @@ impl TryFrom<Value> for CreateRequest {
             Some(_) => return Err(wrong("/stream", "Expected true or false.")),
         };
         let body_sha256 = repeat::body_sha256(&members);
-        let document = match (
-            members.shift_remove("document_id"),
-            members.shift_remove("document"),
-        ) {
-            (Some(id), None) => {
-                DocumentSource::Stored(DocumentId::parse(text("/document_id", &id)?)?)
-            }
-            (None, Some(document)) => inline_document(text("/document", &document)?)?,
-            _ => return Err(one_of("document_id", "document")),
-        };
+        let document = source(&mut members)?;
         let schema = match (
             members.shift_remove("schema_id"),
             members.shift_remove("schema"),
@@ -110,16 +105,41 @@ impl TryFrom<Value> for CreateRequest {
         let config = members.shift_remove("config");
         let callback_url = members.shift_remove("callback_url");
         let callback_url = callback_url.map(|url| text("/callback_url", &url).map(str::to_owned));
+        let metadata = members.shift_remove("metadata");
+        let metadata = metadata.map(|pairs| Metadata::parse("/metadata", &pairs));
         Ok(Self {
             job: JobRequest {
                 document,
                 schema,
                 config,
                 callback_url: callback_url.transpose()?,
+                callback_secret: None,
+                metadata: metadata.transpose()?.unwrap_or_default(),
+                dialect: None,
+                endpoint: None,
             },
             stream,
             body_sha256,
         })
+    }
+}
+
+/// What the job is about: one document, or many records.
+fn source(members: &mut Map<String, Value>) -> Result<DocumentSource, Error> {
+    const SOURCES: [&str; 4] = ["document_id", "document", "inputs", "file_id"];
+    let given = SOURCES.map(|name| members.shift_remove(name));
+    match given {
+        [Some(id), None, None, None] => Ok(DocumentSource::Stored(DocumentId::parse(text(
+            "/document_id",
+            &id,
+        )?)?)),
+        [None, Some(document), None, None] => inline_document(text("/document", &document)?),
+        [None, None, Some(inputs), None] => records::inputs(inputs),
+        [None, None, None, Some(id)] => records::file(text("/file_id", &id)?),
+        _ => Err(wrong(
+            "/document_id",
+            "Send exactly one of `document_id`, `document`, `inputs` and `file_id`.",
+        )),
     }
 }
 
@@ -169,6 +189,7 @@ pub(super) struct JobBody {
     schema_id: Option<SchemaId>,
     document_id: DocumentId,
     config: Config,
+    metadata: Metadata,
     last_sequence_number: u64,
     last_event_id: String,
     total_subtrees: u64,
@@ -177,6 +198,8 @@ pub(super) struct JobBody {
     error_type: Option<Fault>,
     error_message: Option<String>,
     expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_file_id: Option<FileId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     review: Option<ReviewBody>,
 }
@@ -207,6 +230,7 @@ impl JobBody {
             schema_id: view.spec.schema_id,
             document_id: view.spec.document_id,
             config: view.spec.config.clone(),
+            metadata: view.spec.metadata.clone(),
             last_sequence_number: view.sequence,
             last_event_id: event_id(view),
             total_subtrees: view.total_subtrees,
@@ -215,6 +239,7 @@ impl JobBody {
             error_type,
             error_message,
             expires_at: view.expires_at,
+            output_file_id: view.output_file,
             review: view.review.as_ref().map(|review| ReviewBody {
                 version: review.version,
                 flagged_fields: review.flagged,
@@ -281,7 +306,7 @@ async fn create(
     let limit = engine.max_document_bytes() as usize / 3 * 4 + BESIDE_DOCUMENT;
     let body = body::json(&request, payload, limit).await?;
     events::refuse_protocol(&Parameters::of(&request)?)?;
-    let key = repeat::key(&request)?;
+    let key = repeat::key(&request, None)?;
     let cursor = events::last_event_id(&request)?;
     let CreateRequest {
         job,
@@ -341,7 +366,8 @@ async fn list(
     let parameters = Parameters::of(&request)?;
     let query = JobQuery {
         page: parameters.list()?,
-        status: parameters.job_status()?,
+        filter: parameters.job_filter()?,
+        order: parameters.order()?,
     };
     let page = engine.jobs(&caller.0, query).await?;
     Ok(HttpResponse::Ok().json(list_body("jobs", &page, |view| JobBody::of(&engine, view))))
@@ -352,11 +378,19 @@ async fn show(
     engine: web::Data<Engine>,
     caller: Caller,
     id: web::Path<String>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = JobId::parse(&id)?;
-    let view = engine.job(&caller.0, id).await?;
+    let wait = Parameters::of(&request)?.wait()?;
+    let view = engine.wait(&caller.0, id, wait).await?;
     if view.status.is_terminal() || view.is_withheld() {
         return Ok(HttpResponse::Ok().json(JobBody::of(&engine, &view)));
+    }
+    if view.spec.batch.is_some() {
+        // Its values are asked for by record.
+        return Ok(HttpResponse::Ok()
+            .insert_header((RETRY_AFTER, "1"))
+            .json(JobBody::of(&engine, &view)));
     }
     let result = engine.result(&caller.0, id, Wanted::SoFar).await?;
     let mut body = json!(JobBody::of(&engine, &result.view));
@@ -382,6 +416,11 @@ async fn results(
     } else {
         Wanted::Final
     };
+    let view = engine.job(&caller.0, id).await?;
+    if view.spec.batch.is_some() {
+        let view = engine.batch_result(&caller.0, id, wanted).await?;
+        return Ok(HttpResponse::Ok().json(records::results_body(&view)));
+    }
     let result = engine.result(&caller.0, id, wanted).await?;
     Ok(HttpResponse::Ok().json(results_body(&result)))
 }

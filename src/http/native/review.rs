@@ -6,7 +6,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
 use super::jobs::text;
-use super::{refuse_others, wrong};
 use crate::domain::error::Error;
 use crate::domain::id::JobId;
 use crate::domain::pointer::Pointer;
@@ -14,6 +13,7 @@ use crate::domain::review::{Correction, Decision};
 use crate::engine::{Engine, ReviewRequest, ReviewState};
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
+use crate::http::members::{refuse_others, wrong};
 use crate::http::{body, on, resource};
 
 /// Bytes of a body: the corrections and little beside them.

@@ -151,6 +151,7 @@ impl Catalog for Postgres {
         let sha256 = sha256.to_owned();
         async move {
             let sql = "SELECT 1 FROM documents WHERE sha256 = $1 UNION ALL \
+                 SELECT 1 FROM files WHERE sha256 = $1 UNION ALL \
                  SELECT 1 FROM jobs WHERE document_sha256 = $1 AND ended_ms IS NULL LIMIT 1";
             let connection = self.pool.connection().await?;
             Ok(!connection.query(sql, &[&sha256]).await?.is_empty())

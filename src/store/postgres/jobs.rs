@@ -11,17 +11,18 @@ use tokio_postgres::Row;
 
 use super::Postgres;
 use super::connection::{Param, late};
+use super::filter::Matching;
 use super::page::Listing;
 use super::rows::{self, JOBS, VIEW};
 use crate::domain::id::{IdempotencyKey, JobId, Scope};
-use crate::domain::job::{AnswerKey, JobView};
+use crate::domain::job::{AnswerKey, JobView, Ordinal};
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
-use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept,
-    KeptWindow, Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
+    KeptWindow, Keyed, LogPage, NewJob, News, Outcome, Release, Reopen, Reopened, Snapshot,
+    StoreError,
 };
 use crate::store::Search;
 
@@ -112,16 +113,17 @@ impl Jobs for Postgres {
         let scope = scope.clone();
         async move {
             let search = Search::of(query.page.search.as_deref());
-            let status = query.status.map(Status::name);
+            let matching = Matching::of(&scope, search, &query.filter)?;
+            let params: Vec<Param> = matching
+                .params
+                .iter()
+                .map(|param| &**param as Param)
+                .collect();
             Listing {
                 columns: VIEW,
                 from: JOBS,
-                matching: "jobs.scope = $1 AND ($2::text IS NULL OR jobs.status = $2) \
-                     AND ($3::text IS NULL \
-                     OR strpos(replace(jobs.id::text, '-', ''), $4::text) > 0 \
-                     OR strpos(lower(specs.document_name COLLATE \"C\"), $3) > 0 \
-                     OR strpos(lower(specs.schema_name COLLATE \"C\"), $3) > 0)",
-                params: &[&scope.as_str(), &status, &search.text, &search.digits],
+                matching: &matching.sql,
+                params: &params,
                 id: "jobs.id",
                 id_of: |view: &JobView| view.id.0,
                 read: rows::view,
@@ -162,6 +164,19 @@ impl Jobs for Postgres {
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
         async move { self.read_snapshot(&scope, job).await }.boxed()
+    }
+
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>> {
+        let scope = scope.clone();
+        let most = (limit, max_bytes);
+        async move { self.outcomes_from(&scope, job, from, most).await }.boxed()
     }
 
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {

@@ -25,6 +25,18 @@ const OUTCOMES: &str = "SELECT outcomes.ordinal, outcomes.aside, \
      FROM jobs JOIN outcomes ON outcomes.job_id = jobs.id \
      JOIN events ON events.job_id = jobs.id AND events.sequence = outcomes.sequence \
      WHERE jobs.id = $1 AND jobs.scope = $2 ORDER BY outcomes.sequence";
+/// One statement, so that the job and its outcomes are of one moment.
+const OUTCOMES_FROM: &str = "SELECT page.ordinal, page.aside, page.sequence, page.kind, page.payload \
+     FROM jobs LEFT JOIN LATERAL ( \
+     SELECT *, row_number() OVER so_far AS number, \
+     sum(octet_length(payload) + coalesce(octet_length(aside), 0)) OVER so_far AS bytes \
+     FROM (SELECT outcomes.ordinal, outcomes.aside, events.sequence, events.kind, events.payload \
+     FROM outcomes JOIN events ON events.job_id = outcomes.job_id \
+     AND events.sequence = outcomes.sequence \
+     WHERE outcomes.job_id = jobs.id AND outcomes.ordinal >= $3 \
+     ORDER BY outcomes.ordinal LIMIT $4) AS next \
+     WINDOW so_far AS (ORDER BY ordinal)) AS page ON page.bytes <= $5 OR page.number = 1 \
+     WHERE jobs.id = $1 AND jobs.scope = $2 ORDER BY page.ordinal";
 
 const ANSWERS: &str = "SELECT DISTINCT ON (outcomes.answer) outcomes.ordinal, outcomes.aside, \
      events.sequence, events.kind, events.payload, outcomes.answer \
@@ -60,6 +72,29 @@ impl Postgres {
             terminal: first.try_get(1)?,
             events: events.collect::<Result<_, _>>()?,
         }))
+    }
+
+    pub(super) async fn outcomes_from(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        (limit, max_bytes): (u32, usize),
+    ) -> Result<Option<Vec<Outcome>>, StoreError> {
+        let (from, limit) = (i64::from(from), i64::from(limit));
+        let bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+        let connection = self.pool.connection().await?;
+        let params: [Param; 5] = [&job.0, &scope.as_str(), &from, &limit, &bytes];
+        let rows = connection.query(OUTCOMES_FROM, &params).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let is_outcome = |row: &&Row| {
+            row.try_get::<_, Option<i64>>(0)
+                .is_ok_and(|ordinal| ordinal.is_some())
+        };
+        let outcomes = rows.iter().filter(is_outcome).map(outcome);
+        outcomes.collect::<Result<_, _>>().map(Some)
     }
 
     pub(super) async fn read_answers(

@@ -104,6 +104,7 @@ impl Catalog for Sqlite {
             has(
                 connection,
                 "SELECT 1 FROM documents WHERE sha256 = ?1 UNION ALL \
+                 SELECT 1 FROM files WHERE sha256 = ?1 UNION ALL \
                  SELECT 1 FROM jobs WHERE document_sha256 = ?1 AND ended_ms IS NULL",
                 [sha256],
             )

@@ -23,7 +23,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<Vec<String>, StoreError> {
     connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
     let copied = connect(to, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut statement = copied.prepare(
-        "SELECT sha256 FROM documents UNION \
+        "SELECT sha256 FROM documents UNION SELECT sha256 FROM files UNION \
          SELECT document_sha256 FROM jobs WHERE ended_ms IS NULL",
     )?;
     let keys = statement.query_map((), |row| row.get(0))?;

@@ -1,6 +1,6 @@
 //! The events of a job.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Terms, outbox, rows, windows};
@@ -141,6 +141,32 @@ pub fn outcomes(connection: &Connection, job: JobId) -> Result<Vec<Outcome>, Sto
     let mut outcomes = Vec::new();
     while let Some(row) = rows.next()? {
         outcomes.push(outcome(row)?);
+    }
+    Ok(outcomes)
+}
+
+/// Outcomes numbered `from` and above: at most `limit`, and no more than `max_bytes` unless the
+/// first is larger.
+pub fn outcomes_from(
+    connection: &Connection,
+    job: JobId,
+    from: Ordinal,
+    (limit, max_bytes): (u32, usize),
+) -> Result<Vec<Outcome>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT ordinal, aside, sequence, kind, payload FROM outcomes \
+         JOIN events USING (job_id, sequence) WHERE job_id = ?1 AND ordinal >= ?2 \
+         ORDER BY ordinal LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![job.0.as_bytes(), from, limit])?;
+    let (mut outcomes, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let outcome = outcome(row)?;
+        bytes += outcome.event.payload.len() + outcome.aside.as_ref().map_or(0, Bytes::len);
+        if bytes > max_bytes && !outcomes.is_empty() {
+            break;
+        }
+        outcomes.push(outcome);
     }
     Ok(outcomes)
 }

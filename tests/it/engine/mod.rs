@@ -1,4 +1,5 @@
 mod answers;
+mod batch;
 mod bonds;
 mod jobs;
 mod recovery;

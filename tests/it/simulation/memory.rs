@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use rivulet::domain::event::{Envelope, Kind};
-use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope, WebhookId};
+use rivulet::domain::id::{DocumentId, FileId, IdempotencyKey, JobId, SchemaId, Scope, WebhookId};
 use rivulet::domain::job::{AnswerKey, Draft, JobView, Ordinal};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Claimed, Commit, Committed, Created, Deleted, Guard, Kept, KeptWindow, Keyed, LogPage, NewJob,
-    Outcome, Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredDocument,
-    StoredEvent, StoredKey, StoredSchema, StoredWebhook,
+    Outcome, Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredChunk,
+    StoredDocument, StoredEvent, StoredFile, StoredKey, StoredSchema, StoredUpload, StoredWebhook,
 };
 use uuid::Uuid;
 
@@ -67,6 +67,8 @@ pub struct Memory {
     windows: BTreeMap<(JobId, AnswerKey), String>,
     pub webhooks: BTreeMap<Owned<WebhookId>, StoredWebhook>,
     pub outbox: BTreeMap<Uuid, Parcel>,
+    pub files: BTreeMap<Owned<FileId>, StoredFile>,
+    pub uploads: BTreeMap<Owned<FileId>, (StoredUpload, Vec<StoredChunk>)>,
 }
 
 impl Memory {
@@ -87,6 +89,8 @@ impl Memory {
             windows: BTreeMap::new(),
             webhooks: BTreeMap::new(),
             outbox: BTreeMap::new(),
+            files: BTreeMap::new(),
+            uploads: BTreeMap::new(),
         }
     }
 
@@ -423,6 +427,29 @@ impl Memory {
             view: row.view.clone(),
             outcomes,
         })
+    }
+
+    /// Outcomes by ordinal, from a number on.
+    pub fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        (limit, max_bytes): (u32, usize),
+    ) -> Option<Vec<Outcome>> {
+        let mut outcomes = self.snapshot(scope, job)?.outcomes;
+        outcomes.retain(|outcome| outcome.ordinal >= from);
+        outcomes.sort_by_key(|outcome| outcome.ordinal);
+        outcomes.truncate(limit as usize);
+        let mut bytes = 0;
+        let fits = outcomes.iter().take_while(|outcome| {
+            let is_first = bytes == 0;
+            bytes += outcome.event.payload.len() + outcome.aside.as_ref().map_or(0, Bytes::len);
+            is_first || bytes <= max_bytes
+        });
+        let fits = fits.count();
+        outcomes.truncate(fits);
+        Some(outcomes)
     }
 
     /// The newest outcomes of the scope under these keys.

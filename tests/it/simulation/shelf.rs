@@ -9,14 +9,14 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
-use rivulet::domain::job::{AnswerKey, JobView};
+use rivulet::domain::job::{AnswerKey, JobView, Ordinal};
 use rivulet::domain::page::{ListPage, ListQuery};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Blobs, Catalog, Claimed, Clock, Commit, Committed, Created, Deleted, JobQuery, Jobs,
-    Kept, KeptWindow, Keyed, Keys, LogPage, NewJob, Release, Reopen, Reopened, SECRET_BYTES,
-    Snapshot, StoredDocument, StoredKey, StoredSchema,
+    Kept, KeptWindow, Keyed, Keys, LogPage, NewJob, Outcome, Release, Reopen, Reopened,
+    SECRET_BYTES, Snapshot, StoredDocument, StoredKey, StoredSchema,
 };
 
 use super::memory::{Memory, Now};
@@ -120,6 +120,17 @@ impl Jobs for Shelf {
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         self.done(|disk| disk.snapshot(scope, job))
+    }
+
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>> {
+        self.done(|disk| disk.outcomes(scope, job, from, (limit, max_bytes)))
     }
 
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {

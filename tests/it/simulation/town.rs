@@ -266,6 +266,7 @@ async fn start(world: &Arc<World>, node: usize) {
     let outside = Outside {
         jobs: wire.clone(),
         catalog: wire.clone(),
+        files: wire.shelf.clone(),
         keys: wire.shelf.clone(),
         outbox: wire.shelf.clone(),
         sender: Arc::new(Silent),

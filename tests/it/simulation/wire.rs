@@ -7,13 +7,13 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
-use rivulet::domain::job::{AnswerKey, JobView};
+use rivulet::domain::job::{AnswerKey, JobView, Ordinal};
 use rivulet::domain::page::{ListPage, ListQuery};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Blobs, Catalog, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs,
-    Kept, KeptWindow, Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot,
+    Kept, KeptWindow, Keyed, LogPage, NewJob, News, Outcome, Release, Reopen, Reopened, Snapshot,
     StoreError, StoredDocument, StoredSchema,
 };
 use tokio::sync::oneshot;
@@ -382,6 +382,21 @@ impl Jobs for Wire {
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         let scope = scope.clone();
         self.ask("snapshot", move |disk| disk.snapshot(&scope, job))
+    }
+
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>> {
+        let scope = scope.clone();
+        let most = (limit, max_bytes);
+        self.ask("outcomes", move |disk| {
+            disk.outcomes(&scope, job, from, most)
+        })
     }
 
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {

@@ -10,8 +10,10 @@ use rivulet::domain::config::Config;
 use rivulet::domain::document::Kind;
 use rivulet::domain::error::Fault;
 use rivulet::domain::event::{PlannedSubtree, Reason};
+use rivulet::domain::filter::JobFilter;
 use rivulet::domain::id::{DocumentId, JobId, SchemaId, Scope};
 use rivulet::domain::job::{Draft, Ending, ErrorDraft, JobSpec, JobView, Ordinal, ResultDraft};
+use rivulet::domain::metadata::Metadata;
 use rivulet::domain::page::ListQuery;
 use rivulet::domain::plan::{self, Plan, Subtree, Take};
 use rivulet::domain::pointer::Pointer;
@@ -20,8 +22,8 @@ use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{
-    Catalog, Claimed, Clock, Commit, Committed, Created, Guard, JobQuery, Jobs, Keys, LogPage,
-    NewJob, Outbox, StoredDocument, StoredEvent, StoredSchema,
+    Catalog, Claimed, Clock, Commit, Committed, Created, Files, Guard, JobQuery, Jobs, Keys,
+    LogPage, NewJob, Order, Outbox, StoredDocument, StoredEvent, StoredSchema,
 };
 use rivulet::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions};
 use serde_json::json;
@@ -38,8 +40,8 @@ pub const START: Time = Time(1_763_762_400_000);
 pub const MINUTE: u64 = 60_000;
 pub const LEASE: Duration = Duration::from_millis(MINUTE);
 
-pub trait Store: Jobs + Catalog + Keys + Outbox {}
-impl<T: Jobs + Catalog + Keys + Outbox> Store for T {}
+pub trait Store: Jobs + Catalog + Files + Keys + Outbox {}
+impl<T: Jobs + Catalog + Files + Keys + Outbox> Store for T {}
 
 /// A clock that stands still until it is set.
 pub struct SetClock(AtomicI64);
@@ -214,6 +216,11 @@ impl Bed {
             forecast: None,
             request_hash: None,
             callback_url: None,
+            callback_secret: None,
+            metadata: Metadata::default(),
+            dialect: None,
+            endpoint: None,
+            batch: None,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan
@@ -372,6 +379,7 @@ pub fn result_of(ordinal: Ordinal, length: usize) -> Draft {
         validation: None,
         completeness: None,
         answer: None,
+        record: None,
     })
 }
 
@@ -390,6 +398,7 @@ pub fn error(ordinal: Ordinal) -> Draft {
         usage: usage(),
         attempts: 3,
         duration_ms: 5,
+        record: None,
     })
 }
 
@@ -417,5 +426,9 @@ pub fn search(text: &str) -> ListQuery {
 }
 
 pub fn jobs(page: ListQuery) -> JobQuery {
-    JobQuery { page, status: None }
+    JobQuery {
+        page,
+        filter: JobFilter::default(),
+        order: Order::default(),
+    }
 }

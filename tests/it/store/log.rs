@@ -23,6 +23,69 @@ fn numbers(events: &[StoredEvent]) -> Vec<u64> {
     events.iter().map(|event| event.sequence).collect()
 }
 
+pub async fn outcomes_are_read_in_pages_by_ordinal(bed: Bed) {
+    let scope = scope();
+    let (job, guard) = bed.begun(&scope, 9).await;
+    for ordinal in [7, 2, 5, 0, 8] {
+        let draft = if ordinal == 5 {
+            error(5)
+        } else {
+            result_of(ordinal, 1_000)
+        };
+        bed.commit(job, &guard, vec![draft]).await;
+    }
+    let large = result_of(3, MAX_EVENT_BYTES * 2);
+    bed.commit(job, &guard, vec![large]).await;
+    let page = async |from, limit, max_bytes| {
+        let page = bed
+            .store
+            .outcomes(&scope, job, from, limit, max_bytes)
+            .await;
+        let page = page.unwrap().unwrap();
+        page.iter()
+            .map(|outcome| outcome.ordinal)
+            .collect::<Vec<_>>()
+    };
+    let much = 100 * MAX_EVENT_BYTES;
+    assert_eq!(page(0, 100, much).await, [0, 2, 3, 5, 7, 8]);
+    assert_eq!(page(3, 2, much).await, [3, 5]);
+    assert_eq!(page(4, 100, much).await, [5, 7, 8]);
+    assert!(page(9, 100, much).await.is_empty());
+    // What is set aside counts, and the first one is always there.
+    assert_eq!(page(2, 100, MAX_EVENT_BYTES).await, [2]);
+    assert_eq!(page(3, 100, 1).await, [3]);
+    let whole = bed
+        .store
+        .outcomes(&scope, job, 3, 1, much)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(whole[0].aside.is_some());
+    let failed = bed
+        .store
+        .outcomes(&scope, job, 5, 1, much)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(failed[0].event.kind, Kind::SubtreeError);
+    let stranger = rivulet::domain::id::Scope::new("stranger");
+    assert!(
+        bed.store
+            .outcomes(&stranger, job, 0, 9, much)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let nobody = JobId(Uuid::from_u128(7));
+    assert!(
+        bed.store
+            .outcomes(&scope, nobody, 0, 9, much)
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
 pub async fn parallel_commits_to_one_job_leave_no_gap(bed: Bed) {
     let scope = scope();
     let (job, guard) = bed.begun(&scope, 32).await;

@@ -207,6 +207,8 @@ fn retry() -> Draft {
     Draft::Retry(SubtreeRetry {
         subtree_id: "part-0".into(),
         path: Pointer::root(),
+        record_index: None,
+        record_id: None,
         attempt: 1,
         max_attempts: 3,
         error_message: "The model did not answer in time.".into(),

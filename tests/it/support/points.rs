@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use rivulet::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope, WebhookId};
-use rivulet::domain::job::{AnswerKey, Draft, JobView};
+use rivulet::domain::job::{AnswerKey, Draft, JobView, Ordinal};
 use rivulet::domain::page::{ListPage, ListQuery};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
@@ -22,8 +22,8 @@ use rivulet::engine::Outside;
 use rivulet::engine::ports::{
     About, Answered, Attempt, Blobs, Catalog, Claimed, Commit, Committed, Created, Deleted,
     Delivery, Due, Guard, Hold, JobQuery, Jobs, Kept, KeptWindow, Keyed, Keys, LogPage, NewJob,
-    News, Outbox, Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredDocument,
-    StoredKey, StoredSchema, StoredWebhook,
+    News, Outbox, Outcome, Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError,
+    StoredDocument, StoredKey, StoredSchema, StoredWebhook,
 };
 
 /// Every write, a commit by what it is about.
@@ -233,6 +233,17 @@ impl Jobs for Pointed<dyn Jobs> {
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         self.0.snapshot(scope, job)
+    }
+
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>> {
+        self.0.outcomes(scope, job, from, limit, max_bytes)
     }
 
     fn windows(

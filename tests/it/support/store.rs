@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use rivulet::domain::id::{IdempotencyKey, JobId, Scope};
-use rivulet::domain::job::{AnswerKey, JobView};
+use rivulet::domain::job::{AnswerKey, JobView, Ordinal};
 use rivulet::domain::page::ListPage;
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, JobQuery, Jobs, Kept, KeptWindow,
-    Keyed, LogPage, NewJob, News, Release, Reopen, Reopened, Snapshot, StoreError,
+    Keyed, LogPage, NewJob, News, Outcome, Release, Reopen, Reopened, Snapshot, StoreError,
 };
 use tokio::sync::watch;
 
@@ -206,6 +206,17 @@ impl Jobs for Wrapped {
 
     fn snapshot(&self, scope: &Scope, job: JobId) -> Answered<'_, Option<Snapshot>> {
         self.read(self.inner.snapshot(scope, job))
+    }
+
+    fn outcomes(
+        &self,
+        scope: &Scope,
+        job: JobId,
+        from: Ordinal,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Answered<'_, Option<Vec<Outcome>>> {
+        self.read(self.inner.outcomes(scope, job, from, limit, max_bytes))
     }
 
     fn answers(&self, scope: &Scope, keys: &[AnswerKey]) -> Answered<'_, Vec<Kept>> {

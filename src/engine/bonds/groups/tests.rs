@@ -30,6 +30,7 @@ fn draft(plan: &Plan, ordinal: u32, bytes: usize) -> ResultDraft {
         validation: None,
         completeness: None,
         answer: None,
+        record: None,
     }
 }
 
