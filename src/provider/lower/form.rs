@@ -407,8 +407,9 @@ impl<'a> Object<'a> {
     fn undeclared(&self) -> Undeclared<'a> {
         match &self.others {
             Others::Closed => Undeclared::Nothing,
-            Others::Open => Undeclared::Anything,
-            Others::Asked(Term::Node(Node(Value::Bool(true)))) => Undeclared::Anything,
+            Others::Open | Others::Asked(Term::Node(Node(Value::Bool(true)))) => {
+                Undeclared::Anything
+            }
             Others::Asked(term) => Undeclared::Other(term.clone()),
         }
     }

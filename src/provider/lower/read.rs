@@ -1,4 +1,7 @@
 //! Schema nodes to forms: references followed, `allOf` merged, alternatives joined.
+//!
+//! Keywords that a dialect does not know yet, such as `prefixItems` before 2020-12, are read all
+//! the same: nothing checks them, but they are what is wanted.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
