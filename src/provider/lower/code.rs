@@ -16,7 +16,7 @@ pub(super) enum Code {
     Free,
     /// Everything as JSON text.
     Text,
-    /// One of these, each under its label.
+    /// One of these, each under its label; else as `Free`.
     Labels(Vec<Value>),
     /// Scalars as they are.
     Parts {
@@ -139,7 +139,7 @@ impl Book<'_> {
             Code::Text => Value::String(value.to_string()),
             Code::Labels(values) => {
                 let known = values.iter().find(|known| is_one(known, value));
-                label(known.unwrap_or(value))
+                known.map_or_else(|| lay_free(value), label)
             }
             Code::Perhaps(_) if value.is_null() => Value::Array(Vec::new()),
             Code::Perhaps(inner) => Value::Array(vec![self.lay(inner, value)]),

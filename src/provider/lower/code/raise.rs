@@ -61,7 +61,11 @@ impl Book<'_> {
             (Code::Text, Value::String(text)) => {
                 serde_json::from_str(&text).unwrap_or(Value::String(text))
             }
-            (Code::Labels(values), laid) => labelled(values, &laid).cloned().unwrap_or(laid),
+            (Code::Labels(values), laid) => match (labelled(values, &laid), laid) {
+                (Some(known), _) => known.clone(),
+                (None, Value::String(text)) => raise_free(text),
+                (None, laid) => laid,
+            },
             (Code::Perhaps(inner), Value::Array(mut items)) if items.len() < 2 => {
                 match items.pop() {
                     Some(item) => self.raise(inner, item, &at.index(0), dropped),
