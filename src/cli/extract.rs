@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
-use super::input::{embedded_sources, read_document, read_schema};
+use super::input::{elsewhere, embedded_sources, read_document, read_schema};
 use super::narrate::Narrator;
 use super::scratch::Scratch;
 use super::show::Show;
@@ -13,7 +13,7 @@ use super::signals::Signals;
 use crate::app::App;
 use crate::domain::event::Envelope;
 use crate::domain::metadata::Metadata;
-
+use crate::domain::schema;
 use crate::domain::status::Status;
 use crate::engine::keys::Principal;
 use crate::engine::{Engine, Follow, JobRequest, JobResult, News, SchemaSource, Wanted};
@@ -63,8 +63,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let scratch = Scratch::new("extract");
     let settings = Settings::load(embedded_sources(&scratch))?;
     telemetry::start(&settings.log);
+    let definition = read_schema(&args.schema)?;
+    let wanted = schema::wanted(&definition);
     let request = JobRequest {
-        schema: SchemaSource::Inline(read_schema(&args.schema)?),
+        schema: SchemaSource::Inline(definition),
         document: read_document(&args.file, settings.limits.max_document_bytes)?,
         config: Some(config(&args)),
         callback_url: None,
@@ -80,7 +82,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         () = signals.next() => Err(Failure::of(Exit::Interrupted, "Interrupted.")),
     };
     embedded.stop().await;
-    let result = outcome?;
+    let result = outcome.map_err(|failure| elsewhere(&wanted, failure, "POST /v1/extract/jobs"))?;
     write(&args, &result)?;
     Ok(verdict(&result))
 }

@@ -70,3 +70,17 @@ pub fn read_schema(path: &Path) -> Result<Value, Failure> {
         )
     })
 }
+
+/// Says where a schema can be used that failed for references to schemas that a server has.
+pub fn elsewhere(wanted: &[String], failure: Failure, route: &str) -> Failure {
+    let Some(address) = wanted.first() else {
+        return failure;
+    };
+    Failure {
+        message: format!(
+            "{} This command knows no stored schemas and looks into no data folder: send the schema to {route} of the server that has `{address}`.",
+            failure.message
+        ),
+        ..failure
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
-use super::input::{embedded_sources, read_document, read_schema};
+use super::input::{elsewhere, embedded_sources, read_document, read_schema};
 use super::scratch::Scratch;
 use super::show::{Show, count};
 use crate::app::App;
@@ -31,6 +31,9 @@ Examples:
   rivulet plan invoice.schema.json
   rivulet plan invoice.schema.json --document invoice.pdf --model gemini-2.5-flash
   rivulet plan invoice.schema.json --json | jq '.subtrees[].path'";
+
+/// Where a server makes plans.
+const ROUTE: &str = "POST /v1/extract/plans";
 
 /// Show the subtrees that a schema splits into
 #[derive(Debug, clap::Args)]
@@ -61,11 +64,13 @@ impl Args {
 
 pub async fn run(args: Args) -> Result<Exit, Failure> {
     let definition = read_schema(&args.schema)?;
-    if args.is_of_schema_alone() {
+    let wanted = schema::wanted(&definition);
+    let done = if args.is_of_schema_alone() {
         cuts(&args, &definition)
     } else {
         explain(&args, definition).await
-    }
+    };
+    done.map_err(|failure| elsewhere(&wanted, failure, ROUTE))
 }
 
 /// What a job would do, by the engine that would do it.

@@ -67,6 +67,15 @@ pub struct Splitter {
     pub packing: Packing,
 }
 
+/// Calls of a job at the same time where the request names no number: as many as one user's quota
+/// with a provider mostly takes; more where the earliest end is wanted at any price.
+fn calls_at_once(aim: Aim) -> u32 {
+    match aim {
+        Aim::Fast => 10,
+        Aim::Balanced | Aim::Cheap => 5,
+    }
+}
+
 /// The most characters of `additional_instructions`.
 const MAX_INSTRUCTIONS: usize = 10_000;
 
@@ -186,9 +195,10 @@ impl Config {
         };
         let mut fields = Fields::new("/config", object);
         let review = review(&mut fields);
-        let config = Self {
+        let mut config = Self {
             model: text(&mut fields, "model", 200).unwrap_or_else(|| default_model.to_owned()),
-            max_num_concurrent_requests: fields.count("max_num_concurrent_requests", 5, 1, 20),
+            // Nought until it is known what calls are packed for.
+            max_num_concurrent_requests: fields.count("max_num_concurrent_requests", 0, 1, 20),
             validate_response_schema: fields.boolean("validate_response_schema", true),
             per_key_attribution: fields.boolean("per_key_attribution", false) || review.is_some(),
             temperature: temperature(&mut fields),
@@ -211,6 +221,9 @@ impl Config {
                 .cloned()
                 .collect(),
         };
+        if config.max_num_concurrent_requests == 0 {
+            config.max_num_concurrent_requests = calls_at_once(config.splitter_configs.packing.aim);
+        }
         fields.unknown();
         if fields.errors.is_empty() {
             Ok(config)
@@ -365,6 +378,23 @@ mod tests {
         assert!(config.validate_response_schema && !config.per_key_attribution);
         assert_eq!(config.splitter_configs, Splitter::default());
         assert!(!config.budget.is_set());
+    }
+
+    #[test]
+    fn a_job_that_is_to_end_early_makes_ten_calls_at_once_unless_it_names_a_number() {
+        let calls = |config: Value| {
+            let config = Config::parse(Some(&config), "layout").unwrap();
+            config.max_num_concurrent_requests
+        };
+        let packed = |aim: &str| json!({"splitter_configs": {"packing": aim}});
+        assert_eq!(calls(packed("fast")), 10);
+        assert_eq!(calls(packed("balanced")), 5);
+        assert_eq!(calls(packed("cheap")), 5);
+        let mut named = packed("fast");
+        named["max_num_concurrent_requests"] = json!(null);
+        assert_eq!(calls(named.clone()), 10);
+        named["max_num_concurrent_requests"] = json!(3);
+        assert_eq!(calls(named), 3);
     }
 
     #[test]

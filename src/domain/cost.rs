@@ -106,6 +106,15 @@ impl Weight {
     pub fn prompt(&self) -> f64 {
         self.shared + self.own
     }
+
+    /// With another count of the prompt's tokens.
+    fn counted(&self, factor: f64) -> Self {
+        Self {
+            shared: self.shared * factor,
+            own: self.own * factor,
+            ..*self
+        }
+    }
 }
 
 /// When the calls of a job begin.
@@ -236,13 +245,20 @@ pub struct Estimate {
 
 impl Estimate {
     /// At its lowest every later call finds the document in the cache, at its highest none does.
-    pub fn of(terms: &Terms, calls: &[Weight], start: Start) -> Self {
+    /// Prompts may have as much more or fewer tokens as `width`, a share of them below 1, says.
+    pub fn of(terms: &Terms, calls: &[Weight], start: Start, width: f64) -> Self {
+        let counts = Span {
+            low: 1.0 - width,
+            likely: 1.0,
+            high: 1.0 + width,
+        };
         let at = |bound: Bound| {
             let terms = Terms {
                 caches: terms.caches && bound != Bound::High,
                 ..*terms
             };
-            bill(&terms, calls, start, bound)
+            let counted = calls.iter().map(|call| call.counted(counts.at(bound)));
+            bill(&terms, &counted.collect::<Vec<_>>(), start, bound)
         };
         let (low, likely, high) = (at(Bound::Low), at(Bound::Likely), at(Bound::High));
         let span = |figure: fn(&Bill) -> f64| Span {
@@ -258,7 +274,7 @@ impl Estimate {
             cached_tokens: Span {
                 low: high.cached,
                 likely: likely.cached,
-                high: low.cached,
+                high: low.cached * counts.high / counts.low,
             },
             answer_tokens: span(|bill| bill.answer),
             seconds: span(|bill| bill.seconds),
@@ -376,9 +392,10 @@ mod tests {
             },
             ..call(0.0)
         };
-        let estimate = Estimate::of(&terms(5), &[unsure, unsure], Start::LeaderFirst);
+        let estimate = Estimate::of(&terms(5), &[unsure, unsure], Start::LeaderFirst, 0.1);
         for span in [
             estimate.seconds,
+            estimate.prompt_tokens,
             estimate.answer_tokens,
             estimate.cost_usd.unwrap(),
         ] {
@@ -388,7 +405,11 @@ mod tests {
             );
         }
         near(estimate.cached_tokens.low, 0.0);
-        near(estimate.cached_tokens.high, 8_000.0);
+        near(estimate.cached_tokens.likely, 8_000.0);
+        near(estimate.cached_tokens.high, 8_800.0);
+        near(estimate.prompt_tokens.low, 14_400.0);
+        near(estimate.prompt_tokens.likely, 16_000.0);
+        near(estimate.prompt_tokens.high, 17_600.0);
     }
 
     #[test]

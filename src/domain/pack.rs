@@ -129,8 +129,9 @@ pub struct Packed {
 }
 
 impl Packed {
-    pub fn estimate(&self, terms: &Terms) -> Estimate {
-        Estimate::of(terms, &self.weights, self.start)
+    /// `width` is the share by which prompts may have more or fewer tokens.
+    pub fn estimate(&self, terms: &Terms, width: f64) -> Estimate {
+        Estimate::of(terms, &self.weights, self.start, width)
     }
 }
 

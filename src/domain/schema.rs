@@ -52,6 +52,19 @@ const PATTERN_BACKTRACK_LIMIT: usize = 20_000;
 /// Faults reported at once.
 const MAX_ERRORS: usize = 20;
 
+/// Keywords that only describe: a node of these and a `$ref` is what the `$ref` leads to.
+pub const DESCRIBING: [&str; 9] = [
+    "$comment",
+    "title",
+    "description",
+    "default",
+    "deprecated",
+    "examples",
+    "readOnly",
+    "writeOnly",
+    "$ref",
+];
+
 /// Drafts by the `$schema` that names them, without a closing `#`.
 const DRAFTS: [(&str, Draft); 5] = [
     ("http://json-schema.org/draft-04/schema", Draft::Draft4),

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use jsonschema::Validator;
 use serde_json::Value;
 
-use super::schema::{draw_out, flatten, follow, localize};
+use super::schema::{DESCRIBING, draw_out, flatten, follow, localize};
 
 pub use bond::{BINDING, Bonds, names};
 pub use style::Style;
@@ -24,19 +24,6 @@ pub enum Shape<'a> {
     ArrayOfObjects,
     Other,
 }
-
-/// Keywords that only describe: a node of these and a `$ref` is what the `$ref` leads to.
-pub const DESCRIBING: [&str; 9] = [
-    "$comment",
-    "title",
-    "description",
-    "default",
-    "deprecated",
-    "examples",
-    "readOnly",
-    "writeOnly",
-    "$ref",
-];
 
 /// What a document has around its schema.
 const AROUND: [&str; 5] = ["$schema", "$id", "id", "$defs", "definitions"];

@@ -22,6 +22,10 @@ use crate::domain::usage::Usage;
 pub(super) use groups::Bonds;
 use groups::Taken;
 
+/// Bytes of values, and fields of a plan, up to which values are checked where they are: that takes
+/// less than a way to another thread and back.
+const SMALL: (usize, u32) = (16 << 10, 500);
+
 /// What a subtree without a value counts as.
 #[derive(Clone, Copy, PartialEq)]
 enum Beside {
@@ -124,7 +128,9 @@ impl Run {
         let values = self.bonds.values(group);
         let members = self.bonds.members(group);
         let planned = Arc::clone(&self.planned);
-        let checked = tokio::task::spawn_blocking(move || {
+        let bytes: usize = values.iter().map(|(_, raw)| raw.get().len()).sum();
+        let is_small = bytes <= SMALL.0 && planned.plan.total_fields() <= SMALL.1;
+        let check = move || {
             let there: BTreeSet<usize> = values.iter().map(|(index, _)| *index).collect();
             let parsed = values.iter().filter_map(|(index, raw)| {
                 let value: serde_json::Value = serde_json::from_str(raw.get()).ok()?;
@@ -146,7 +152,11 @@ impl Run {
                 !named.is_empty() && (beside == Beside::Nothing || named.iter().all(is_there))
             });
             found
-        });
+        };
+        if is_small {
+            return check();
+        }
+        let checked = tokio::task::spawn_blocking(check);
         checked.await.unwrap_or_else(|cause| {
             error!(%cause, "bonds.unchecked: values could not be checked together");
             Vec::new()

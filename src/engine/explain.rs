@@ -144,7 +144,7 @@ fn forecast(work: &Work, packed: &Packed, known: &Known, document: Option<&Docum
         calls_learned_from: known.calls,
         sizes_learned: known.has_sizes,
         lowered: Vec::new(),
-        estimate: packed.estimate(&work.terms).rounded(),
+        estimate: packed.estimate(&work.terms, known.prompt_width).rounded(),
     }
 }
 

@@ -74,6 +74,8 @@ pub(super) struct Known {
     pub(super) has_sizes: bool,
     /// Tokens that calls with the whole document would begin with.
     pub(super) shared: f64,
+    /// The share by which prompts may have more or fewer tokens.
+    pub(super) prompt_width: f64,
 }
 
 impl Rates {
@@ -214,13 +216,14 @@ impl Inner {
         } else {
             0.0
         };
-        let (pace, factors, has_cached, calls) = {
+        let (pace, factors, prompt_width, has_cached, calls) = {
             let mut models = self.rates.models.lock();
             let unknown = OfModel::default();
             let known = models.get(&config.model).unwrap_or(&unknown);
             let fit = &known.fit;
             let factors = known.count.factors();
-            (fit.pace(), factors, known.has_cached, fit.samples())
+            let width = known.count.width();
+            (fit.pace(), factors, width, known.has_cached, fit.samples())
         };
         let answers = self.rates.answers(config, planned);
         let room = document.map(|_| shared);
@@ -263,6 +266,7 @@ impl Inner {
         let known = Known {
             calls,
             shared: whole,
+            prompt_width,
             has_sizes: answers.iter().any(Option::is_some),
         };
         (work, known)

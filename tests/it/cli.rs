@@ -484,6 +484,30 @@ fn plan_with_a_document_and_a_model_says_what_a_job_would_take() {
 }
 
 #[test]
+fn a_reference_to_a_stored_schema_is_refused_with_the_server_to_ask() {
+    let bench = Bench::new();
+    let schema = r#"{"$ref": "https://example.com/party.json#/$defs/name"}"#;
+    let (schema, file) = (bench.write("order.json", schema), example("invoice.pdf"));
+    let cases: [(&[&str], &str); 3] = [
+        (&["plan", &schema], "/v1/extract/plans"),
+        (&["plan", &schema, "--packing", "fast"], "/v1/extract/plans"),
+        (&["extract", &file, "--schema", &schema], "/v1/extract/jobs"),
+    ];
+    for (arguments, route) in cases {
+        let output = bench.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = text(&output.stderr);
+        let next = format!(
+            "send the schema to POST {route} of the server that has `https://example.com/party.json`"
+        );
+        assert!(said.contains(&next), "{said}");
+    }
+    let other = bench.write("other.json", r#"{"type": "strin"}"#);
+    let said = text(&bench.run(&["plan", &other]).stderr);
+    assert!(!said.contains("server that has"), "{said}");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_fault() {
     let bench = Bench::new();
     let mut plan = bench

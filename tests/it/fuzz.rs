@@ -6,7 +6,7 @@
 //! | [`acceptance`] | a schema is compiled, or refused with a code, a place and, over a limit, the limit; what is accepted is cut within the splitter's bounds |
 //! | [`division`] | every instance comes apart and together again, each scalar of it in one subtree |
 //! | [`packing`] | every subtree is in one call, and calls stay within the room |
-//! | [`lowering`] | a value laid out for a provider is one its schema takes, and comes back as it was |
+//! | [`lowering`] | a value laid out for a provider comes back as it was, and is one its schema takes where all of its members are named |
 //!
 //! In every target: no panic, and no case that takes longer than [`SLOWEST`]. A failure names its
 //! seed.

@@ -26,6 +26,11 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// The same, in an environment with these variables.
+    pub fn start_with(data: &Path, variables: &[(&str, String)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rivulet"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RIVULET_")) {
             command.env_remove(name);
@@ -33,6 +38,7 @@ impl Server {
         let mut child = command
             .args(["serve", "--bind", "127.0.0.1:0", "--data"])
             .arg(data)
+            .envs(variables.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -77,7 +83,7 @@ impl Server {
         answer.json().await.unwrap()
     }
 
-    async fn follow(&self, client: &Client, job: &str, cursor: Option<&str>) -> Stream {
+    pub async fn follow(&self, client: &Client, job: &str, cursor: Option<&str>) -> Stream {
         let mut request = client.get(format!("{}/jobs/{job}/events", self.base));
         if let Some(cursor) = cursor {
             request = request.header("Last-Event-ID", cursor);
@@ -85,7 +91,7 @@ impl Server {
         Stream::of(request.send().await.unwrap())
     }
 
-    async fn results(&self, client: &Client, job: &str) -> Value {
+    pub async fn results(&self, client: &Client, job: &str) -> Value {
         let mut results = self.get(client, &format!("/jobs/{job}/results")).await;
         assert_eq!(results["status"], "completed");
         json!([

@@ -1,6 +1,8 @@
 //! Models over the wire, as jobs ask them: against a provider server that plays by script.
 
 mod arrays;
+#[cfg(unix)]
+mod bound;
 mod bursts;
 mod caches;
 mod documents;

@@ -198,16 +198,26 @@ impl Fit {
     }
 }
 
+/// How far a count may be off before anything was learned, as a share of it.
+const UNLEARNED: f64 = 0.3;
+/// How far one is off at least: prompts that nobody has seen are like none of those before.
+const SUREST: f64 = 0.03;
+
 /// How a model counts what it is sent: tokens for each token that was estimated.
 #[derive(Debug, Clone)]
 pub struct Count {
     sums: Squares<2>,
+    /// Squares of the shares by which counts were off.
+    off: Mean,
+    samples: u64,
 }
 
 impl Default for Count {
     fn default() -> Self {
         Self {
             sums: Squares::EMPTY,
+            off: Mean::default(),
+            samples: 0,
         }
     }
 }
@@ -216,9 +226,24 @@ impl Count {
     /// A prompt that was estimated as `shared` and `own` tokens, and was so many.
     pub fn add(&mut self, shared: f64, own: f64, tokens: f64) {
         if shared >= 0.0 && own >= 0.0 && tokens.is_finite() && tokens > 0.0 {
+            // How far the first was off says what was assumed and not what was learned.
+            if self.samples > 0 {
+                let (of_shared, of_own) = self.factors();
+                let told = shared * of_shared + own * of_own;
+                self.off.add((told / tokens - 1.0).powi(2));
+            }
+            self.samples += 1;
             self.sums
                 .add([shared / THOUSAND, own / THOUSAND], tokens / THOUSAND);
         }
+    }
+
+    /// How far a count may be off to either side, as a share of it: two deviations of those
+    /// before, and more while there were few.
+    pub fn width(&self) -> f64 {
+        let few = UNLEARNED / (self.samples + 1) as f64;
+        let seen = 2.0 * self.off.get().unwrap_or(0.0).sqrt();
+        seen.max(few).clamp(SUREST, UNLEARNED)
     }
 
     /// For what is shared, and for what is a call's own.
@@ -316,5 +341,27 @@ mod tests {
             (shared - 0.9).abs() < 0.02 && (own - 1.6).abs() < 0.1,
             "{shared} {own}"
         );
+    }
+
+    #[test]
+    fn a_count_is_as_wide_as_those_before_it_were_off() {
+        let widths = |off: f64| {
+            let mut count = Count::default();
+            let mut widths = vec![count.width()];
+            for at in 0..40_u32 {
+                let (shared, own) = (
+                    f64::from(2_000 + at % 7 * 900),
+                    f64::from(150 + at % 5 * 40),
+                );
+                let noise = if at % 2 == 0 { 1.0 + off } else { 1.0 - off };
+                count.add(shared, own, (shared * 0.9 + own * 1.6) * noise);
+                widths.push(count.width());
+            }
+            widths
+        };
+        let (sure, unsure) = (widths(0.0), widths(0.06));
+        assert!((sure[0] - UNLEARNED).abs() < 1e-9 && (sure[40] - SUREST).abs() < 1e-9);
+        assert!(sure[1] < sure[0] && sure[1] > SUREST, "{sure:?}");
+        assert!((0.08..0.2).contains(&unsure[40]), "{unsure:?}");
     }
 }

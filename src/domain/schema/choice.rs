@@ -8,8 +8,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{follow, is_data, is_schema_map};
-use crate::domain::shape::DESCRIBING;
+use super::{DESCRIBING, follow, is_data, is_schema_map};
 
 /// What a branch may say: each of it holds of fewer members too.
 const BRANCH: [&str; 5] = [

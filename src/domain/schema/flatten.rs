@@ -12,8 +12,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 
 use super::local::is_old;
-use super::{draft_of, follow, is_data, is_schema_map};
-use crate::domain::shape::DESCRIBING;
+use super::{DESCRIBING, draft_of, follow, is_data, is_schema_map};
 
 /// Nodes written at most; past it, parts stay apart.
 const MAX_NODES: usize = 300_000;

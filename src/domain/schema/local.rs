@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use referencing::{Draft, Registry, Resolver, ResourceRef};
 use serde_json::{Map, Value};
 
-use super::{DRAFTS, draft_of, is_data, is_schema_map};
-use crate::domain::shape::DESCRIBING;
+use super::{DESCRIBING, DRAFTS, draft_of, is_data, is_schema_map};
 
 /// Nodes copied at most: what several references lead into from above is copied for each.
 const MAX_NODES: usize = 500_000;

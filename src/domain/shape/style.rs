@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{DESCRIBING, is_null, is_object};
-use crate::domain::schema::{follow, is_composed, is_data, is_schema_map, may_choose};
+use super::{is_null, is_object};
+use crate::domain::schema::{DESCRIBING, follow, is_composed, is_data, is_schema_map, may_choose};
 
 /// Keywords that give a node a name other than its place, or lead to such names.
 const NAMING: [&str; 5] = [

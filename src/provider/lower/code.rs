@@ -16,7 +16,7 @@ pub(super) enum Code {
     Free,
     /// Everything as JSON text.
     Text,
-    /// One of these, each under its label.
+    /// One of these, each under its label; else as `Free`.
     Labels(Vec<Value>),
     /// Scalars as they are.
     Parts {
@@ -137,7 +137,10 @@ impl Book<'_> {
             Code::Same | Code::Named(_) => value.clone(),
             Code::Free => lay_free(value),
             Code::Text => Value::String(value.to_string()),
-            Code::Labels(_) => label(value),
+            Code::Labels(values) => {
+                let known = values.iter().find(|known| is_one(known, value));
+                known.map_or_else(|| lay_free(value), label)
+            }
             Code::Perhaps(_) if value.is_null() => Value::Array(Vec::new()),
             Code::Perhaps(inner) => Value::Array(vec![self.lay(inner, value)]),
             Code::Parts { object, array } => match (value, object, array) {
@@ -229,6 +232,39 @@ pub(super) fn label(value: &Value) -> Value {
     match value {
         Value::Object(_) | Value::Array(_) => Value::String(value.to_string()),
         other => other.clone(),
+    }
+}
+
+/// The value that a label means, however its numbers and spaces are written.
+fn labelled<'v>(values: &'v [Value], laid: &Value) -> Option<&'v Value> {
+    let mut known = values.iter();
+    if let Some(found) = known.find(|value| is_one(&label(value), laid)) {
+        return Some(found);
+    }
+    let read: Value = serde_json::from_str(laid.as_str()?).ok()?;
+    let mut containers = values.iter().filter(|value| is_container(value));
+    containers.find(|value| is_one(value, &read))
+}
+
+fn is_container(value: &Value) -> bool {
+    value.is_object() || value.is_array()
+}
+
+/// Whether two values are one to a schema: 1 and 1.0 are.
+fn is_one(here: &Value, there: &Value) -> bool {
+    match (here, there) {
+        (Value::Number(here), Value::Number(there)) => {
+            here == there || ((here.is_f64() || there.is_f64()) && here.as_f64() == there.as_f64())
+        }
+        (Value::Array(here), Value::Array(there)) => {
+            let mut pairs = here.iter().zip(there);
+            here.len() == there.len() && pairs.all(|(here, there)| is_one(here, there))
+        }
+        (Value::Object(here), Value::Object(there)) => {
+            let is_in = |(key, value)| there.get(key).is_some_and(|other| is_one(value, other));
+            here.len() == there.len() && here.iter().all(is_in)
+        }
+        (here, there) => here == there,
     }
 }
 

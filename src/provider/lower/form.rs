@@ -1,6 +1,10 @@
 //! What a schema node says, type by type.
 //!
 //! A form is never narrower than its node: every valid value of the node is a value of the form.
+//! The one exception are members that are declared under a condition or by some of several
+//! alternatives: they are asked for as they are declared there. Where they are not declared they
+//! may be anything, and then they are as little asked for as any member that has no declaration;
+//! taking them for anything everywhere would leave most alternatives without a single type.
 //! What a form cannot hold is kept in words, for the model to read; validation judges afterwards.
 
 use std::collections::BTreeSet;
@@ -99,7 +103,23 @@ pub(super) struct Field<'a> {
     pub is_hint: bool,
 }
 
-impl Field<'_> {
+/// What an object without a declaration of a member lets it be.
+enum Undeclared<'a> {
+    Nothing,
+    Anything,
+    /// This; or anything, where only names of a pattern are bound.
+    Other(Term<'a>),
+}
+
+impl<'a> Field<'a> {
+    /// An alternative that has no declaration of it.
+    fn beside(&mut self, other: &Undeclared<'a>) {
+        self.is_hint |= !matches!(other, Undeclared::Nothing);
+        if let Undeclared::Other(term) = other {
+            self.term = Term::any(vec![self.term.clone(), term.clone()]);
+        }
+    }
+
     /// Both declarations hold.
     fn meet(&mut self, other: Self) {
         let here = self.term.clone();
@@ -378,10 +398,20 @@ fn dedup<T: PartialEq>(items: &mut Vec<T>) {
     *items = kept;
 }
 
-impl Object<'_> {
+impl<'a> Object<'a> {
     /// Nothing is said of the members.
     pub(super) fn is_free(&self) -> bool {
         self.fields.is_empty() && self.others == Others::Open
+    }
+
+    fn undeclared(&self) -> Undeclared<'a> {
+        match &self.others {
+            Others::Closed => Undeclared::Nothing,
+            Others::Open | Others::Asked(Term::Node(Node(Value::Bool(true)))) => {
+                Undeclared::Anything
+            }
+            Others::Asked(term) => Undeclared::Other(term.clone()),
+        }
     }
 
     fn meet(mut self, other: Self) -> Self {
@@ -408,11 +438,11 @@ impl Object<'_> {
         // first may have is asked for.
         let is_free = (self.is_free() && self.required.is_empty() && !other.is_free())
             || (other.is_free() && other.required.is_empty() && !self.is_free());
-        // A member that only one of them declares may be anything in the other.
-        let (is_open, other_is_open) = (self.others == Others::Open, other.others == Others::Open);
+        let (here, there) = (self.undeclared(), other.undeclared());
         for known in &mut self.fields {
-            let is_shared = other.fields.iter().any(|field| field.key == known.key);
-            known.is_hint |= other_is_open && !is_shared;
+            if !other.fields.iter().any(|field| field.key == known.key) {
+                known.beside(&there);
+            }
         }
         for mut field in other.fields {
             let known = self.fields.iter_mut().find(|known| known.key == field.key);
@@ -420,7 +450,7 @@ impl Object<'_> {
                 known.term = Term::any(vec![known.term.clone(), field.term]);
                 known.is_hint |= field.is_hint;
             } else {
-                field.is_hint |= is_open;
+                field.beside(&here);
                 self.fields.push(field);
             }
         }

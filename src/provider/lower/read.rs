@@ -1,4 +1,7 @@
 //! Schema nodes to forms: references followed, `allOf` merged, alternatives joined.
+//!
+//! Keywords that a dialect does not know yet, such as `prefixItems` before 2020-12, are read all
+//! the same: nothing checks them, but they are what is wanted.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -9,20 +12,7 @@ use serde_json::{Map, Value};
 use super::choice::Told;
 use super::form::{Array, Field, Form, Node, Numeric, Object, Others, Term};
 use super::words;
-use crate::domain::schema::follow;
-
-/// Keywords that only describe: a node of these and a `$ref` is what the `$ref` leads to.
-const DESCRIBING: [&str; 9] = [
-    "$comment",
-    "title",
-    "description",
-    "default",
-    "deprecated",
-    "examples",
-    "readOnly",
-    "writeOnly",
-    "$ref",
-];
+use crate::domain::schema::{DESCRIBING, follow};
 
 const BOUNDS: [&str; 14] = [
     "format",

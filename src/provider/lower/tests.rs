@@ -316,6 +316,59 @@ fn alternatives_become_one_object_that_holds_them_all() {
 }
 
 #[test]
+fn a_member_that_another_alternative_bounds_among_all_others_may_be_either() {
+    let schema = json!({"anyOf": [
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        {"type": "object", "properties": {"total": {"type": "integer"}}, "additionalProperties": false}]});
+    for value in [json!({"total": "12,50"}), json!({"total": 12})] {
+        let (sent, laid, raised) = trip(&schema, &GRAMMAR, &value);
+        assert_eq!(raised, value);
+        assert!(jsonschema::is_valid(&sent, &laid), "{laid} under {sent}");
+    }
+}
+
+#[test]
+fn a_member_that_only_one_open_alternative_names_keeps_its_type_and_a_note_says_so() {
+    let schema = json!({"type": "object", "properties": {"by": {"type": "string"}}, "oneOf": [
+        {"properties": {"by": {"const": "bank"}, "iban": {"type": "string"}}},
+        {"properties": {"by": {"const": "card"}, "last4": {"type": "integer"}}}]});
+    let plan = plan_of(schema);
+    let lowered = lower(&plan, &[0], &GRAMMAR, false);
+    let fields = &lowered.answers()["properties"]["s0"]["properties"];
+    assert_eq!(fields["last4"]["type"], json!(["integer", "null"]));
+    let says = |note: &Note| {
+        note.what
+            .starts_with("members that only some alternatives name")
+    };
+    assert_eq!(lowered.notes().iter().filter(|note| says(note)).count(), 1);
+}
+
+#[test]
+fn a_listed_value_is_known_however_its_numbers_are_written() {
+    let schema = json!({"type": "object", "required": ["size"], "properties": {
+        "size": {"enum": [[0], {"of": 2}, 1, "a"]}}});
+    for (value, is) in [
+        (json!([0.0]), json!([0])),
+        (json!({"of": 2.0}), json!({"of": 2})),
+        (json!(1.0), json!(1)),
+        (json!("a"), json!("a")),
+    ] {
+        let (sent, laid, raised) = trip(&schema, &JSON_MODE, &json!({"size": value}));
+        assert!(jsonschema::is_valid(&sent, &laid), "{laid} under {sent}");
+        assert_eq!(raised["size"], is);
+    }
+    let lowered = lower(&plan_of(schema.clone()), &[0], &JSON_MODE, false);
+    let raised = |text: &str| lowered.raise(0, json!({"size": text})).unwrap().value;
+    assert_eq!(raised("[ 0.0 ]"), json!({"size": [0]}));
+    assert_eq!(raised("[1]"), json!({"size": [1]}));
+    assert_eq!(raised("b"), json!({"size": "b"}));
+    for unlisted in [json!([1]), json!("[0]"), json!("b")] {
+        let value = json!({"size": unlisted});
+        assert_eq!(trip(&schema, &JSON_MODE, &value).2, value);
+    }
+}
+
+#[test]
 fn an_enum_past_the_limit_is_said_in_words() {
     let all: Vec<String> = (0..200).map(|at| format!("code{at}")).collect();
     let schema = json!({"type": "object", "properties": {"code": {"enum": all}}});

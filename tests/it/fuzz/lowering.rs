@@ -1,11 +1,18 @@
+use std::collections::HashSet;
+
+use jsonschema::Validator;
 use rivulet::domain::merge;
 use rivulet::domain::plan::{Plan, SplitterConfigs};
+use rivulet::domain::pointer::Pointer;
 use rivulet::domain::schema;
-use rivulet::provider::lower::{PROFILES, lower};
-use serde_json::{Map, Value};
+use rivulet::provider::lower::{Lowered, PROFILES, lower};
+use serde_json::{Map, Value, json};
 
 use super::{once_in, pick, run, subject};
 use crate::support::dice::Dice;
+
+/// A keyword that no draft knows: what has it is told of as an annotation.
+const NAMED: &str = "x-named";
 
 /// Whether any node of a schema has a property of that name.
 fn declares(schema: &Value, name: &str) -> bool {
@@ -33,8 +40,108 @@ fn same(schema: &Value, there: &Value, back: &Value) -> bool {
             let mut pairs = there.iter().zip(back);
             there.len() == back.len() && pairs.all(|(there, back)| same(schema, there, back))
         }
+        // 1 and 1.0 are one to a schema.
+        (Value::Number(there), Value::Number(back)) => {
+            there == back || there.as_f64() == back.as_f64()
+        }
         (there, back) => there == back,
     }
+}
+
+/// The schema with a mark on what each member is declared as.
+fn marked(schema: &mut Value) {
+    let mark = |node: &mut Value, is_free: bool| match node {
+        Value::Object(members) if !(is_free && members.is_empty()) => {
+            members.insert(NAMED.into(), true.into());
+        }
+        Value::Bool(true) if !is_free => *node = json!({NAMED: true}),
+        _ => {}
+    };
+    match schema {
+        Value::Object(members) => {
+            for (keyword, inner) in members {
+                match (keyword.as_str(), inner) {
+                    ("const" | "enum" | "default" | "examples" | "required", _) => {}
+                    ("properties" | "patternProperties", Value::Object(nodes)) => {
+                        nodes.values_mut().for_each(|node| {
+                            marked(node);
+                            mark(node, keyword == "patternProperties");
+                        });
+                    }
+                    ("$defs" | "definitions" | "dependentSchemas", Value::Object(nodes)) => {
+                        nodes.values_mut().for_each(marked);
+                    }
+                    ("additionalProperties" | "unevaluatedProperties", node) => {
+                        marked(node);
+                        mark(node, true);
+                    }
+                    (_, inner) => marked(inner),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(marked),
+        _ => {}
+    }
+}
+
+/// Leaves out the members that are declared somewhere in the schema, and not in what the value
+/// keeps to: such a member may be anything there, and nobody asks for it.
+fn keep_named(schema: &Value, named: &HashSet<String>, at: &Pointer, value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|key, value| {
+                let at = at.join(key);
+                keep_named(schema, named, &at, value);
+                named.contains(at.as_str()) || !declares(schema, key)
+            });
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                keep_named(schema, named, &at.index(index), item);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// An instance without the members that only alternatives declare that it does not keep to; none
+/// where it is not valid without them.
+fn named_part(schema: &Value, marks: &Validator, instance: &Value) -> Option<Value> {
+    let evaluation = marks.evaluate(instance);
+    let annotations = evaluation.iter_annotations();
+    let marks_it = |value: &Value| value.get(NAMED).is_some();
+    let named = annotations.filter(|entry| marks_it(entry.annotations.value()));
+    let named = named.map(|entry| entry.instance_location.as_str().to_owned());
+    let mut part = instance.clone();
+    keep_named(schema, &named.collect(), &Pointer::root(), &mut part);
+    marks.is_valid(&part).then_some(part)
+}
+
+/// What a model would answer, each part raised again to what it was.
+fn answer(plan: &Plan, lowered: &Lowered, instance: &Value, of: &[&Value]) -> Value {
+    let mut answer = Map::new();
+    for (index, part) in merge::split(plan, instance).into_iter().enumerate() {
+        let Some(part) = part else { continue };
+        let laid = lowered.lay(index, &part).unwrap();
+        let raised = lowered.raise(index, laid.clone()).unwrap();
+        assert!(
+            same(of[index], &part, &raised.value),
+            "{}: {}\n{part}\nwas laid out as {laid}\nand came back as {}",
+            lowered.profile(),
+            of[index],
+            raised.value
+        );
+        answer.insert(lowered.member_of(index), laid);
+    }
+    Value::Object(answer)
+}
+
+/// Keywords that a dialect does not know yet are asked for all the same: they are what is wanted
+/// though nothing checks them. So a value has to be one under the newest dialect as well.
+fn newest(schema: &Value) -> Option<Validator> {
+    let mut schema = schema.clone();
+    schema.as_object_mut()?.shift_remove("$schema")?;
+    schema::compile(&schema).ok()
 }
 
 fn case(dice: &mut Dice) {
@@ -48,31 +155,28 @@ fn case(dice: &mut Dice) {
     let lowered = lower(&plan, &all, profile, once_in(dice, 2));
     let sent = jsonschema::options().offline().build(lowered.answers());
     let sent = sent.unwrap_or_else(|error| panic!("{} {schema}: {error}", profile.name));
+    let mut with_marks = schema.clone();
+    marked(&mut with_marks);
+    let marks = schema::compile(&with_marks).unwrap();
+    let parts: Vec<_> = plan.subtrees.iter().map(|part| &part.schema).collect();
+    // What is made up beside the schema may be named elsewhere in it.
+    let nothing = vec![&Value::Null; parts.len()];
+    let newest = newest(&schema);
+    let is_valid = |value: &Value| {
+        let is_newest = newest.as_ref().is_none_or(|newest| newest.is_valid(value));
+        is_newest && validator.is_valid(value)
+    };
     let numbered = instances.iter().enumerate();
-    for (at, instance) in numbered.filter(|(_, value)| validator.is_valid(value)) {
-        let mut answer = Map::new();
-        for (index, part) in merge::split(&plan, instance).into_iter().enumerate() {
-            let Some(part) = part else { continue };
-            let laid = lowered.lay(index, &part).unwrap();
-            let raised = lowered.raise(index, laid.clone()).unwrap();
-            // What is made up beside the schema may be named elsewhere in it.
-            let of = match at < named {
-                true => &plan.subtrees[index].schema,
-                false => &Value::Null,
-            };
-            assert!(
-                same(of, &part, &raised.value),
-                "{}: {of}\n{part}\nwas laid out as {laid}\nand came back as {}",
-                profile.name,
-                raised.value
-            );
-            answer.insert(lowered.member_of(index), laid);
-        }
+    for (at, instance) in numbered.filter(|(_, value)| is_valid(value)) {
+        let of = if at < named { &parts } else { &nothing };
+        answer(&plan, &lowered, instance, of);
         // What the schema does not name is not asked for, and is laid out all the same.
         if at >= named {
             continue;
         }
-        let answer = Value::Object(answer);
+        let part = named_part(&schema, &marks, instance).filter(&is_valid);
+        let Some(instance) = part else { continue };
+        let answer = answer(&plan, &lowered, &instance, of);
         let mut errors = sent.iter_errors(&answer);
         // Subtrees that the instance has nothing for are missing at the root.
         let inside = errors.find(|error| !error.instance_path().as_str().is_empty());

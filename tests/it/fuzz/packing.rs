@@ -99,7 +99,7 @@ fn case(dice: &mut Dice) {
         let is_within = weight.answer.likely <= output && whole <= context;
         assert!(load.len() == 1 || is_within, "{load:?} of {work:?}");
     }
-    let (floor, estimate) = (work.floor(), packed.estimate(&work.terms));
+    let (floor, estimate) = (work.floor(), packed.estimate(&work.terms, 0.0));
     for figure in [
         floor.seconds,
         floor.prompt,

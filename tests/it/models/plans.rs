@@ -83,6 +83,13 @@ async fn what_was_chosen_is_asked_for_and_the_forecast_is_kept_with_the_job() {
             &plan["estimate"]["prompt_tokens"],
             &usage["prompt_token_count"],
         );
+        let told = &plan["estimate"]["prompt_tokens"];
+        let figures = ["low", "likely", "high"].map(|name| told[name].as_f64().unwrap());
+        let was = usage["prompt_token_count"].as_f64().unwrap();
+        assert!(
+            figures[0] < was && was < figures[2] && figures[2] - figures[0] < figures[1] * 0.7,
+            "{was} is not well within {told}: {packing}"
+        );
     }
 }
 

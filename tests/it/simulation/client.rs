@@ -163,7 +163,7 @@ impl Client {
                 "model": NAME,
                 "max_num_concurrent_requests": concurrent,
                 "n_max_retries": retries,
-                "validate_response_schema": false,
+                "validate_response_schema": self.world.weather.is_bound,
                 "additional_instructions": self.number.to_string(),
             })),
             callback_url: None,
@@ -427,7 +427,9 @@ impl Client {
             Ok(result) => {
                 let parts = result.results.as_object().unwrap();
                 let view = &result.view;
-                let is_whole = parts.len() as u64 == view.subtrees_succeeded
+                let left_out = view.subtrees_succeeded.checked_sub(parts.len() as u64);
+                let may_be_out = u64::from(self.world.weather.is_bound);
+                let is_whole = left_out.is_some_and(|out| out <= may_be_out)
                     && parts.len() as u64 * FIELDS <= view.total_fields;
                 let is_right = parts
                     .iter()

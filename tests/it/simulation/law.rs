@@ -1,13 +1,13 @@
 //! What must hold of a job on the disk, worked out from its log alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rivulet::domain::event::{Aside, Envelope, Event, Kind, Reason, SubtreeResult};
 use rivulet::domain::status::Status;
 
 use super::client::client_of;
 use super::memory::Row;
-use super::model::{FIELDS, value};
+use super::model::{BINDING, BOUND, FIELDS, said};
 
 /// Fails with the values when they differ.
 macro_rules! same {
@@ -38,10 +38,10 @@ struct Told {
     run: u32,
     ends: u32,
     total: u64,
-    /// By path: whether it succeeded.
+    /// By subtree: whether it succeeded.
     outcomes: BTreeMap<String, bool>,
-    /// Retries that were told of, by path and attempt.
-    attempts: BTreeSet<(String, u32)>,
+    /// How often retries were told of, by subtree and attempt.
+    attempts: BTreeMap<(String, u32), u32>,
     requests: u64,
     has_ended: bool,
 }
@@ -52,16 +52,16 @@ impl Told {
         outcomes.filter(|outcome| **outcome == succeeded).count() as u64
     }
 
-    fn settle(&mut self, path: String, succeeded: bool, fields: u64) -> Result<(), String> {
+    fn settle(&mut self, id: String, succeeded: bool, fields: u64) -> Result<(), String> {
         same!(
             "status of an outcome",
             self.status,
             Some(Status::Processing)
         );
-        if self.outcomes.contains_key(&path) {
-            return Err(format!("`{path}` has two outcomes"));
+        if self.outcomes.contains_key(&id) {
+            return Err(format!("`{id}` has two outcomes"));
         }
-        self.outcomes.insert(path, succeeded);
+        self.outcomes.insert(id, succeeded);
         same!("fields", fields, self.outcomes.len() as u64 * FIELDS);
         Ok(())
     }
@@ -95,26 +95,30 @@ impl Told {
             Event::SubtreeResult(event) => {
                 self.requests += event.usage_metadata.request_count;
                 let fields = event.progress.fields_processed;
-                self.settle(event.path.to_string(), true, fields)?;
+                self.settle(event.subtree_id, true, fields)?;
             }
             Event::SubtreeError(event) => {
                 self.requests += event.usage_metadata.request_count;
                 let fields = event.progress.fields_processed;
-                self.settle(event.path.to_string(), false, fields)?;
+                self.settle(event.subtree_id, false, fields)?;
             }
             Event::SubtreeRetry(event) => {
-                let path = event.path.to_string();
-                if self.outcomes.contains_key(&path) {
-                    return Err(format!("`{path}` is tried again after its outcome"));
+                let id = event.subtree_id;
+                if self.outcomes.contains_key(&id) {
+                    return Err(format!("`{id}` is tried again after its outcome"));
                 }
-                if !self.attempts.insert((path, event.attempt)) {
-                    return Err(format!("attempt {} is told twice", event.attempt));
+                // What is bound to others may be asked for once more, with attempts of its own.
+                let most = if event.path.is_root() { 2 } else { 1 };
+                let told = self.attempts.entry((id, event.attempt)).or_default();
+                *told += 1;
+                if *told > most {
+                    return Err(format!("attempt {} is told {told} times", event.attempt));
                 }
             }
             Event::ArrayProgress(event) => {
-                let path = event.path.to_string();
-                if self.outcomes.contains_key(&path) {
-                    return Err(format!("`{path}` is read on after its outcome"));
+                let id = event.subtree_id;
+                if self.outcomes.contains_key(&id) {
+                    return Err(format!("`{id}` is read on after its outcome"));
                 }
             }
             Event::End(event) => {
@@ -140,6 +144,7 @@ impl Told {
 pub fn is_lawful(row: &Row) -> Result<(), String> {
     is_closed(row)?;
     let (mut told, mut last) = (Told::default(), None);
+    let mut bonds = Bonds::default();
     for (at, stored) in row.events.iter().enumerate() {
         let payload = std::str::from_utf8(&stored.payload).unwrap();
         let envelope = Envelope::decode(payload).map_err(|cause| cause.to_string())?;
@@ -154,11 +159,12 @@ pub fn is_lawful(row: &Row) -> Result<(), String> {
         last = Some(envelope.at);
         let number = envelope.sequence;
         if let Event::SubtreeResult(result) = &envelope.event {
-            is_right(row, result, number)?;
+            bonds.add(result, is_right(row, result, number)?);
         }
         told.add(envelope.event)
             .map_err(|cause| format!("event {number}: {cause}"))?;
     }
+    bonds.hold()?;
     let view = &row.view;
     same!("status", told.status, Some(view.status));
     same!("runs", told.run, view.run);
@@ -176,10 +182,38 @@ pub fn is_lawful(row: &Row) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a value is what the model says of it, whoever asked for it and how often.
-fn is_right(row: &Row, result: &SubtreeResult, sequence: u64) -> Result<(), String> {
+/// What is told of the subtrees that the schema may bind together.
+#[derive(Default)]
+struct Bonds {
+    has_binding: bool,
+    lacks_bound: bool,
+    complains: bool,
+}
+
+impl Bonds {
+    fn add(&mut self, result: &SubtreeResult, is_there: bool) {
+        let validation = result.validation.as_ref();
+        let complains = validation.is_some_and(|validation| !validation.valid);
+        match result.subtree_id.as_str() {
+            BINDING => self.has_binding |= is_there,
+            BOUND => self.lacks_bound |= !is_there,
+            _ => return,
+        }
+        self.complains |= complains;
+    }
+
+    /// A breach is told with one of them, and nothing else is.
+    fn hold(&self) -> Result<(), String> {
+        let is_broken = self.has_binding && self.lacks_bound;
+        same!("whether a breach is told", self.complains, is_broken);
+        Ok(())
+    }
+}
+
+/// Whether a value is what the model says of it, whoever asked for it and how often; gives whether
+/// the part is there: the one that is bound may be overlooked.
+fn is_right(row: &Row, result: &SubtreeResult, sequence: u64) -> Result<bool, String> {
     let client = client_of(&row.view.spec.config);
-    let path = result.path.to_string();
     let mut outcomes = row.outcomes.values();
     let outcome = outcomes.find(|(settled, _)| *settled == sequence);
     same!("the result is kept", outcome.is_some(), true);
@@ -193,6 +227,10 @@ fn is_right(row: &Row, result: &SubtreeResult, sequence: u64) -> Result<(), Stri
     let found = aside
         .as_ref()
         .map_or(&result.extracted_result, |aside| &aside.extracted_result);
-    same!("value", found.get(), value(client, &path).to_string());
-    Ok(())
+    if result.subtree_id == BOUND && result.path.is_root() && found.get() == "{}" {
+        return Ok(false);
+    }
+    let expected = said(client, &result.subtree_id, &result.path);
+    same!("value", found.get(), expected.to_string());
+    Ok(true)
 }

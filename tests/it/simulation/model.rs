@@ -8,11 +8,14 @@ use futures_util::stream::BoxStream;
 use rivulet::domain::document::DocumentInput;
 use rivulet::domain::error::Fault;
 use rivulet::domain::evidence::{Attributions, Logprobs};
+use rivulet::domain::plan::Subtree;
+use rivulet::domain::pointer::Pointer;
 use rivulet::domain::usage::Usage;
-use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
+use rivulet::engine::ports::{Answer, Call, CallError, Manner, Model, Provider};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::weather::Weather;
 use super::world::{Life, World};
 
 pub const NAME: &str = "simulated";
@@ -25,12 +28,33 @@ pub fn value(client: u64, path: &str) -> Value {
     json!({"a": say("/a"), "b": say("/b"), "c": null, "d": say("/d")})
 }
 
+/// What it says of a subtree: a part, or the document with that part alone.
+pub fn said(client: u64, id: &str, path: &Pointer) -> Value {
+    let part = value(client, &format!("/{id}"));
+    if path.is_root() {
+        json!({ id: part })
+    } else {
+        part
+    }
+}
+
+/// The part that must be there where [`BINDING`] is, when the schema binds them.
+pub const BOUND: &str = "part1";
+pub const BINDING: &str = "part0";
+
 /// One schema, cut into so many subtrees.
-pub fn schema(subtrees: usize) -> Value {
-    let part = json!({"type": "object", "properties": {"a": {}, "b": {}, "c": {}, "d": {}}});
-    let parts = (0..subtrees).map(|index| (format!("part{index}"), part.clone()));
+pub fn schema(weather: &Weather) -> Value {
+    let mut part = json!({"type": "object", "properties": {"a": {}, "b": {}, "c": {}, "d": {}}});
+    if weather.is_bound {
+        part["required"] = json!(["a"]);
+    }
+    let parts = (0..weather.subtrees).map(|index| (format!("part{index}"), part.clone()));
     let parts: serde_json::Map<_, _> = parts.collect();
-    json!({"type": "object", "properties": parts})
+    let mut schema = json!({"type": "object", "properties": parts});
+    if weather.is_bound {
+        schema["dependentRequired"] = json!({BINDING: [BOUND]});
+    }
+    schema
 }
 
 /// The model as one process reaches it.
@@ -110,6 +134,12 @@ impl Drop for Asking {
 }
 
 impl Simulated {
+    /// Whether a subtree is overlooked this time.
+    fn overlooks(world: &World, life: &Life, subtree: &Subtree) -> bool {
+        let may = world.weather.is_bound && subtree.id == BOUND && !world.is_calm();
+        may && life.dice.lock().roll(100) < world.weather.overlooks
+    }
+
     fn course(world: &World, life: &Life) -> (u64, Course) {
         let mut dice = life.dice.lock();
         let thinking = 1 + dice.roll(world.weather.thinking);
@@ -147,6 +177,13 @@ impl Provider for Simulated {
         }]
     }
 
+    fn manner(&self, _model: &str) -> Manner {
+        Manner {
+            takes_corrections: self.world.weather.is_bound,
+            ..Manner::default()
+        }
+    }
+
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {
         let (world, life) = (Arc::clone(&self.world), Arc::clone(&self.life));
         async_stream::stream! {
@@ -162,8 +199,11 @@ impl Provider for Simulated {
                 life.awake().await;
                 match course {
                     Course::Answer => {
-                        let path = call.plan.subtrees[index].path.to_string();
-                        let value = value(asking.client, &path);
+                        let subtree = &call.plan.subtrees[index];
+                        let value = match Self::overlooks(&world, &life, subtree) {
+                            true => json!({}),
+                            false => said(asking.client, &subtree.id, &subtree.path),
+                        };
                         yield Ok(Answer::Subtree { index, value, attributions: Attributions::new(), logprobs: Logprobs::new() });
                     }
                     Course::Cut => return,

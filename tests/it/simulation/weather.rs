@@ -59,6 +59,10 @@ pub struct Weather {
     pub max_streams_per_user: usize,
     pub max_event_bytes: usize,
     pub subtrees: usize,
+    /// Whether the schema binds the first two subtrees together.
+    pub is_bound: bool,
+    /// In a hundred answers of the second: it is overlooked.
+    pub overlooks: u64,
     /// Milliseconds from the start, in their order.
     pub acts: Vec<(u64, Act)>,
 }
@@ -91,6 +95,8 @@ impl Weather {
             max_streams_per_user: pick(dice, &[4, 100]),
             max_event_bytes: pick(dice, &[400, 64 << 10]),
             subtrees: pick(dice, &[1, 2, 5]),
+            is_bound: false,
+            overlooks: 0,
             acts: vec![(CALM, Act::Calm)],
         };
         for node in 0..nodes {
@@ -98,6 +104,8 @@ impl Weather {
         }
         weather.store_away(dice);
         weather.acts.sort_unstable();
+        weather.is_bound = weather.subtrees > 1 && dice.roll(3) == 0;
+        weather.overlooks = pick(dice, &[0, 30, 70]);
         weather
     }
 

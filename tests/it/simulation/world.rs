@@ -178,7 +178,7 @@ impl World {
         Arc::new(Self {
             seed,
             nodes: (0..weather.nodes).map(node).collect(),
-            schema: schema(weather.subtrees),
+            schema: schema(&weather),
             weather,
             disk: Arc::new(Mutex::new(memory)),
             ledger: Mutex::default(),

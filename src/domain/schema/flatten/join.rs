@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Number, Value, json};
 
-use crate::domain::shape::DESCRIBING;
+use crate::domain::schema::DESCRIBING;
 
 /// Keywords about the items of an array that mean something only together.
 const ITEMS: [&str; 7] = [

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{ArrayCode, Book, Code, Dropped, ObjectCode, OthersCode, label, reads_as_more};
+use super::{ArrayCode, Book, Code, Dropped, ObjectCode, OthersCode, labelled, reads_as_more};
 
 /// A place in an answer, written out only when it is told.
 #[derive(Clone, Copy, Default)]
@@ -61,10 +61,11 @@ impl Book<'_> {
             (Code::Text, Value::String(text)) => {
                 serde_json::from_str(&text).unwrap_or(Value::String(text))
             }
-            (Code::Labels(values), laid) => {
-                let found = values.iter().find(|value| label(value) == laid);
-                found.cloned().unwrap_or(laid)
-            }
+            (Code::Labels(values), laid) => match (labelled(values, &laid), laid) {
+                (Some(known), _) => known.clone(),
+                (None, Value::String(text)) => raise_free(text),
+                (None, laid) => laid,
+            },
             (Code::Perhaps(inner), Value::Array(mut items)) if items.len() < 2 => {
                 match items.pop() {
                     Some(item) => self.raise(inner, item, &at.index(0), dropped),

@@ -36,12 +36,7 @@ impl<'a> Emitter<'_, 'a> {
             };
             return (schema, code);
         }
-        if object.others == Others::Open && !object.fields.is_empty() {
-            self.note(
-                at,
-                "members that the schema does not name are not asked for",
-            );
-        }
+        self.note_members(object, at);
         let mut properties = Map::new();
         let mut required = Vec::new();
         let mut fields = Vec::new();
@@ -84,6 +79,21 @@ impl<'a> Emitter<'_, 'a> {
             own.omitted = Some(name);
         }
         (self.closed(properties, required, additional), own)
+    }
+
+    fn note_members(&mut self, object: &Object<'a>, at: &Pointer) {
+        if object.others == Others::Open && !object.fields.is_empty() {
+            self.note(
+                at,
+                "members that the schema does not name are not asked for",
+            );
+        }
+        if object.fields.iter().any(|field| field.is_hint) {
+            self.note(
+                at,
+                "members that only some alternatives name, or a condition, are asked for as they are named there",
+            );
+        }
     }
 
     fn closed(
