@@ -28,6 +28,7 @@ use bytes::Bytes;
 use model::{Honest, KEY, Pace, Server, Wire};
 use rivulet::app::App;
 use rivulet::domain::cost::{Span, Start};
+use rivulet::domain::metadata::Metadata;
 use rivulet::engine::keys::Principal;
 use rivulet::engine::{DocumentSource, Engine, Follow, JobRequest, News, SchemaSource, Wanted};
 use rivulet::provider::client::Bounds;
@@ -208,6 +209,10 @@ async fn run(
             "model": MODEL, "cache": "off", "splitter_configs": {"packing": aim},
         })),
         callback_url: None,
+        callback_secret: None,
+        metadata: Metadata::default(),
+        dialect: None,
+        endpoint: None,
     };
     let caller = Principal::local();
     let (known, asked) = (server.spans().len(), tokio::time::Instant::now());

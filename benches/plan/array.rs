@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rivulet::app::App;
 use rivulet::domain::event::Kind;
+use rivulet::domain::metadata::Metadata;
 use rivulet::engine::keys::Principal;
 use rivulet::engine::{DocumentSource, Engine, Follow, JobRequest, News, SchemaSource, Wanted};
 use rivulet::settings::{Settings, Sources};
@@ -115,6 +116,10 @@ async fn run(engine: &Engine, schema: &Value, text: &str, truth: &Value, config:
         schema: SchemaSource::Inline(schema.clone()),
         config: Some(config),
         callback_url: None,
+        callback_secret: None,
+        metadata: Metadata::default(),
+        dialect: None,
+        endpoint: None,
     };
     let caller = Principal::local();
     let started = Instant::now();

@@ -12,6 +12,7 @@ use super::show::Show;
 use super::signals::Signals;
 use crate::app::App;
 use crate::domain::event::Envelope;
+use crate::domain::metadata::Metadata;
 
 use crate::domain::status::Status;
 use crate::engine::keys::Principal;
@@ -67,6 +68,10 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         document: read_document(&args.file, settings.limits.max_document_bytes)?,
         config: Some(config(&args)),
         callback_url: None,
+        callback_secret: None,
+        metadata: Metadata::default(),
+        dialect: None,
+        endpoint: None,
     };
     let mut signals = Signals::listen()?;
     let embedded = App::builder(settings).embedded()?;

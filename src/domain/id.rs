@@ -94,10 +94,26 @@ impl IdempotencyKey {
         ))
     }
 
+    /// The key of a request in another dialect than the native one: never the same as one of
+    /// another dialect, since no client can send the character that divides the two.
+    #[must_use]
+    pub fn within(self, dialect: &str) -> Self {
+        Self(format!("{dialect}{DIVIDER}{}", self.0))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The key as its client sent it.
+    pub fn sent(&self) -> &str {
+        let divided = self.0.split_once(DIVIDER);
+        divided.map_or(&*self.0, |(_, sent)| sent)
+    }
 }
+
+/// Between the name of a dialect and a key.
+const DIVIDER: char = '\u{1f}';
 
 /// A place in a job's event log: everything up to and including `sequence` has been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +211,15 @@ mod tests {
             assert_eq!(error.code, Code::InvalidRequest, "{bad}");
             assert!(error.detail.contains("1 to 255"), "{}", error.detail);
         }
+    }
+
+    #[test]
+    fn the_same_key_of_two_dialects_is_two_keys() {
+        let key = || IdempotencyKey::parse("k").unwrap();
+        let (one, other) = (key().within("structflow"), key().within("retab"));
+        assert_ne!(one, other);
+        assert_ne!(one, key());
+        assert_eq!((one.sent(), key().sent()), ("k", "k"));
     }
 
     #[test]

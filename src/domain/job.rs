@@ -18,11 +18,13 @@ use super::event::{
 };
 use super::explain::Forecast;
 use super::id::{DocumentId, FileId, JobId, SchemaId};
+use super::metadata::Metadata;
 use super::pointer::Pointer;
 use super::record::{Batch, RecordMark, RecordTally};
 use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
+use super::webhook::Secret;
 
 /// A checked request, as it is kept with the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +56,18 @@ pub struct JobSpec {
     /// Where the end of the job is told, beside the webhooks of its user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+    /// What `callback_url` is signed with; none: with the secret that is the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback_secret: Option<Secret>,
+    /// What the client keeps with the job.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
+    /// The wire dialect it was asked for in; none for the native one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
+    /// The endpoint it was asked for at, where its dialect has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// Of a job over many records, which the document then holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,

@@ -5,6 +5,7 @@
 
 pub mod advice;
 mod choice;
+pub mod example;
 mod expansion;
 mod flatten;
 pub mod infer;

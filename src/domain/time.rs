@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Serialized as RFC 3339 with three decimals and `Z`.
@@ -11,6 +13,16 @@ use serde::{Deserialize, Serialize, Serializer};
 pub struct Time(pub i64);
 
 impl Time {
+    /// Reads a moment as RFC 3339 has it, or the first one of a day, `YYYY-MM-DD`, in UTC.
+    pub fn parse(text: &str) -> Option<Self> {
+        let midnight = || {
+            let day = (text.len() == 10).then(|| text.parse::<Date>().ok())??;
+            day.to_zoned(TimeZone::UTC).ok().map(|day| day.timestamp())
+        };
+        let moment = text.parse::<Timestamp>().ok().or_else(midnight)?;
+        Some(Self(moment.as_millisecond()))
+    }
+
     pub fn plus_millis(self, millis: u64) -> Self {
         Self(self.0.saturating_add_unsigned(millis))
     }
@@ -50,6 +62,23 @@ impl<'de> Deserialize<'de> for Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_or_a_day_is_read_and_nothing_else() {
+        let day = Time::parse("2025-11-21").unwrap();
+        assert_eq!(day.to_string(), "2025-11-21T00:00:00.000Z");
+        assert_eq!(Time::parse("2025-11-21T01:00:00+01:00"), Some(day));
+        for bad in [
+            "",
+            "2025-11-31",
+            "2025-11",
+            "20251121",
+            "yesterday",
+            "1763762400",
+        ] {
+            assert_eq!(Time::parse(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_written_with_three_decimals_and_read_back() {

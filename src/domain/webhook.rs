@@ -11,6 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid};
@@ -42,6 +43,9 @@ pub const PAUSES: [Duration; 9] = [
 /// not met by all at once.
 pub const JITTER: f64 = 0.2;
 
+/// Bytes of a secret that a client chose for one job.
+pub const MAX_CHOSEN: usize = 256;
+
 /// What receivers check signatures with. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
@@ -64,6 +68,17 @@ impl Secret {
         Self::new(STANDARD.decode(encoded).map_err(|_| BadSecret)?)
     }
 
+    /// A secret that a client chose for one job: one in writing, or any text of 1 to
+    /// [`MAX_CHOSEN`] bytes, whose bytes it then is.
+    pub fn chosen(text: &str) -> Result<Self, BadSecret> {
+        if text.starts_with(SECRET_PREFIX) {
+            return Self::parse(text);
+        }
+        let fits = (1..=MAX_CHOSEN).contains(&text.len());
+        fits.then(|| Self(text.as_bytes().to_vec()))
+            .ok_or(BadSecret)
+    }
+
     /// The secret in writing: for its owner only.
     pub fn reveal(&self) -> String {
         format!("{SECRET_PREFIX}{}", STANDARD.encode(&self.0))
@@ -75,6 +90,21 @@ impl Secret {
         mac.update(body);
         let code = mac.finalize().into_bytes();
         Some(format!("v1,{}", STANDARD.encode(code)))
+    }
+}
+
+/// For the store only.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text);
+        bytes.map(Self).map_err(serde::de::Error::custom)
     }
 }
 

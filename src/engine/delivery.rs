@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::Inner;
 use super::metrics::label;
 use super::ports::{Attempt, Due, Message, Sent};
+use super::{Inner, stored};
 use crate::domain::error::Error;
 use crate::domain::webhook::{DeliveryState, Secret, Verdict, chance, pause, signatures};
 
@@ -158,10 +158,7 @@ impl Inner {
     async fn message(&self, due: &Due) -> Result<Option<Message>, Error> {
         let now = self.clock.now();
         let (url, secrets) = match (&due.webhook_id, &due.webhook) {
-            (None, _) => {
-                let secret = self.keyring.callback_secret(&due.scope).await?;
-                (due.url.clone(), vec![secret])
-            }
+            (None, _) => (due.url.clone(), vec![self.callback_secret(due).await?]),
             (Some(_), Some(webhook)) if webhook.disabled.is_none() => {
                 let old = webhook.old_secret.iter();
                 let old = old.filter(|(_, until)| now < *until);
@@ -181,6 +178,17 @@ impl Inner {
             seconds,
             body: due.body.clone(),
         }))
+    }
+}
+
+impl Inner {
+    /// That of the job, where its client chose one.
+    async fn callback_secret(&self, due: &Due) -> Result<Secret, Error> {
+        let view = stored(self.jobs.view(&due.scope, due.job).await)?;
+        match view.and_then(|view| view.spec.callback_secret.clone()) {
+            Some(secret) => Ok(secret),
+            None => self.keyring.callback_secret(&due.scope).await,
+        }
     }
 }
 
@@ -232,11 +240,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::id::Scope;
+    use crate::domain::id::{JobId, Scope};
 
     fn due(attempts: u32) -> Due {
         Due {
             id: Uuid::from_u128(7),
+            job: JobId(Uuid::from_u128(8)),
             scope: Scope::local(),
             receiver: "example.com local".into(),
             url: "https://example.com/".into(),

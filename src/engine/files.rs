@@ -182,6 +182,15 @@ impl Engine {
             .ok_or_else(|| no_upload(id))
     }
 
+    /// An upload that a chunk can be added to; one that is whole is refused with
+    /// `upload_conflict`.
+    pub async fn open_upload(&self, scope: &Scope, id: FileId) -> Result<StoredUpload, Error> {
+        match self.upload_state(scope, id).await {
+            Ok(upload) => Ok(upload),
+            Err(missing) => Err(self.closed(scope, id).await.unwrap_or(missing)),
+        }
+    }
+
     /// Adds a chunk, 1 to [`MAX_CHUNK`] bytes, at its `offset` or, without one, where the upload
     /// ends.
     ///
@@ -196,10 +205,7 @@ impl Engine {
         bytes: Bytes,
     ) -> Result<StoredUpload, Error> {
         let inner = &self.inner;
-        let upload = match self.upload_state(scope, id).await {
-            Ok(upload) => upload,
-            Err(missing) => return Err(self.closed(scope, id).await.unwrap_or(missing)),
-        };
+        let upload = self.open_upload(scope, id).await?;
         refuse_chunk(&bytes)?;
         let chunk = StoredChunk {
             offset: offset.unwrap_or(upload.received),

@@ -23,6 +23,8 @@
 //! | `live` | who follows which job: limits, wake-ups, the newest pages |
 //! | `follow` | a reader of a log: register, read, go on by number |
 //! | `page` | a log in pages, for clients that poll |
+//! | `wait` | the end of a job, waited for |
+//! | `listing` | jobs in every order and by every filter |
 //! | `result` | the combined result |
 //! | `cancel` | ends a job, and the calls that are made for it |
 //! | `again` | an ended job goes on with what failed |
@@ -49,6 +51,7 @@ mod follow;
 mod journal;
 pub mod keys;
 mod lease;
+mod listing;
 mod live;
 mod metrics;
 mod orphans;
@@ -64,6 +67,7 @@ mod run;
 mod settle;
 mod submit;
 mod tickets;
+mod wait;
 mod waits;
 mod webhooks;
 mod worker;
@@ -97,7 +101,6 @@ pub use webhooks::{MAX_WEBHOOKS, WebhookDraft};
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{Cursor, JobId, Scope};
 use crate::domain::job::JobView;
-use crate::domain::page::ListPage;
 use crate::domain::time::Time;
 use keys::{Keyring, Principal};
 use lease::Lease;
@@ -105,8 +108,8 @@ use live::{Limits, Live};
 use metrics::Metrics;
 use plans::{Planned, Plans};
 use ports::{
-    Blobs, Catalog, Clock, Deleted, Files, JobQuery, Jobs, Keys, LogPage, Model, Outbox, Provider,
-    Reader, Release, Sender, StoreError,
+    Blobs, Catalog, Clock, Deleted, Files, Jobs, Keys, LogPage, Model, Outbox, Provider, Reader,
+    Release, Sender, StoreError,
 };
 use repeat::Creating;
 
@@ -358,10 +361,6 @@ impl Engine {
 
     pub async fn job(&self, scope: &Scope, id: JobId) -> Result<JobView, Error> {
         stored(self.inner.jobs.view(scope, id).await)?.ok_or_else(|| no_job(id))
-    }
-
-    pub async fn jobs(&self, scope: &Scope, query: JobQuery) -> Result<ListPage<JobView>, Error> {
-        stored(self.inner.jobs.list(scope, query).await)
     }
 
     /// Follows a job's log from a cursor, running or finished alike.

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod files;
+mod keys;
 mod outbox;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::domain::document::{Document, DocumentInput, Kind};
 use crate::domain::error::{Code, Error, Fault};
 use crate::domain::event::{self, Envelope, ValidationError};
 use crate::domain::evidence::{Attributions, Logprobs};
+use crate::domain::filter::JobFilter;
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{AnswerKey, Draft, JobView, Ordinal, Refusal};
 use crate::domain::page::{ListPage, ListQuery};
@@ -31,6 +33,7 @@ pub use crate::domain::usage::Price;
 use crate::domain::usage::Usage;
 pub use blobs::{Blobs, Pieces};
 pub use files::{Appended, Files, Finished, StoredChunk, StoredFile, StoredUpload};
+pub use keys::{Keys, SECRET_BYTES, StoredKey};
 pub use outbox::{
     About, Attempt, Delivery, DisabledBy, Due, Message, Outbox, Sender, Sent, StoredWebhook,
 };
@@ -235,7 +238,18 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 pub struct JobQuery {
     pub page: ListQuery,
-    pub status: Option<Status>,
+    /// All of it but the pattern is the store's.
+    pub filter: JobFilter,
+    /// For the engine: a store lists the newest first.
+    pub order: Order,
+}
+
+/// In which order a list is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    NewestFirst,
+    OldestFirst,
 }
 
 /// What became of a delete.
@@ -460,44 +474,6 @@ pub trait Catalog: Send + Sync {
     /// Deletes at most `limit` schemas of all scopes that were not changed since then; gives how
     /// many there were.
     fn delete_schemas_before(&self, updated: Time, limit: u32) -> Answered<'_, u32>;
-}
-
-/// Bytes of a secret, and of the hash of one.
-pub const SECRET_BYTES: usize = 32;
-
-/// An API key as it is kept: all of it but the secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredKey {
-    /// The part of the key that is no secret.
-    pub id: String,
-    /// SHA-256 of the secret.
-    pub hash: [u8; SECRET_BYTES],
-    /// Whose data it opens.
-    pub user: Scope,
-    pub name: String,
-    pub created_at: Time,
-    pub revoked_at: Option<Time>,
-    /// How many jobs of its user may be active, one that is started with it included; at least 1,
-    /// and none for as many as the server's setting says.
-    pub max_active_jobs: Option<u32>,
-}
-
-/// API keys, and what the installation signs with. A key is never deleted. Every write is on disk
-/// when its future resolves.
-pub trait Keys: Send + Sync {
-    fn key(&self, id: &str) -> Answered<'_, Option<StoredKey>>;
-    /// All of them, revoked ones included, the oldest first.
-    fn keys(&self) -> Answered<'_, Vec<StoredKey>>;
-    /// Whether there is any, revoked or not.
-    fn has_keys(&self) -> Answered<'_, bool>;
-    /// False, and nothing written, when its id is taken.
-    fn insert_key(&self, key: StoredKey) -> Answered<'_, bool>;
-    /// The key as it is then; one that was revoked before keeps that moment.
-    fn revoke_key(&self, id: &str, at: Time) -> Answered<'_, Option<StoredKey>>;
-    /// Sets [`StoredKey::max_active_jobs`]; the key as it is then.
-    fn limit_key(&self, id: &str, max_active_jobs: Option<u32>) -> Answered<'_, Option<StoredKey>>;
-    /// The secret of that name. `fresh` becomes it when there is none, for whoever asks at once.
-    fn secret(&self, name: &str, fresh: [u8; SECRET_BYTES]) -> Answered<'_, [u8; SECRET_BYTES]>;
 }
 
 /// Reads files. Runs on a blocking thread; never fetches anything the bytes name.

@@ -163,7 +163,7 @@ impl Engine {
                 Code::IdempotencyKeyReused,
                 format!(
                     "`Idempotency-Key: {}` came with another body before and stands for job {}. Send a new key with a new request.",
-                    key.as_str(),
+                    key.sent(),
                     keyed.view.id
                 ),
             )),
@@ -177,7 +177,7 @@ fn in_use(key: &IdempotencyKey) -> Error {
         Code::IdempotencyKeyInUse,
         format!(
             "The first request with `Idempotency-Key: {}` is still being worked on. Send it again in a moment to get its job.",
-            key.as_str()
+            key.sent()
         ),
     )
     .retry_after(1)

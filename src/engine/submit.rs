@@ -14,6 +14,8 @@ use crate::domain::config::Config;
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{JobSpec, JobView, Warning};
+use crate::domain::metadata::Metadata;
+use crate::domain::webhook::Secret;
 
 /// Where the document of a job comes from.
 #[derive(Debug, Clone)]
@@ -43,6 +45,13 @@ pub struct JobRequest {
     pub config: Option<Value>,
     /// Where the end of the job is to be told.
     pub callback_url: Option<String>,
+    /// What that is signed with; none: with the secret that is the user's.
+    pub callback_secret: Option<Secret>,
+    pub metadata: Metadata,
+    /// The wire dialect of the request; none for the native one.
+    pub dialect: Option<String>,
+    /// The endpoint of the request, where its dialect has several.
+    pub endpoint: Option<String>,
 }
 
 /// What a new job is known by, beside its id.
@@ -117,6 +126,10 @@ impl Engine {
             forecast,
             request_hash: name.request_hash,
             callback_url,
+            callback_secret: request.callback_secret,
+            metadata: request.metadata,
+            dialect: request.dialect,
+            endpoint: request.endpoint,
             batch,
         };
         let created = match forecast {

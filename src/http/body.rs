@@ -25,6 +25,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// An uploaded file.
 pub struct File {
     pub name: String,
+    /// As its sender said; empty when nothing was said.
+    pub media_type: String,
     pub bytes: Bytes,
 }
 
@@ -100,8 +102,15 @@ pub async fn file(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
 
 async fn one_file(part: Field, limit: usize) -> Result<File, Error> {
     let name = part.content_disposition().map_or_else(String::new, name_of);
+    let media_type = part
+        .content_type()
+        .map_or_else(String::new, ToString::to_string);
     let bytes = read(part, limit, "The file").await?;
-    Ok(File { name, bytes })
+    Ok(File {
+        name,
+        media_type,
+        bytes,
+    })
 }
 
 /// The file's name. Older clients send one that is not in ASCII in the extended form only.
@@ -134,6 +143,21 @@ pub fn data_url(text: &str) -> Option<Result<Bytes, Error>> {
             .map(Bytes::from)
             .map_err(|error| invalid(&format!("its base64 cannot be read: {error}"))),
     )
+}
+
+/// Bytes in base64, which may be broken into lines.
+pub fn base64(pointer: &str, text: &str) -> Result<Bytes, Error> {
+    let is_broken = text.bytes().any(|byte| byte.is_ascii_whitespace());
+    let decoded = if is_broken {
+        let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        BASE64.decode(compact)
+    } else {
+        BASE64.decode(text)
+    };
+    decoded.map(Bytes::from).map_err(|error| {
+        let message = format!("This is not Base64: {error}.");
+        Error::new(Code::InvalidRequest, format!("At `{pointer}`: {message}")).at(pointer, message)
+    })
 }
 
 /// The media type of the body, lower case and without parameters.

@@ -1,4 +1,4 @@
-//! Domain errors to bodies. A dialect hangs its wording on its scope once, so that errors raised
+//! Domain errors to bodies, in the words of the dialect that the path is of, so that errors raised
 //! before a handler runs speak it too.
 
 use std::fmt;
@@ -56,12 +56,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Takes nothing of the request but what it reads before the inner service runs: an
 /// `HttpRequest` cloned here would still be alive when the router changes it, and it panics.
 pub async fn speak<B: MessageBody + 'static>(
-    wording: Wording,
+    wording: fn(path: &str) -> Wording,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<actix_web::body::BoxBody>, actix_web::Error> {
     let id = Uuid::new_v4().simple().to_string();
     let (method, path) = (request.method().clone(), request.path().to_owned());
+    let wording = wording(&path);
     let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
     let mut response = match answered {
         Ok(Ok(response)) => response.map_into_boxed_body(),

@@ -3,6 +3,7 @@
 //! | base | module | who asks |
 //! |---|---|---|
 //! | `/v1/extract` | [`native`] | clients of the native dialect |
+//! | `/structflow` `/files` `/uploads` | [`structflow`] | clients of StructFlow |
 //! | `/healthz` `/readyz` `/metrics` `/openapi.json` | `ops` | operators and tools |
 //! | `/` `/docs` `/console/` | `console` | people |
 //!
@@ -14,13 +15,18 @@ mod attempts;
 mod auth;
 mod body;
 mod console;
+mod download;
 pub mod error;
+mod files;
+mod members;
 pub mod native;
 mod ops;
 mod origin;
 mod pace;
 mod query;
+mod repeat;
 mod sse;
+pub mod structflow;
 mod wrapped;
 
 use std::future::ready;
@@ -42,8 +48,25 @@ use crate::domain::error::{Code, Error};
 use crate::engine::Engine;
 use attempts::Attempts;
 use auth::guard;
-use error::{Problem, problem, speak};
+use error::{Problem, Wording, problem, speak};
 use origin::{gate, share};
+
+/// Whose words an error is told in, by the base of the path: also one that is raised before a
+/// handler runs. Every other path is answered in the words of the native dialect.
+const WORDINGS: [(&str, Wording); 3] = [
+    ("/structflow", structflow::wording),
+    ("/files", structflow::wording),
+    ("/uploads", structflow::wording),
+];
+
+fn wording(path: &str) -> Wording {
+    let is_under = |base: &str| {
+        let rest = path.strip_prefix(base);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = WORDINGS.iter().find(|(base, _)| is_under(base));
+    found.map_or(problem, |(_, wording)| *wording)
+}
 
 /// What the web server needs to know.
 #[derive(Debug, Clone)]
@@ -96,7 +119,7 @@ pub fn server(
             .app_data(attempts.clone())
             // The last one is the outermost.
             .wrap(from_fn(gate))
-            .wrap(from_fn(|request, next| speak(problem, request, next)))
+            .wrap(from_fn(|request, next| speak(wording, request, next)))
             // Boxed: a connection has room for this future for as long as it lives, and a stream
             // lives long.
             .wrap(from_fn(|request, next| Box::pin(share(request, next))))
@@ -105,6 +128,7 @@ pub fn server(
                     .wrap(from_fn(guard))
                     .configure(native::routes),
             )
+            .configure(structflow::routes)
             .configure(ops::routes)
             .configure(console::routes)
             .default_service(web::route().to(nothing_here))

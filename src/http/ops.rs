@@ -41,21 +41,26 @@ async fn openapi() -> HttpResponse {
 }
 
 macro_rules! embedded {
-    ($($folder:literal: $($name:literal)*;)*) => {
-        &[$($(($name, include_str!(concat!("../../schemas/", $folder, "/", $name, ".json"))),)*)*]
+    ($($folder:literal as $prefix:literal: $($name:literal)*;)*) => {
+        &[$($((
+            concat!($prefix, $name),
+            include_str!(concat!("../../schemas/", $folder, "/", $name, ".json")),
+        ),)*)*]
     };
 }
 
 /// Every body and event by the name it has under `components.schemas`.
 const SCHEMAS: &[(&str, &str)] = embedded! {
-    "api": "batch_results" "callback_secret" "config" "config_used" "deleted" "delivery" "delivery_list" "document" "document_list" "document_upload"
-        "events_page" "explained_plan" "forecast" "health"
+    "api" as "": "batch_results" "callback_secret" "config" "config_used" "deleted" "delivery" "delivery_list" "document" "document_list" "document_upload"
+        "events_page" "explained_plan" "file" "file_list" "file_upload" "forecast" "health"
         "job" "job_create" "job_created" "job_list" "job_summary" "model_list" "plan"
         "plan_request" "problem" "record_list"
         "results" "schema" "schema_create" "schema_infer" "schema_inferred" "schema_list"
         "schema_update" "schema_validate" "schema_validation" "schema_warning" "stream_ticket"
-        "webhook" "webhook_create" "webhook_list" "webhook_message" "webhook_update";
-    "events": "agentic_array_progress" "common" "end" "event" "job_status" "ping" "start"
+        "upload_chunk" "upload_create" "webhook" "webhook_create" "webhook_list" "webhook_message" "webhook_update";
+    "dialects/structflow" as "structflow_": "error" "file_list" "job" "job_create" "job_list"
+        "job_summary" "models";
+    "events" as "": "agentic_array_progress" "common" "end" "event" "job_status" "ping" "start"
         "subtree_error" "subtree_result" "subtree_retry";
 };
 

@@ -9,6 +9,7 @@ mod clock;
 mod connection;
 mod create;
 mod files;
+mod filter;
 mod jobs;
 mod keys;
 mod leases;

@@ -6,6 +6,7 @@
 mod catalog;
 mod copy;
 mod files;
+mod filter;
 mod jobs;
 mod keys;
 mod leases;

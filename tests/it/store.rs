@@ -150,6 +150,7 @@ conformance! {
         a_search_is_literal_and_without_case,
         a_job_is_found_by_its_schema_and_by_its_id,
         jobs_are_listed_by_status,
+        jobs_are_listed_by_all_that_a_filter_says,
     }
     catalog {
         documents_are_kept_as_they_were,

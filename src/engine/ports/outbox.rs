@@ -84,6 +84,7 @@ pub enum About {
 /// A delivery that was taken to be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
+    pub job: JobId,
     pub id: Uuid,
     pub scope: Scope,
     /// Names who is sent to; see [`Notice::receiver`](crate::domain::webhook::Notice).

@@ -3,12 +3,7 @@
 use std::borrow::Cow;
 
 use actix_web::http::Method;
-use actix_web::http::header::{
-    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, LOCATION, X_CONTENT_TYPE_OPTIONS,
-};
-use actix_web::http::header::{
-    Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue,
-};
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
@@ -20,6 +15,7 @@ use crate::domain::time::Time;
 use crate::engine::ports::StoredDocument;
 use crate::engine::{Engine, Uploaded};
 use crate::http::auth::Caller;
+use crate::http::download::download;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
 use crate::http::{body, on, resource};
@@ -155,7 +151,7 @@ async fn delete(
     }))
 }
 
-/// The file as it was uploaded. Sent as a download in a sandbox: it is a stranger's.
+/// The file as it was uploaded.
 async fn content(
     engine: web::Data<Engine>,
     caller: Caller,
@@ -163,27 +159,5 @@ async fn content(
 ) -> Result<HttpResponse, Problem> {
     let id = DocumentId::parse(&id)?;
     let (document, bytes) = engine.document_content(&caller.0, id).await?;
-    let disposition = attachment(document.name);
-    Ok(HttpResponse::Ok()
-        .content_type(document.kind.media_type())
-        .insert_header((CONTENT_DISPOSITION, disposition))
-        .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .body(bytes))
-}
-
-/// The header that gives a download its name: as it is for clients of RFC 6266, and in ASCII for
-/// those that know only the plain form.
-fn attachment(name: String) -> ContentDisposition {
-    let plain = name.chars().map(|c| if c.is_ascii() { c } else { '_' });
-    let plain = DispositionParam::Filename(plain.collect());
-    let exact = DispositionParam::FilenameExt(ExtendedValue {
-        charset: Charset::Ext("UTF-8".into()),
-        language_tag: None,
-        value: name.into_bytes(),
-    });
-    ContentDisposition {
-        disposition: DispositionType::Attachment,
-        parameters: vec![plain, exact],
-    }
+    Ok(download(document.name, document.kind.media_type(), bytes))
 }

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{DeletedBody, events, in_member, list_body, records, refuse_others, repeat, wrong};
+use super::{DeletedBody, events, in_member, list_body, records, refuse_others, wrong};
 use crate::domain::config::Config;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::{Links, Progress};
 use crate::domain::id::{DocumentId, FileId, JobId, SchemaId};
 use crate::domain::job::JobView;
+use crate::domain::metadata::Metadata;
 use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::keys::Principal;
@@ -24,7 +25,7 @@ use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
 use crate::http::wrapped::wrap;
-use crate::http::{Options, body, on, resource};
+use crate::http::{Options, body, on, repeat, resource};
 
 /// Room beside an inline document in a job's body, bytes: the schema and the config.
 const BESIDE_DOCUMENT: usize = 2 << 20;
@@ -44,7 +45,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/jobs/{id}/retry", [on(Method::POST, retry)]));
 }
 
-const MEMBERS: [&str; 9] = [
+const MEMBERS: [&str; 10] = [
     "document_id",
     "document",
     "inputs",
@@ -53,6 +54,7 @@ const MEMBERS: [&str; 9] = [
     "schema",
     "config",
     "callback_url",
+    "metadata",
     "stream",
 ];
 
@@ -102,12 +104,18 @@ impl TryFrom<Value> for CreateRequest {
         let config = members.shift_remove("config");
         let callback_url = members.shift_remove("callback_url");
         let callback_url = callback_url.map(|url| text("/callback_url", &url).map(str::to_owned));
+        let metadata = members.shift_remove("metadata");
+        let metadata = metadata.map(|pairs| Metadata::parse("/metadata", &pairs));
         Ok(Self {
             job: JobRequest {
                 document,
                 schema,
                 config,
                 callback_url: callback_url.transpose()?,
+                callback_secret: None,
+                metadata: metadata.transpose()?.unwrap_or_default(),
+                dialect: None,
+                endpoint: None,
             },
             stream,
             body_sha256,
@@ -180,6 +188,7 @@ struct JobBody {
     schema_id: Option<SchemaId>,
     document_id: DocumentId,
     config: Config,
+    metadata: Metadata,
     last_sequence_number: u64,
     last_event_id: String,
     total_subtrees: u64,
@@ -208,6 +217,7 @@ impl JobBody {
             schema_id: view.spec.schema_id,
             document_id: view.spec.document_id,
             config: view.spec.config.clone(),
+            metadata: view.spec.metadata.clone(),
             last_sequence_number: view.sequence,
             last_event_id: event_id(view),
             total_subtrees: view.total_subtrees,
@@ -276,7 +286,7 @@ async fn create(
     let limit = engine.max_document_bytes() as usize / 3 * 4 + BESIDE_DOCUMENT;
     let body = body::json(&request, payload, limit).await?;
     events::refuse_protocol(&Parameters::of(&request)?)?;
-    let key = repeat::key(&request)?;
+    let key = repeat::key(&request, None)?;
     let cursor = events::last_event_id(&request)?;
     let CreateRequest {
         job,
@@ -336,7 +346,8 @@ async fn list(
     let parameters = Parameters::of(&request)?;
     let query = JobQuery {
         page: parameters.list()?,
-        status: parameters.job_status()?,
+        filter: parameters.job_filter()?,
+        order: parameters.order()?,
     };
     let page = engine.jobs(&caller.0, query).await?;
     Ok(HttpResponse::Ok().json(list_body("jobs", &page, |view| JobBody::of(&engine, view))))
@@ -347,9 +358,11 @@ async fn show(
     engine: web::Data<Engine>,
     caller: Caller,
     id: web::Path<String>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let id = JobId::parse(&id)?;
-    let view = engine.job(&caller.0, id).await?;
+    let wait = Parameters::of(&request)?.wait()?;
+    let view = engine.wait(&caller.0, id, wait).await?;
     if view.status.is_terminal() {
         return Ok(HttpResponse::Ok().json(JobBody::of(&engine, &view)));
     }

@@ -5,10 +5,10 @@
 
 mod documents;
 mod events;
+mod files;
 mod jobs;
 mod plans;
 mod records;
-mod repeat;
 mod schemas;
 mod tickets;
 mod webhooks;
@@ -16,18 +16,19 @@ mod webhooks;
 use actix_web::http::Method;
 use actix_web::web;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::members::{refuse_others, wrong};
 use super::{on, resource};
 use crate::domain::error::{Code, Error};
 use crate::domain::event::BASE;
 use crate::domain::page::ListPage;
-use crate::domain::pointer::Pointer;
 use crate::engine::Engine;
 
 /// All routes of the dialect, under its base.
 pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
+    files::routes(config);
     schemas::routes(config);
     jobs::routes(config);
     records::routes(config);
@@ -70,30 +71,6 @@ fn list_body<'a, T, B: Serialize>(
         body["prev_cursor"] = json!(cursor.encode());
     }
     body
-}
-
-/// Characters of a stranger's member name that an error repeats.
-const SHOWN: usize = 80;
-
-/// What is wrong with a request's body, by JSON Pointer.
-fn wrong(pointer: &str, message: &str) -> Error {
-    Error::new(Code::InvalidRequest, format!("At `{pointer}`: {message}")).at(pointer, message)
-}
-
-/// Refuses a body with a member that is not among `known`.
-fn refuse_others(members: &Map<String, Value>, known: &[&str]) -> Result<(), Error> {
-    let other = members.keys().find(|name| !known.contains(&name.as_str()));
-    let Some(name) = other else {
-        return Ok(());
-    };
-    let shown: String = name.chars().take(SHOWN).collect();
-    Err(wrong(
-        Pointer::root().join(&shown).as_str(),
-        &format!(
-            "There is no such member. Members are: {}.",
-            known.join(", ")
-        ),
-    ))
 }
 
 /// The pointers of a schema's own faults, as pointers into the body that carried it as `member`.

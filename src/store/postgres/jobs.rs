@@ -11,13 +11,13 @@ use tokio_postgres::Row;
 
 use super::Postgres;
 use super::connection::{Param, late};
+use super::filter::Matching;
 use super::page::Listing;
 use super::rows::{self, JOBS, VIEW};
 use crate::domain::id::{IdempotencyKey, JobId, Scope};
 use crate::domain::job::{AnswerKey, JobView, Ordinal};
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
-use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept,
@@ -113,16 +113,17 @@ impl Jobs for Postgres {
         let scope = scope.clone();
         async move {
             let search = Search::of(query.page.search.as_deref());
-            let status = query.status.map(Status::name);
+            let matching = Matching::of(&scope, search, &query.filter)?;
+            let params: Vec<Param> = matching
+                .params
+                .iter()
+                .map(|param| &**param as Param)
+                .collect();
             Listing {
                 columns: VIEW,
                 from: JOBS,
-                matching: "jobs.scope = $1 AND ($2::text IS NULL OR jobs.status = $2) \
-                     AND ($3::text IS NULL \
-                     OR strpos(replace(jobs.id::text, '-', ''), $4::text) > 0 \
-                     OR strpos(lower(specs.document_name COLLATE \"C\"), $3) > 0 \
-                     OR strpos(lower(specs.schema_name COLLATE \"C\"), $3) > 0)",
-                params: &[&scope.as_str(), &status, &search.text, &search.digits],
+                matching: &matching.sql,
+                params: &params,
                 id: "jobs.id",
                 id_of: |view: &JobView| view.id.0,
                 read: rows::view,

@@ -11,7 +11,7 @@ use super::Postgres;
 use super::connection::Param;
 use super::page::Listing;
 use super::rows::storable;
-use crate::domain::id::{Scope, WebhookId};
+use crate::domain::id::{JobId, Scope, WebhookId};
 use crate::domain::job::JobView;
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::time::Time;
@@ -290,7 +290,7 @@ impl Outbox for Postgres {
         async move {
             let sql = format!(
                 "{TAKE} SELECT {WEBHOOK}, outbox.id, outbox.scope, outbox.receiver, outbox.url, \
-                 outbox.body, outbox.attempts, outbox.webhook_id FROM taken AS outbox LEFT JOIN webhooks \
+                 outbox.body, outbox.attempts, outbox.webhook_id, outbox.job_id FROM taken AS outbox LEFT JOIN webhooks \
                  ON webhooks.scope = outbox.scope AND webhooks.id = outbox.webhook_id \
                  ORDER BY outbox.turn, outbox.next_ms, outbox.id"
             );
@@ -397,6 +397,7 @@ fn due(row: &Row) -> Result<Due, StoreError> {
         body: row.try_get(13)?,
         attempts: row.try_get::<_, i64>(14)? as u32,
         webhook_id: row.try_get::<_, Option<Uuid>>(15)?.map(WebhookId),
+        job: JobId(row.try_get(16)?),
     })
 }
 

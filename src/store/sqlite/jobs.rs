@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
+use super::filter::Matching;
 use super::page::Listing;
 use super::rows::{self, JobRow, VIEW, has};
 use super::{Change, Sqlite, Terms, leases, log, outbox, windows};
@@ -12,7 +13,6 @@ use crate::domain::id::{IdempotencyKey, JobId, Scope};
 use crate::domain::job::{AnswerKey, Draft, JobSpec, JobView, Ordinal};
 use crate::domain::page::ListPage;
 use crate::domain::plan::Plan;
-use crate::domain::status::Status;
 use crate::domain::time::Time;
 use crate::engine::ports::{
     Answered, Claimed, Commit, Committed, Created, Deleted, Guard, JobQuery, Jobs, Kept,
@@ -429,18 +429,12 @@ fn list(
     query: &JobQuery,
 ) -> Result<ListPage<JobView>, StoreError> {
     let search = Search::of(query.page.search.as_deref());
+    let matching = Matching::of(scope, search, &query.filter)?;
+    let params: Vec<&dyn ToSql> = matching.params.iter().map(|param| &**param).collect();
     Listing {
         columns: VIEW,
-        matching: "FROM jobs WHERE jobs.scope = ?1 AND (?2 IS NULL OR jobs.status = ?2) \
-             AND (?3 IS NULL OR instr(lower(hex(jobs.id)), ?4) > 0 \
-             OR EXISTS (SELECT 1 FROM specs WHERE specs.job_id = jobs.id \
-             AND (instr(lower(document_name), ?3) > 0 OR instr(lower(schema_name), ?3) > 0)))",
-        params: &[
-            &scope.as_str(),
-            &query.status.map(Status::name),
-            &search.text,
-            &search.digits,
-        ],
+        matching: &matching.sql,
+        params: &params,
         id: "jobs.id",
         id_of: |view: &JobView| view.id.0,
         read: rows::view,

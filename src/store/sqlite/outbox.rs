@@ -336,7 +336,7 @@ fn take(
 ) -> Result<(), StoreError> {
     let sql = format!(
         "SELECT {WEBHOOK}, outbox.id, outbox.scope, outbox.receiver, outbox.url, outbox.body, \
-         outbox.attempts, outbox.webhook_id FROM outbox LEFT JOIN webhooks \
+         outbox.attempts, outbox.webhook_id, outbox.job_id FROM outbox LEFT JOIN webhooks \
          ON webhooks.scope = outbox.scope AND webhooks.id = outbox.webhook_id \
          WHERE state = 'pending' AND receiver = ?1 AND next_ms <= ?2 \
          AND (lease_ms IS NULL OR lease_ms < ?2) ORDER BY next_ms, outbox.id LIMIT ?3"
@@ -363,6 +363,7 @@ fn due_of(row: &Row) -> Result<Due, StoreError> {
         body: row.get(13)?,
         attempts: row.get(14)?,
         webhook_id: uuid_or_none(row, 15)?.map(WebhookId),
+        job: JobId(rows::uuid(row, 16)?),
     })
 }
 

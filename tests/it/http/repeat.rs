@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use reqwest::{Method, Response};
 use rivulet::app::App;
 use rivulet::domain::id::{IdempotencyKey, Scope};
+use rivulet::domain::metadata::Metadata;
 use rivulet::engine::keys::Principal;
 use rivulet::engine::{DocumentSource, JobRequest, Repeat, SchemaSource};
 use rivulet::settings::{Settings, Sources};
@@ -544,6 +545,10 @@ async fn neither_key_nor_cursor_leads_to_the_job_of_another_user() {
             schema: SchemaSource::Inline(wide_schema(1)),
             config: None,
             callback_url: None,
+            callback_secret: None,
+            metadata: Metadata::default(),
+            dialect: None,
+            endpoint: None,
         };
         let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
         let repeat = Repeat {

@@ -8,6 +8,7 @@ use rivulet::domain::config::Config;
 use rivulet::domain::error::{Code, Error};
 use rivulet::domain::event::Kind;
 use rivulet::domain::id::{Cursor, IdempotencyKey, JobId, Scope};
+use rivulet::domain::metadata::Metadata;
 use rivulet::domain::status::Status;
 use rivulet::engine::keys::Principal;
 use rivulet::engine::ports::StoredEvent;
@@ -166,6 +167,10 @@ impl Client {
                 "additional_instructions": self.number.to_string(),
             })),
             callback_url: None,
+            callback_secret: None,
+            metadata: Metadata::default(),
+            dialect: None,
+            endpoint: None,
         }
     }
 

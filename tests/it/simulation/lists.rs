@@ -1,7 +1,9 @@
 //! Documents, schemas and lists on the disk.
 
+use rivulet::domain::filter::{JobFilter, NATIVE};
 use rivulet::domain::id::{DocumentId, SchemaId, Scope};
 use rivulet::domain::job::JobView;
+use rivulet::domain::metadata::Metadata;
 use rivulet::domain::page::{ListCursor, ListPage, ListQuery};
 use rivulet::domain::schema::address;
 use rivulet::domain::time::Time;
@@ -35,8 +37,30 @@ fn is_listed(row: &Row, query: &JobQuery) -> bool {
             .schema_name
             .as_ref()
             .is_some_and(|name| holds(name, text));
-    let has_status = query.status.is_none_or(|status| status == row.view.status);
-    has_status && (has_id || has_name)
+    is_admitted(row, &query.filter) && (has_id || has_name)
+}
+
+/// Whether the job passes a filter, whose pattern is the engine's.
+fn is_admitted(row: &Row, filter: &JobFilter) -> bool {
+    let (job, spec) = (&row.view, &row.view.spec);
+    let is = |wanted: &Option<String>, value: &str| {
+        wanted.as_deref().is_none_or(|wanted| wanted == value)
+    };
+    let pairs = |metadata: &Metadata| serde_json::to_value(metadata).unwrap();
+    let (wanted, held) = (pairs(&filter.metadata), pairs(&spec.metadata));
+    let mut wanted = wanted.as_object().unwrap().iter();
+    (filter.statuses.is_empty() || filter.statuses.contains(&job.status))
+        && filter.id.is_none_or(|id| id == job.id)
+        && is(&filter.dialect, spec.dialect.as_deref().unwrap_or(NATIVE))
+        && is(
+            &filter.endpoint,
+            spec.endpoint.as_deref().unwrap_or_default(),
+        )
+        && is(&filter.model, &spec.config.model)
+        && holds(&spec.document_name, filter.name_contains.as_deref())
+        && filter.from.is_none_or(|from| from <= job.created_at)
+        && filter.to.is_none_or(|to| job.created_at < to)
+        && wanted.all(|(key, value)| held.get(key) == Some(value))
 }
 
 /// One page of everything that matches.

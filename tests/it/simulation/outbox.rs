@@ -130,6 +130,7 @@ impl Memory {
                 .map(|id| (parcel.scope.as_str().to_owned(), id));
             taken.push(Due {
                 id,
+                job: delivery.job,
                 scope: parcel.scope.clone(),
                 receiver: parcel.receiver.clone(),
                 url: delivery.url.clone(),

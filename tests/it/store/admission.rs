@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rivulet::domain::event::{Envelope, Event, Kind};
 use rivulet::domain::id::Scope;
-use rivulet::engine::ports::{Created, JobQuery, NewJob};
+use rivulet::engine::ports::{Created, NewJob};
 
 use super::bed::{Bed, begin, caller, cancelled, jobs, result, scope, settled, whole_list};
 
@@ -126,10 +126,7 @@ pub async fn a_job_needs_a_document_of_its_own_scope(bed: Bed) {
     let of_bob = bed.document(&bob, "b.pdf").await;
     let created = bed.store.create(bed.job(&alice, &of_bob, 1)).await.unwrap();
     assert_eq!(created, Created::DocumentGone);
-    let page = JobQuery {
-        page: whole_list(),
-        status: None,
-    };
+    let page = jobs(whole_list());
     assert_eq!(bed.store.list(&alice, page).await.unwrap().total_count, 0);
 }
 

@@ -10,8 +10,10 @@ use rivulet::domain::config::Config;
 use rivulet::domain::document::Kind;
 use rivulet::domain::error::Fault;
 use rivulet::domain::event::{PlannedSubtree, Reason};
+use rivulet::domain::filter::JobFilter;
 use rivulet::domain::id::{DocumentId, JobId, SchemaId, Scope};
 use rivulet::domain::job::{Draft, Ending, ErrorDraft, JobSpec, JobView, Ordinal, ResultDraft};
+use rivulet::domain::metadata::Metadata;
 use rivulet::domain::page::ListQuery;
 use rivulet::domain::plan::{self, Plan, Subtree, Take};
 use rivulet::domain::pointer::Pointer;
@@ -20,7 +22,7 @@ use rivulet::domain::time::Time;
 use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{
     Catalog, Claimed, Clock, Commit, Committed, Created, Files, Guard, JobQuery, Jobs, Keys,
-    LogPage, NewJob, Outbox, StoredDocument, StoredEvent, StoredSchema,
+    LogPage, NewJob, Order, Outbox, StoredDocument, StoredEvent, StoredSchema,
 };
 use rivulet::store::{Postgres, PostgresOptions, Sqlite, SqliteOptions};
 use serde_json::json;
@@ -202,6 +204,10 @@ impl Bed {
             forecast: None,
             request_hash: None,
             callback_url: None,
+            callback_secret: None,
+            metadata: Metadata::default(),
+            dialect: None,
+            endpoint: None,
             batch: None,
         };
         let plan = plan(subtrees);
@@ -392,5 +398,9 @@ pub fn search(text: &str) -> ListQuery {
 }
 
 pub fn jobs(page: ListQuery) -> JobQuery {
-    JobQuery { page, status: None }
+    JobQuery {
+        page,
+        filter: JobFilter::default(),
+        order: Order::default(),
+    }
 }

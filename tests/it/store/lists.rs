@@ -3,13 +3,19 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use rivulet::domain::filter::JobFilter;
 use rivulet::domain::id::Scope;
-use rivulet::domain::page::{ListPage, ListQuery};
+use rivulet::domain::job::JobSpec;
+use rivulet::domain::metadata::Metadata;
+use rivulet::domain::page::{ListCursor, ListPage, ListQuery};
 use rivulet::domain::status::Status;
-use rivulet::engine::ports::JobQuery;
+use rivulet::engine::ports::{Created, JobQuery};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::bed::{Bed, caller, cancelled, jobs, result, scope, search, settled, whole_list};
+use super::bed::{
+    Bed, MINUTE, START, caller, cancelled, jobs, result, scope, search, settled, whole_list,
+};
 
 /// Walks a list of `count` items to its end and back, in pages of 10.
 async fn walk<T, F: Future<Output = ListPage<T>>>(
@@ -261,10 +267,10 @@ pub async fn jobs_are_listed_by_status(bed: Bed) {
         (Some(Status::Failed), vec![]),
         (None, vec![pending, cancelled_one, processing, done]),
     ] {
-        let query = JobQuery {
-            page: whole_list(),
-            status,
-        };
+        let query = filtered(JobFilter {
+            statuses: status.into_iter().collect(),
+            ..JobFilter::default()
+        });
         let listed = bed.store.list(&scope, query).await.unwrap();
         let found: Vec<_> = listed.items.iter().map(|view| view.id).collect();
         assert_eq!(found, expected, "{status:?}");
@@ -276,4 +282,187 @@ pub async fn jobs_are_listed_by_status(bed: Bed) {
         .await
         .unwrap();
     assert_eq!(others.total_count, 0);
+}
+
+fn filtered(filter: JobFilter) -> JobQuery {
+    JobQuery {
+        filter,
+        ..jobs(whole_list())
+    }
+}
+
+pub async fn jobs_are_listed_by_all_that_a_filter_says(bed: Bed) {
+    let scope = scope();
+    let metadata = |value| Metadata::parse("", &value).unwrap();
+    let mut ids = Vec::new();
+    for (name, minutes, dialect, endpoint, pairs) in [
+        (
+            "Rechnung.PDF",
+            0,
+            None,
+            None,
+            json!({"team": "billing", "ümläut \"q\"": "1"}),
+        ),
+        (
+            "invoice.pdf",
+            1,
+            Some("structflow"),
+            None,
+            json!({"team": "billing"}),
+        ),
+        (
+            "invoice-2.pdf",
+            2,
+            Some("retab"),
+            Some("/v1/documents/extract"),
+            json!({}),
+        ),
+    ] {
+        bed.clock.set(START.plus_millis(minutes * MINUTE));
+        let document = bed.document(&scope, name).await;
+        let mut new = bed.job(&scope, &document, 1);
+        let spec = JobSpec {
+            dialect: dialect.map(str::to_owned),
+            endpoint: endpoint.map(str::to_owned),
+            metadata: metadata(pairs),
+            ..(*new.view.spec).clone()
+        };
+        new.view.spec = Arc::new(spec);
+        ids.push(new.view.id);
+        assert_eq!(bed.store.create(new).await.unwrap(), Created::Stored);
+    }
+    let at = |minutes| Some(START.plus_millis(minutes * MINUTE));
+    let text = |text: &str| Some(text.to_owned());
+    let any = JobFilter::default;
+    let (first, second, third) = (ids[0], ids[1], ids[2]);
+    for (filter, expected) in [
+        (any(), vec![third, second, first]),
+        (
+            JobFilter {
+                id: Some(second),
+                ..any()
+            },
+            vec![second],
+        ),
+        (
+            JobFilter {
+                statuses: vec![Status::Failed, Status::Pending],
+                from: at(2),
+                ..any()
+            },
+            vec![third],
+        ),
+        (
+            JobFilter {
+                from: at(1),
+                ..any()
+            },
+            vec![third, second],
+        ),
+        (
+            JobFilter {
+                from: at(0),
+                to: at(1),
+                ..any()
+            },
+            vec![first],
+        ),
+        (
+            JobFilter {
+                dialect: text("native"),
+                ..any()
+            },
+            vec![first],
+        ),
+        (
+            JobFilter {
+                dialect: text("retab"),
+                ..any()
+            },
+            vec![third],
+        ),
+        (
+            JobFilter {
+                endpoint: text("/v1/documents/extract"),
+                ..any()
+            },
+            vec![third],
+        ),
+        (
+            JobFilter {
+                model: text("layout"),
+                to: at(1),
+                ..any()
+            },
+            vec![first],
+        ),
+        (
+            JobFilter {
+                model: text("lay"),
+                ..any()
+            },
+            vec![],
+        ),
+        (
+            JobFilter {
+                name_contains: text("INVOICE"),
+                ..any()
+            },
+            vec![third, second],
+        ),
+        (
+            JobFilter {
+                name_contains: text("%"),
+                ..any()
+            },
+            vec![],
+        ),
+        (
+            JobFilter {
+                metadata: metadata(json!({"team": "billing"})),
+                ..any()
+            },
+            vec![second, first],
+        ),
+        (
+            JobFilter {
+                metadata: metadata(json!({"team": "billing", "ümläut \"q\"": "1"})),
+                ..any()
+            },
+            vec![first],
+        ),
+        (
+            JobFilter {
+                metadata: metadata(json!({"team": "bill"})),
+                ..any()
+            },
+            vec![],
+        ),
+        (
+            JobFilter {
+                metadata: metadata(json!({"Team": "billing"})),
+                ..any()
+            },
+            vec![],
+        ),
+    ] {
+        let shown = format!("{filter:?}");
+        let listed = bed.store.list(&scope, filtered(filter)).await.unwrap();
+        let found: Vec<_> = listed.items.iter().map(|view| view.id).collect();
+        assert_eq!(found, expected, "{shown}");
+        assert_eq!(listed.total_count, expected.len() as u64, "{shown}");
+    }
+    let narrow = JobQuery {
+        page: ListQuery {
+            limit: 1,
+            ..whole_list()
+        },
+        ..filtered(JobFilter {
+            metadata: metadata(json!({"team": "billing"})),
+            ..any()
+        })
+    };
+    let page = bed.store.list(&scope, narrow).await.unwrap();
+    assert_eq!(page.items[0].id, second);
+    assert_eq!(page.next_cursor, Some(ListCursor::Older(second.0)));
 }

@@ -9,13 +9,21 @@ use serde_json::{Map, Value, json};
 
 static VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
     let mut definitions = Map::new();
-    for folder in ["api", "events"] {
+    for (folder, prefix) in [
+        ("api", ""),
+        ("events", ""),
+        ("dialects/structflow", "structflow_"),
+    ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("schemas")
             .join(folder);
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let name = path.file_stem().unwrap().to_string_lossy();
+            let name = format!("{prefix}{name}");
             let mut schema: Value =
                 serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
             let members = schema.as_object_mut().unwrap();

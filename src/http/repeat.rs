@@ -11,8 +11,8 @@ use crate::domain::id::IdempotencyKey;
 const KEY: &str = "Idempotency-Key";
 const REPLAY: HeaderName = HeaderName::from_static("x-idempotent-replay");
 
-/// `Idempotency-Key`, at most one.
-pub(super) fn key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Error> {
+/// `Idempotency-Key`, at most one. A key names a request within its dialect.
+pub fn key(request: &HttpRequest, dialect: Option<&str>) -> Result<Option<IdempotencyKey>, Error> {
     let mut given = request.headers().get_all(KEY);
     let Some(value) = given.next() else {
         return Ok(None);
@@ -24,11 +24,15 @@ pub(super) fn key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Error
         ));
     }
     let text = String::from_utf8_lossy(value.as_bytes());
-    IdempotencyKey::parse(&text).map(Some)
+    let key = IdempotencyKey::parse(&text)?;
+    Ok(Some(match dialect {
+        Some(dialect) => key.within(dialect),
+        None => key,
+    }))
 }
 
 /// Says on an answer that the job was there before.
-pub(super) fn mark(response: &mut HttpResponse) {
+pub fn mark(response: &mut HttpResponse) {
     let headers = response.headers_mut();
     headers.insert(REPLAY, HeaderValue::from_static("true"));
 }
@@ -37,7 +41,7 @@ pub(super) fn mark(response: &mut HttpResponse) {
 /// same in another order of members, or with and without a null where null counts as not given.
 ///
 /// Takes the members that were given. Inside a schema a null is a value.
-pub(super) fn body_sha256(members: &Map<String, Value>) -> [u8; 32] {
+pub fn body_sha256(members: &Map<String, Value>) -> [u8; 32] {
     let mut hash = Sha256::new();
     for (name, value) in sorted(members) {
         text(&mut hash, name);
