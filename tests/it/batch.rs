@@ -26,7 +26,7 @@ fn schema() -> Value {
 
 fn record(index: usize) -> Value {
     json!({"id": format!("r{index}"), "data": {
-        "number": format!("R-{index}"), "total": index as f64 + 0.5,
+        "number": format!("R-{index}"), "total": format!("{index}.50"),
         "buyer": {"name": format!("Buyer {index}")},
     }})
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
 use rivulet::blob::{Files, Local};
 use rivulet::engine::ports::{Blobs as _, StoreError};
 use tempfile::TempDir;
@@ -46,6 +47,43 @@ async fn what_was_put_is_got_after_a_restart_too() {
     assert_eq!(get("parsed/9f86.json").await.unwrap(), Some(large));
     assert_eq!(get("empty").await.unwrap(), Some(Bytes::new()));
     assert_eq!(get("documents/00").await.unwrap(), None);
+}
+
+fn pieces(sizes: &[usize]) -> Vec<Result<Bytes, StoreError>> {
+    let pieces = sizes.iter().zip(1..);
+    let pieces = pieces.map(|(size, byte)| Ok(Bytes::from(vec![byte; *size])));
+    pieces.collect()
+}
+
+#[tokio::test]
+async fn a_file_in_pieces_is_whole_or_not_there_and_is_read_in_parts() {
+    let (folder, blobs) = local();
+    for sizes in [&[][..], &[10, 20], &[5 << 20; 5], &[8 << 20, 8 << 20]] {
+        let parts = pieces(sizes);
+        let whole: Vec<u8> = parts.iter().flatten().flatten().copied().collect();
+        let put = blobs.put_pieces(KEY, stream::iter(parts).boxed());
+        put.await.unwrap();
+        assert!(blobs.get(KEY).await.unwrap().unwrap() == whole);
+        let part = blobs.get_range(KEY, 15..20).await.unwrap();
+        let expected = whole.get(15..20);
+        if let Some(expected) = expected {
+            assert_eq!(part.as_deref(), Some(expected));
+        }
+    }
+    let end = blobs
+        .get_range(KEY, (16 << 20) - 3..17 << 20)
+        .await
+        .unwrap();
+    assert_eq!(end.unwrap().len(), 3);
+    assert_eq!(blobs.get_range("documents/00", 0..1).await.unwrap(), None);
+    for sizes in [&[10][..], &[9 << 20]] {
+        let mut parts = pieces(sizes);
+        parts.push(Err(StoreError::Failed("planned".into())));
+        let put = blobs.put_pieces("documents/01", stream::iter(parts).boxed());
+        assert!(matches!(put.await, Err(StoreError::Failed(_))));
+        assert_eq!(blobs.get("documents/01").await.unwrap(), None);
+    }
+    assert_eq!(files(folder.path()), ["9f86d081884c7d65"]);
 }
 
 #[tokio::test]

@@ -4,18 +4,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
 use parking_lot::Mutex;
 use rivulet::domain::document::DocumentInput;
 use rivulet::domain::error::Fault;
 use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::id::{FileId, Scope};
-use rivulet::engine::ports::{Answer, Call, CallError, Model, Provider};
+use rivulet::domain::page::ListQuery;
+use rivulet::engine::Outside;
+use rivulet::engine::ports::{Answer, Answered, Blobs, Call, CallError, Model, Pieces, Provider};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::support::app::{Answer as Told, TestApp, wide_schema};
 use crate::support::sse::Frame;
+use crate::support::store::Wrapped;
 
 /// A model that reads what it is shown: it fails where that tells it to, and answers with the words.
 struct Clerk {
@@ -304,6 +308,114 @@ async fn a_line_that_is_no_record_fails_alone() {
     assert!(wrong(1).contains("not JSON"), "{}", wrong(1));
     assert!(wrong(2).contains("`id`"), "{}", wrong(2));
     assert_eq!(output(&app, &job).await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_longer_than_a_document_may_be_fails_alone() {
+    let app = serve(&Clerk::open()).await;
+    let long = "x".repeat(600_000);
+    let lines = format!("\"first\"\n{{\"text\": \"{long}\"}}\n\"last\"\n");
+    let file = file(&app, &lines).await;
+    let clerk = Clerk::open();
+    let start = app.reopen().await.set("max_document_bytes", 100_000);
+    let app = start.provider(Arc::new(Desk(clerk.clone()))).run().await;
+    let job = app
+        .submit(&json!({"file_id": file, "schema": wide_schema(2)}))
+        .await;
+    app.end_of(&job).await;
+    let records = records(&app, &job).await;
+    let status: Vec<_> = records
+        .iter()
+        .map(|record| record["status"].clone())
+        .collect();
+    assert_eq!(json!(status), json!(["succeeded", "failed", "succeeded"]));
+    let said = records[1]["error_message"].as_str().unwrap();
+    assert!(
+        said.contains("600012 bytes") && said.contains("100000"),
+        "{said}"
+    );
+    assert_eq!(records[2]["results"]["part_000"]["a"], "last");
+}
+
+/// A place for files; once one was written in pieces the store of jobs is away.
+struct Cutting {
+    inner: Arc<dyn Blobs>,
+    away: Arc<AtomicBool>,
+}
+
+impl Blobs for Cutting {
+    fn put(&self, key: &str, bytes: Bytes) -> Answered<'_, ()> {
+        self.inner.put(key, bytes)
+    }
+
+    fn put_pieces<'a>(&'a self, key: &str, pieces: Pieces<'a>) -> Answered<'a, ()> {
+        let put = self.inner.put_pieces(key, pieces);
+        Box::pin(async move {
+            put.await?;
+            self.away.store(true, Ordering::SeqCst);
+            Ok(())
+        })
+    }
+
+    fn get(&self, key: &str) -> Answered<'_, Option<Bytes>> {
+        self.inner.get(key)
+    }
+
+    fn delete(&self, key: &str) -> Answered<'_, ()> {
+        self.inner.delete(key)
+    }
+}
+
+async fn files(app: &TestApp) -> Vec<FileId> {
+    let query = ListQuery {
+        limit: 100,
+        cursor: None,
+        search: None,
+    };
+    let page = app.app.engine.files(&Scope::local(), query).await.unwrap();
+    page.items.iter().map(|file| file.id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_whose_end_was_not_written_is_there_once_after_a_restart() {
+    let cut = |outside: Outside| {
+        let jobs = Wrapped::around(outside.jobs);
+        let blobs = Cutting {
+            inner: outside.blobs,
+            away: jobs.away.clone(),
+        };
+        Outside {
+            jobs: Arc::new(jobs),
+            blobs: Arc::new(blobs),
+            ..outside
+        }
+    };
+    let app = TestApp::start()
+        .provider(Arc::new(Desk(Clerk::open())))
+        .build(move |builder| builder.rewire(cut))
+        .run()
+        .await;
+    let inputs = json!([{"text": "one"}, {"text": "two"}]);
+    let job = app.submit(&body(inputs, json!({}))).await;
+    let written = loop {
+        let files = files(&app).await;
+        if !files.is_empty() {
+            break files;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    let clerk = Clerk::open();
+    let app = app
+        .reopen()
+        .await
+        .provider(Arc::new(Desk(clerk.clone())))
+        .run()
+        .await;
+    let end = app.end_of(&job).await;
+    assert_eq!(end["output_file_id"], written[0].to_string());
+    assert_eq!(files(&app).await, written);
+    assert_eq!(output(&app, &job).await.len(), 2);
+    assert!(clerk.asked().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
