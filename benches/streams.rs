@@ -27,6 +27,7 @@ use rivulet::domain::event::SubtreeRetry;
 use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::id::{DocumentId, JobId, Scope};
 use rivulet::domain::job::{Draft, Ending, JobSpec, JobView};
+use rivulet::domain::operation::Operation;
 use rivulet::domain::plan::Plan;
 use rivulet::domain::pointer::Pointer;
 use rivulet::engine::ports::{
@@ -237,6 +238,7 @@ async fn seed(data: &Path) {
         forecast: None,
         request_hash: None,
         callback_url: None,
+        operation: Operation::Extract,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;

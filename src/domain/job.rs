@@ -18,6 +18,7 @@ use super::event::{
 };
 use super::explain::Forecast;
 use super::id::{DocumentId, JobId, SchemaId};
+use super::operation::Operation;
 use super::pointer::Pointer;
 use super::status::Status;
 use super::time::Time;
@@ -53,6 +54,9 @@ pub struct JobSpec {
     /// Where the end of the job is told, beside the webhooks of its user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+    /// What is done with the document. Left out where values are extracted.
+    #[serde(default, skip_serializing_if = "Operation::is_extract")]
+    pub operation: Operation,
 }
 
 /// A setting that was accepted and changes nothing, and why.

@@ -11,6 +11,7 @@
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
 //! | `array` | long arrays, window by window |
 //! | `proof` | values against the pages |
+//! | `operation` | what is done beside extraction: parse, classify, split, generate a schema |
 //! | `answers` | what was paid for before is used again |
 //! | `budget` | what a job may spend |
 //! | `rates` | what calls have taken so far |
@@ -47,6 +48,7 @@ pub mod keys;
 mod lease;
 mod live;
 mod metrics;
+mod operation;
 mod orphans;
 mod page;
 mod plans;

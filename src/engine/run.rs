@@ -24,7 +24,7 @@ use super::plans::Planned;
 use super::ports::{Claimed, Manner, Model, Outcome, Provider, Release};
 use super::rates::Asked;
 use super::waits::Waits;
-use super::{Inner, stored};
+use super::{Inner, operation, stored};
 use crate::domain::cost::Start;
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
@@ -107,6 +107,9 @@ async fn drive(
         Err((fault, message)) => return end(engine, journal, failed(fault, message)).await,
     };
     let (pending, settled) = pending(engine, claimed, &planned).await?;
+    if let Some(ending) = operation::settle_here(engine, spec, &pending, journal).await? {
+        return end(engine, journal, ending).await;
+    }
     let Some((model, provider)) = engine.served(&spec.config.model) else {
         let message = format!(
             "The model `{}` is no longer configured here.",
@@ -310,7 +313,7 @@ async fn prepare(
         Ok(planned) => planned,
         Err(fault) => return Ok(Err(fault)),
     };
-    let document = patiently(engine, || engine.parsed_document(&spec.document_sha256)).await?;
+    let document = patiently(engine, || engine.document_of(spec)).await?;
     Ok(match document {
         Ok(document) => Ok((planned, document)),
         Err(error) => Err((Fault::DocumentUnreadable, error.detail)),

@@ -8,11 +8,12 @@ use serde_json::Value;
 use super::keys::Principal;
 use super::plans::Planned;
 use super::ports::{Created, Model, NewJob, StoredDocument};
-use super::{Engine, attach, stored};
+use super::{Engine, attach, operation, stored};
 use crate::domain::config::Config;
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{JobSpec, JobView, Warning};
+use crate::domain::operation::Operation;
 
 /// Where the document of a job comes from.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub enum DocumentSource {
 pub enum SchemaSource {
     Stored(SchemaId),
     Inline(Value),
+    /// None is needed: the document is not extracted.
+    Operation(Operation),
 }
 
 /// What a client asks for, read but not yet checked.
@@ -73,6 +76,7 @@ impl Engine {
         let callback_url = request.callback_url.as_deref();
         let callback_url = callback_url.map(|url| self.checked_callback(url));
         let callback_url = callback_url.transpose()?;
+        let wish = self.wish(scope, &request.schema, &mut config).await?;
         let (model, provider) = self.served(&config.model)?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
@@ -98,12 +102,13 @@ impl Engine {
             schema_id,
             schema_name,
             plan: planned.key.clone(),
-            warnings: warnings(&config, &model),
+            warnings: [wish.unused, warnings(&config, &model)].concat(),
             prompt_version: provider.manner(&config.model).version,
             config,
             forecast,
             request_hash: name.request_hash,
             callback_url,
+            operation: wish.operation,
         };
         let created = match forecast {
             Ok(forecast) => {
@@ -181,6 +186,9 @@ impl Engine {
                 (Some(id), Some(schema.name), schema.definition)
             }
             SchemaSource::Inline(definition) => (None, None, definition),
+            SchemaSource::Operation(asked) => {
+                return Ok((None, None, operation::planned(&self.inner, &asked)));
+            }
         };
         let definition = self.embed(scope, definition).await?;
         let planned = self

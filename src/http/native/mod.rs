@@ -6,6 +6,7 @@
 mod documents;
 mod events;
 mod jobs;
+mod operations;
 mod plans;
 mod repeat;
 mod schemas;
@@ -29,6 +30,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
     schemas::routes(config);
     jobs::routes(config);
+    operations::routes(config);
     plans::routes(config);
     events::routes(config);
     tickets::routes(config);

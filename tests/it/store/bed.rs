@@ -12,6 +12,7 @@ use rivulet::domain::error::Fault;
 use rivulet::domain::event::{PlannedSubtree, Reason};
 use rivulet::domain::id::{DocumentId, JobId, SchemaId, Scope};
 use rivulet::domain::job::{Draft, Ending, ErrorDraft, JobSpec, JobView, Ordinal, ResultDraft};
+use rivulet::domain::operation::Operation;
 use rivulet::domain::page::ListQuery;
 use rivulet::domain::plan::{self, Plan, Subtree, Take};
 use rivulet::domain::pointer::Pointer;
@@ -202,6 +203,7 @@ impl Bed {
             forecast: None,
             request_hash: None,
             callback_url: None,
+            operation: Operation::Extract,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan
