@@ -7,6 +7,7 @@ mod documents;
 mod door;
 mod jobs;
 mod openapi;
+mod operations;
 mod origin;
 mod pages;
 mod plans;
