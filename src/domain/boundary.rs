@@ -99,7 +99,7 @@ fn boundary(earlier: Option<&Marks>, last: &Marks, here: &Marks) -> Boundary {
         found.add(0.4, "The page begins with a title.");
     }
     if last.size != here.size {
-        found.add(0.2, "The size of the page changes.");
+        found.add(0.15, "The size of the page changes.");
     }
     found
 }

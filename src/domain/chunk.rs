@@ -135,7 +135,10 @@ impl Text {
         let begins = |at: &usize| !self.at(*at).is_whitespace() && self.at(at - 1).is_whitespace();
         let word = (from.max(1)..end).find(begins);
         let whole = || (from..end).find(|at| !self.is_inside(*at));
-        word.or_else(whole).unwrap_or(end)
+        let after = || (end..self.letters.len()).find(|at| !self.at(*at).is_whitespace());
+        word.or_else(whole)
+            .or_else(after)
+            .unwrap_or(self.letters.len())
     }
 
     fn chunk(&self, range: Range<usize>) -> Option<Chunk> {

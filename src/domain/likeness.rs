@@ -21,7 +21,7 @@ pub struct Likeness {
 }
 
 /// A score below this, or so little above the next one, tells nothing.
-const LEAST: f64 = 0.3;
+const LEAST: f64 = 0.35;
 const MARGIN: f64 = 0.15;
 /// Words of a page, and of all pages, that are looked at.
 const MOST_WORDS: usize = 60_000;
@@ -32,6 +32,8 @@ const ON_FIRST_PAGE: f64 = 1.5;
 const HEAD_LINES: usize = 6;
 /// Words of a heading.
 const MOST_HEADING: usize = 8;
+/// What a name counts that is in no heading.
+const IN_TEXT_ONLY: f64 = 0.5;
 /// The part of a name's score in the whole, where there is a description too.
 const NAME: f64 = 0.7;
 /// Lines given for a kind, and characters of one.
@@ -184,7 +186,7 @@ impl Terms {
 
     fn judge(&self, category: usize, seen: &Seen) -> Likeness {
         let name = &self.names[category];
-        let mut score = self.part(name, seen);
+        let mut score = self.part(name, seen) * seen.named(name);
         let description = &self.descriptions[category];
         if !description.is_empty() {
             let described = self.part(description, seen);
@@ -284,6 +286,16 @@ impl Seen {
     fn part(&self, term: usize) -> f64 {
         let mass = self.mass.get(&term).copied().unwrap_or_default();
         mass / (mass + 2.0)
+    }
+
+    /// What is left of a name that is said in part only, or in no heading: `receipt` stands in
+    /// every contract.
+    fn named(&self, terms: &[usize]) -> f64 {
+        let said = terms.iter().filter(|term| self.mass.contains_key(term));
+        let part = said.count() as f64 / terms.len().max(1) as f64;
+        let mut headings = self.headings.iter();
+        let is_in_one = headings.any(|heading| terms.iter().any(|term| heading.contains(term)));
+        part * if is_in_one { 1.0 } else { IN_TEXT_ONLY }
     }
 
     fn is_titled(&self, terms: &[usize]) -> bool {

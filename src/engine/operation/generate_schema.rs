@@ -9,8 +9,9 @@ use crate::domain::schema::accept;
 use crate::domain::schema::propose::{Form, Property, name_of, properties, schema};
 use crate::engine::ports::CallError;
 
-/// Objects inside one another that a model may name.
-const DEPTH: usize = 3;
+/// Objects inside one another that a model may name. With more of them a provider is asked in
+/// another form, since it takes only so many places that may be null.
+const DEPTH: usize = 2;
 const SCALARS: [&str; 5] = ["text", "date", "integer", "number", "boolean"];
 const NESTING: [&str; 3] = ["list_of_texts", "object", "list_of_objects"];
 
