@@ -256,6 +256,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "native/events",
         "native/jobs",
         "native/mod",
+        "native/operations",
         "native/plans",
         "native/schemas",
         "native/tickets",

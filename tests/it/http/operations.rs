@@ -67,7 +67,7 @@ async fn a_document_is_parsed_into_pages_markdown_and_chunks_without_a_model() {
         ("fieldbench-receipt.md", "BLUE ORCHID PHARMACY", None),
         (
             "zugferd-kraftfahrversicherung.pdf",
-            "Kraftfahrversicherung",
+            "Kraftfahrtversicherung",
             None,
         ),
         (
