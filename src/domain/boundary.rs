@@ -71,7 +71,7 @@ fn boundary(earlier: Option<&Marks>, last: &Marks, here: &Marks) -> Boundary {
     match (last.number, here.number) {
         (Some(last), Some(here)) if here.follows(last) => found.add(-1.5, ""),
         (_, Some(here)) if here.number == 1 => {
-            found.add(1.0, "The page is numbered as a first one.")
+            found.add(1.0, "The page is numbered as a first one.");
         }
         (Some(last), Some(_)) if last.is_last() => {
             found.add(0.5, "The page before is numbered as the last one.");

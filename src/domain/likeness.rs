@@ -158,7 +158,9 @@ impl Terms {
         let mut said_of = vec![0_u32; numbers.len()];
         for (name, description) in names.iter().zip(&descriptions) {
             let both: HashSet<usize> = name.iter().chain(description).copied().collect();
-            both.into_iter().for_each(|term| said_of[term] += 1);
+            for term in both {
+                said_of[term] += 1;
+            }
         }
         let all = categories.len() as f64;
         let weight = |count: &u32| {

@@ -70,7 +70,7 @@ fn label(source: &Source<'_>, cell: &Cell) -> Option<(String, Option<String>)> {
     let ends = |word: &&str| word.ends_with(':') && !word.starts_with("http");
     let end = words.iter().position(ends)?;
     let rest = &words[end + 1..];
-    if end >= LONGEST || rest.iter().any(|word| ends(word)) {
+    if end >= LONGEST || rest.iter().any(ends) {
         return None;
     }
     let label = words[..=end].join(" ");
