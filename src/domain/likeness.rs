@@ -23,6 +23,8 @@ pub struct Likeness {
 /// A score below this, or so little above the next one, tells nothing.
 const LEAST: f64 = 0.35;
 const MARGIN: f64 = 0.15;
+/// Words alone make nobody surer than this.
+const MOST_SURE: f64 = 0.95;
 /// Words of a page, and of all pages, that are looked at.
 const MOST_WORDS: usize = 60_000;
 /// What a word in a heading, and on the first page, counts.
@@ -101,7 +103,8 @@ pub fn choose(likeness: &[Likeness]) -> Option<(usize, f64)> {
     let best = likeness.first()?;
     let next = likeness.get(1).map_or(0.0, |next| next.score);
     let is_clear = best.score >= LEAST && best.score - next >= MARGIN;
-    is_clear.then(|| (best.category, rounded(best.score - next / 2.0)))
+    let sure = (best.score - next / 2.0).min(MOST_SURE);
+    is_clear.then(|| (best.category, rounded(sure)))
 }
 
 /// To three places.
