@@ -28,6 +28,7 @@ use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::id::{DocumentId, JobId, Scope};
 use rivulet::domain::job::{Draft, Ending, JobSpec, JobView};
 use rivulet::domain::metadata::Metadata;
+use rivulet::domain::operation::Operation;
 use rivulet::domain::plan::Plan;
 use rivulet::domain::pointer::Pointer;
 use rivulet::engine::ports::{
@@ -243,6 +244,7 @@ async fn seed(data: &Path) {
         dialect: None,
         endpoint: None,
         batch: None,
+        operation: Operation::Extract,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;

@@ -21,6 +21,7 @@ use super::event::{
 use super::explain::Forecast;
 use super::id::{DocumentId, FileId, JobId, SchemaId};
 use super::metadata::Metadata;
+use super::operation::Operation;
 use super::pointer::Pointer;
 use super::record::{Batch, RecordMark, RecordTally};
 use super::review::Review;
@@ -75,6 +76,9 @@ pub struct JobSpec {
     /// Of a job over many records, which the document then holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+    /// What is done with the document. Left out where values are extracted.
+    #[serde(default, skip_serializing_if = "Operation::is_extract")]
+    pub operation: Operation,
 }
 
 /// A setting that was accepted and changes nothing, and why.

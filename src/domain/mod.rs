@@ -1,6 +1,8 @@
 //! Values and functions without a runtime, socket, file, environment, clock or randomness.
 
 pub mod attachment;
+pub mod boundary;
+pub mod chunk;
 pub mod completeness;
 pub mod config;
 pub mod cost;
@@ -13,8 +15,12 @@ pub mod explain;
 pub mod filter;
 pub mod id;
 pub mod job;
+pub mod likeness;
+pub mod markdown;
 pub mod merge;
 pub mod metadata;
+pub mod operation;
+pub mod outline;
 pub mod pack;
 pub mod page;
 pub mod plan;

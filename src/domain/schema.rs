@@ -10,6 +10,7 @@ mod expansion;
 mod flatten;
 pub mod infer;
 mod local;
+pub mod propose;
 mod remote;
 
 use std::collections::{HashMap, HashSet};

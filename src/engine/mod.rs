@@ -13,6 +13,7 @@
 //! | `batch` | jobs over many records |
 //! | `array` | long arrays, window by window |
 //! | `proof` | values against the pages |
+//! | `operation` | what is done beside extraction: parse, classify, split, generate a schema |
 //! | `answers` | what was paid for before is used again |
 //! | `budget` | what a job may spend |
 //! | `rates` | what calls have taken so far |
@@ -55,6 +56,7 @@ mod lease;
 mod listing;
 mod live;
 mod metrics;
+mod operation;
 mod orphans;
 mod page;
 mod plans;

@@ -25,6 +25,7 @@ use crate::domain::evidence::{Attributions, Logprobs};
 use crate::domain::filter::JobFilter;
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{AnswerKey, Draft, JobView, Ordinal, Refusal};
+use crate::domain::outline::Outline;
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
 use crate::domain::status::Status;
@@ -657,6 +658,10 @@ pub trait Provider: Send + Sync {
     /// What a call would ask for otherwise than the schema of its subtrees says. Nothing is sent.
     fn lowered(&self, _call: &Call) -> Vec<Lowering> {
         Vec::new()
+    }
+    /// What a document shows of its own form; none from those who look at no document themselves.
+    fn outline(&self, _document: &Document) -> Option<Outline> {
+        None
     }
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>>;
 }

@@ -25,7 +25,7 @@ use super::plans::Planned;
 use super::ports::{Claimed, Manner, Model, Outcome, Provider, Release};
 use super::rates::Asked;
 use super::waits::Waits;
-use super::{Inner, review, stored};
+use super::{Inner, operation, review, stored};
 use crate::domain::cost::Start;
 use crate::domain::document::Document;
 use crate::domain::error::{Error, Fault};
@@ -109,6 +109,9 @@ async fn drive(
         Ok(planned) => planned,
         Err((fault, message)) => return end(engine, journal, failed(fault, message)).await,
     };
+    if let Some(ending) = without_calls(engine, claimed, &planned, journal).await? {
+        return close(engine, claimed, &planned, journal, ending).await;
+    }
     let Some(served) = engine.served(&spec.config.model) else {
         let message = format!(
             "The model `{}` is no longer configured here.",
@@ -145,10 +148,37 @@ async fn drive(
     if !pending.is_empty() {
         engine.learn_pace(started.elapsed(), pending.len());
     }
-    if review::holds(engine, claimed, &run.planned, journal).await? {
+    close(engine, claimed, &run.planned, journal, Ending::Settled).await
+}
+
+/// Does what needs no model; how the job ends then.
+async fn without_calls(
+    engine: &Arc<Inner>,
+    claimed: &Claimed,
+    planned: &Planned,
+    journal: &Journal,
+) -> Result<Option<Ending>, Halt> {
+    let spec = &claimed.view.spec;
+    if spec.batch.is_some() || spec.operation.is_extract() {
+        return Ok(None);
+    }
+    let (pending, _) = pending(engine, claimed, planned).await?;
+    operation::settle_here(engine, spec, &pending, journal).await
+}
+
+/// Ends the job, unless it has settled and its gate holds it back.
+async fn close(
+    engine: &Inner,
+    claimed: &Claimed,
+    planned: &Planned,
+    journal: &Journal,
+    ending: Ending,
+) -> Result<(), Halt> {
+    let has_settled = matches!(ending, Ending::Settled);
+    if has_settled && review::holds(engine, claimed, planned, journal).await? {
         return Ok(());
     }
-    end(engine, journal, Ending::Settled).await
+    end(engine, journal, ending).await
 }
 
 /// A job over many records: all of them, their output, the end.
@@ -393,7 +423,7 @@ async fn document_of(
     engine: &Inner,
     spec: &JobSpec,
 ) -> Result<Result<Arc<Document>, (Fault, String)>, Halt> {
-    let document = patiently(engine, || engine.parsed_document(&spec.document_sha256)).await?;
+    let document = patiently(engine, || engine.document_of(spec)).await?;
     Ok(document.map_err(|error| (Fault::DocumentUnreadable, error.detail)))
 }
 

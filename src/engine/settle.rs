@@ -165,9 +165,13 @@ impl Run {
             return Ok(());
         };
         let validation = checked.validation(subtree);
-        let proved = self.proved(subtree, checked, said).await;
-        let (value, attributions) = match proved {
-            Ok(proved) => proved,
+        let finished = async {
+            let logprobs = said.1.clone();
+            let (value, attributions) = self.proved(subtree, checked, said).await?;
+            Ok::<_, CallError>((self.finished(value, logprobs).await?, attributions))
+        };
+        let (value, attributions) = match finished.await {
+            Ok(finished) => finished,
             Err(error) => return self.fail(progress, index, &error).await,
         };
         let (Ok(extracted_result), Ok(attributions)) =

@@ -9,12 +9,13 @@ use super::batch::Records;
 use super::keys::Principal;
 use super::plans::Planned;
 use super::ports::{Created, Model, NewJob, StoredDocument};
-use super::{Engine, attach, stored};
+use super::{Engine, attach, operation, stored};
 use crate::domain::config::Config;
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{JobSpec, JobView, Warning};
 use crate::domain::metadata::Metadata;
+use crate::domain::operation::Operation;
 use crate::domain::webhook::Secret;
 
 /// Where the document of a job comes from.
@@ -35,6 +36,8 @@ pub enum DocumentSource {
 pub enum SchemaSource {
     Stored(SchemaId),
     Inline(Value),
+    /// None is needed: the document is not extracted.
+    Operation(Operation),
 }
 
 /// What a client asks for, read but not yet checked.
@@ -54,14 +57,23 @@ pub struct JobRequest {
     pub endpoint: Option<String>,
 }
 
-/// A gate looks at one result: what of many records is to be looked at, it does not say.
-fn refuse_gate_of_batch(request: &JobRequest, config: &Config) -> Result<(), Error> {
-    let is_batch = matches!(request.document, DocumentSource::Records(_));
-    if !is_batch || config.review.is_none() {
+/// Refuses what a job over many records cannot have. A gate looks at one result: what of many is to
+/// be looked at, it does not say.
+fn refuse_of_batch(request: &JobRequest, config: &Config) -> Result<(), Error> {
+    if !matches!(request.document, DocumentSource::Records(_)) {
         return Ok(());
     }
-    let message = "A job over many records has no review. Start a job for each record that is to be looked at, or leave `review` out.";
-    Err(Error::new(Code::InvalidConfig, message).at("/config/review", message))
+    if config.review.is_some() {
+        let message = "A job over many records has no review. Start a job for each record that is to be looked at, or leave `review` out.";
+        return Err(Error::new(Code::InvalidConfig, message).at("/config/review", message));
+    }
+    if let SchemaSource::Operation(operation) = &request.schema
+        && !operation.is_extract()
+    {
+        let message = "Records are only extracted from. Send the document itself to do anything else with it.";
+        return Err(Error::new(Code::InvalidRequest, message).at("/operation", message));
+    }
+    Ok(())
 }
 
 /// What a new job is known by, beside its id.
@@ -92,10 +104,11 @@ impl Engine {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
         let mut config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
-        refuse_gate_of_batch(&request, &config)?;
+        refuse_of_batch(&request, &config)?;
         let callback_url = request.callback_url.as_deref();
         let callback_url = callback_url.map(|url| self.checked_callback(url));
         let callback_url = callback_url.transpose()?;
+        let wish = self.wish(scope, &request.schema, &mut config).await?;
         let (model, provider) = self.served(&config.model)?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
@@ -131,7 +144,7 @@ impl Engine {
             schema_id,
             schema_name,
             plan: planned.key.clone(),
-            warnings: warnings(&config, &model),
+            warnings: [wish.unused, warnings(&config, &model)].concat(),
             prompt_version: provider.manner(&config.model).version,
             config,
             forecast,
@@ -142,6 +155,7 @@ impl Engine {
             dialect: request.dialect,
             endpoint: request.endpoint,
             batch,
+            operation: wish.operation,
         };
         let created = match forecast {
             Ok(forecast) => {
@@ -219,6 +233,9 @@ impl Engine {
                 (Some(id), Some(schema.name), schema.definition)
             }
             SchemaSource::Inline(definition) => (None, None, definition),
+            SchemaSource::Operation(asked) => {
+                return Ok((None, None, operation::planned(&self.inner, &asked)));
+            }
         };
         let definition = self.embed(scope, definition).await?;
         let planned = self

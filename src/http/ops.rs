@@ -53,7 +53,8 @@ macro_rules! embedded {
 const SCHEMAS: &[(&str, &str)] = embedded! {
     "api" as "": "batch_results" "callback_secret" "config" "config_used" "deleted" "delivery" "delivery_list" "document" "document_list" "document_upload"
         "events_page" "explained_plan" "file" "file_list" "file_upload" "forecast" "health"
-        "job" "job_create" "job_created" "job_list" "job_summary" "model_list" "plan"
+        "job" "job_create" "job_created" "job_list" "job_summary" "model_list"
+        "operation_classify" "operation_generate_schema" "operation_parse" "operation_split" "plan"
         "plan_request" "problem" "record_list"
         "results" "schema" "schema_create" "schema_infer" "schema_inferred" "schema_list"
         "schema_update" "schema_validate" "schema_validation" "schema_warning" "stream_ticket"

@@ -10,6 +10,7 @@ mod hedging;
 mod jobs;
 mod llama;
 mod logprobs;
+mod operations;
 mod plans;
 mod scenarios;
 

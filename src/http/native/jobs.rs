@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{DeletedBody, events, in_member, list_body, records, refuse_others, wrong};
+use super::{DeletedBody, events, in_member, list_body, operations, records, refuse_others, wrong};
 use crate::domain::config::Config;
 use crate::domain::error::{Error, Fault};
 use crate::domain::event::{Links, Progress};
@@ -46,13 +46,18 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/jobs/{id}/retry", [on(Method::POST, retry)]));
 }
 
-const MEMBERS: [&str; 10] = [
+const MEMBERS: [&str; 15] = [
     "document_id",
     "document",
     "inputs",
     "file_id",
     "schema_id",
     "schema",
+    "operation",
+    "parse",
+    "classify",
+    "split",
+    "generate_schema",
     "config",
     "callback_url",
     "metadata",
@@ -60,16 +65,16 @@ const MEMBERS: [&str; 10] = [
 ];
 
 /// A job's body: what it is about and by which schema, and how the answer is wanted.
-struct CreateRequest {
-    job: JobRequest,
-    stream: bool,
+pub(super) struct CreateRequest {
+    pub(super) job: JobRequest,
+    pub(super) stream: bool,
     /// Of the body without `stream`.
-    body_sha256: [u8; 32],
+    pub(super) body_sha256: [u8; 32],
 }
 
 impl CreateRequest {
     /// Reads a body; one that holds a document or records is long, and read where nobody waits.
-    async fn read(body: Value) -> Result<Self, Error> {
+    pub(super) async fn read(body: Value) -> Result<Self, Error> {
         if body.get("document").is_none() && body.get("inputs").is_none() {
             return body.try_into();
         }
@@ -94,12 +99,15 @@ impl TryFrom<Value> for CreateRequest {
         };
         let body_sha256 = repeat::body_sha256(&members);
         let document = source(&mut members)?;
+        let operation = operations::take(&mut members)?;
         let schema = match (
+            operation,
             members.shift_remove("schema_id"),
             members.shift_remove("schema"),
         ) {
-            (Some(id), None) => SchemaSource::Stored(SchemaId::parse(text("/schema_id", &id)?)?),
-            (None, Some(schema)) => SchemaSource::Inline(schema),
+            (Some(operation), ..) => operation,
+            (_, Some(id), None) => SchemaSource::Stored(SchemaId::parse(text("/schema_id", &id)?)?),
+            (_, None, Some(schema)) => SchemaSource::Inline(schema),
             _ => return Err(one_of("schema_id", "schema")),
         };
         let config = members.shift_remove("config");
@@ -168,11 +176,22 @@ pub(super) fn one_of(stored: &str, inline: &str) -> Error {
 }
 
 #[derive(Serialize)]
-struct CreatedBody {
+pub(super) struct CreatedBody {
     job_id: JobId,
     status: Status,
     created_at: Time,
     estimated_completion: Option<Time>,
+}
+
+impl CreatedBody {
+    pub(super) fn of(engine: &Engine, view: &JobView) -> Self {
+        Self {
+            job_id: view.id,
+            status: view.status,
+            created_at: view.created_at,
+            estimated_completion: engine.estimated_completion(view),
+        }
+    }
 }
 
 /// A job as polls and lists show it.
@@ -181,6 +200,7 @@ pub(super) struct JobBody {
     job_id: JobId,
     status: Status,
     run: u32,
+    operation: &'static str,
     created_at: Time,
     updated_at: Time,
     estimated_completion: Option<Time>,
@@ -222,6 +242,7 @@ impl JobBody {
             job_id: view.id,
             status: view.status,
             run: view.run,
+            operation: view.spec.operation.name(),
             created_at: view.created_at,
             updated_at: view.updated_at,
             estimated_completion: engine.estimated_completion(view),
@@ -255,7 +276,7 @@ fn event_id(view: &JobView) -> String {
     format!("{}.{}", view.id, view.sequence)
 }
 
-fn results_body(result: &JobResult) -> Value {
+pub(super) fn results_body(result: &JobResult) -> Value {
     let view = &result.view;
     let error = view
         .error
@@ -295,6 +316,30 @@ fn results_body(result: &JobResult) -> Value {
     body
 }
 
+/// Bytes of a job's body, at most.
+pub(super) fn body_limit(engine: &Engine) -> usize {
+    // Base64 takes four bytes for three.
+    engine.max_document_bytes() as usize / 3 * 4 + BESIDE_DOCUMENT
+}
+
+/// The job of a request; what is wrong with an inline schema is told by its place in the body.
+pub(super) async fn submitted(
+    engine: &Engine,
+    caller: &Principal,
+    job: JobRequest,
+    repeat: Repeat,
+) -> Result<Submitted, Error> {
+    let inline = matches!(job.schema, SchemaSource::Inline(_));
+    let submitted = engine.submit_once(caller, job, repeat).await;
+    submitted.map_err(|error| {
+        if inline {
+            in_member(error, "schema")
+        } else {
+            error
+        }
+    })
+}
+
 async fn create(
     engine: web::Data<Engine>,
     options: web::Data<Options>,
@@ -302,9 +347,7 @@ async fn create(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    // Base64 takes four bytes for three.
-    let limit = engine.max_document_bytes() as usize / 3 * 4 + BESIDE_DOCUMENT;
-    let body = body::json(&request, payload, limit).await?;
+    let body = body::json(&request, payload, body_limit(&engine)).await?;
     events::refuse_protocol(&Parameters::of(&request)?)?;
     let key = repeat::key(&request, None)?;
     let cursor = events::last_event_id(&request)?;
@@ -313,7 +356,6 @@ async fn create(
         stream,
         body_sha256,
     } = CreateRequest::read(body).await?;
-    let inline = matches!(job.schema, SchemaSource::Inline(_));
     // Before the job: a refusal after that would hide one that was started.
     let slot = stream
         .then(|| engine.stream_slot(&caller.scope))
@@ -323,14 +365,7 @@ async fn create(
         key,
         seen: cursor.and_then(|cursor| cursor.job),
     };
-    let submitted = engine.submit_once(&caller, job, repeat).await;
-    let Submitted { view, is_repeat } = submitted.map_err(|error| {
-        if inline {
-            in_member(error, "schema")
-        } else {
-            error
-        }
-    })?;
+    let Submitted { view, is_repeat } = submitted(&engine, &caller, job, repeat).await?;
     let mut response = if let Some(slot) = slot {
         // A job that is new has nothing that the client could have seen.
         let cursor = cursor.filter(|_| is_repeat);
@@ -342,15 +377,9 @@ async fn create(
         } else {
             StatusCode::ACCEPTED
         };
-        let body = CreatedBody {
-            job_id: view.id,
-            status: view.status,
-            created_at: view.created_at,
-            estimated_completion: engine.estimated_completion(&view),
-        };
         HttpResponse::build(status)
             .insert_header((LOCATION, Links::of(view.id).job))
-            .json(body)
+            .json(CreatedBody::of(&engine, &view))
     };
     if is_repeat {
         repeat::mark(&mut response);

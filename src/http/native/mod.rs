@@ -7,6 +7,7 @@ mod documents;
 mod events;
 mod files;
 mod jobs;
+mod operations;
 mod plans;
 pub(super) mod records;
 mod review;
@@ -33,6 +34,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     schemas::routes(config);
     jobs::routes(config);
     records::routes(config);
+    operations::routes(config);
     plans::routes(config);
     events::routes(config);
     tickets::routes(config);

@@ -19,6 +19,7 @@ mod lexicon;
 mod list;
 mod lone;
 mod markdown;
+mod outline;
 mod page;
 mod party;
 mod query;
@@ -41,6 +42,7 @@ use serde_json::Value;
 use crate::domain::document::{Document, DocumentInput};
 use crate::domain::error::Fault;
 use crate::domain::evidence::{Attributions, Logprobs};
+use crate::domain::outline::Outline;
 use crate::domain::plan::Plan;
 use crate::domain::usage::Usage;
 use crate::domain::value::{date, number};
@@ -89,6 +91,10 @@ impl Provider for Layout {
                 answer: 0.0,
             }),
         }]
+    }
+
+    fn outline(&self, document: &Document) -> Option<Outline> {
+        Some(outline::outline(document))
     }
 
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {

@@ -9,6 +9,7 @@ mod files;
 mod jobs;
 mod listing;
 mod openapi;
+mod operations;
 mod origin;
 mod pages;
 mod plans;

@@ -14,6 +14,7 @@ use rivulet::domain::filter::JobFilter;
 use rivulet::domain::id::{DocumentId, JobId, SchemaId, Scope};
 use rivulet::domain::job::{Draft, Ending, ErrorDraft, JobSpec, JobView, Ordinal, ResultDraft};
 use rivulet::domain::metadata::Metadata;
+use rivulet::domain::operation::Operation;
 use rivulet::domain::page::ListQuery;
 use rivulet::domain::plan::{self, Plan, Subtree, Take};
 use rivulet::domain::pointer::Pointer;
@@ -221,6 +222,7 @@ impl Bed {
             dialect: None,
             endpoint: None,
             batch: None,
+            operation: Operation::Extract,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan
