@@ -255,6 +255,7 @@ impl Lane<'_> {
                     (window.clone(), outcome)
                 })
                 .collect(),
+            fault: self.error().map(|error| error.fault),
         };
         let judged = tokio::task::spawn_blocking(move || {
             let parts = pieces.iter().map(Piece::part).collect();

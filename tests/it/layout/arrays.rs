@@ -60,13 +60,12 @@ impl Ran {
 /// The part of the rows that were read, and of their cells, those of rows that were not among them.
 fn recall_and_accuracy(read: &Value, truth: &Value) -> (f64, f64) {
     let empty = Vec::new();
-    let (read, truth) = (
-        read.as_array().unwrap_or(&empty),
-        truth.as_array().unwrap(),
-    );
+    let (read, truth) = (read.as_array().unwrap_or(&empty), truth.as_array().unwrap());
     let cells = |a: &Value, b: &Value| {
         let cells = a.as_object().unwrap().iter();
-        cells.filter(|(name, cell)| b[name.as_str()] == **cell).count()
+        cells
+            .filter(|(name, cell)| b[name.as_str()] == **cell)
+            .count()
     };
     // The order that has most cells right: rows, and cells of them.
     let mut best = vec![(0, 0); truth.len() + 1];
@@ -144,7 +143,10 @@ async fn those_who_watch_are_told_of_tables_longer_than_a_window_and_of_no_other
             (&first["path"], &first["phase"], &first["windows_total"]),
             (&json!("/items"), &json!("extracting"), &json!(1))
         );
-        assert_eq!((&first["items_found"], &first["windows_done"]), (&json!(0), &json!(0)));
+        assert_eq!(
+            (&first["items_found"], &first["windows_done"]),
+            (&json!(0), &json!(0))
+        );
         for later in &told[1..] {
             assert_eq!(later["phase"], "verifying");
             assert_eq!(later["items_found"], rows);
@@ -176,7 +178,10 @@ fn makes() -> impl Iterator<Item = Spec> {
 fn damaged(document: &Document, how: usize) -> String {
     let truth = document.truth();
     let rows = truth["items"].as_array().unwrap();
-    let articles: BTreeSet<&str> = rows.iter().map(|row| row["article"].as_str().unwrap()).collect();
+    let articles: BTreeSet<&str> = rows
+        .iter()
+        .map(|row| row["article"].as_str().unwrap())
+        .collect();
     let mut text = String::new();
     let mut count = 0;
     for line in document.text().lines() {
@@ -187,11 +192,17 @@ fn damaged(document: &Document, how: usize) -> String {
         } else {
             text.push_str(&match how {
                 // No figure at all, two of three, the last one.
-                0 => line.chars().map(|char| if char.is_ascii_digit() { 'x' } else { char }).collect(),
+                0 => line
+                    .chars()
+                    .map(|char| if char.is_ascii_digit() { 'x' } else { char })
+                    .collect(),
                 1 => format!("{}  on request", line.chars().take(50).collect::<String>()),
                 2 => line.trim_end().rsplit_once(' ').unwrap().0.to_owned(),
-                3 => format!("{}\n{}", &line.chars().take(46).collect::<String>(),
-                    " ".repeat(46) + &line.chars().skip(46).collect::<String>()),
+                3 => format!(
+                    "{}\n{}",
+                    &line.chars().take(46).collect::<String>(),
+                    " ".repeat(46) + &line.chars().skip(46).collect::<String>()
+                ),
                 4 => format!("Total {line}"),
                 _ => line.split_whitespace().collect::<Vec<_>>().join(" "),
             });
@@ -210,11 +221,17 @@ async fn no_list_that_the_extractor_has_read_otherwise_is_called_complete() {
         let truth = document.truth();
         for (name, bytes, is_damaged) in [
             ("delivery.pdf", document.pdf(), false),
-            ("delivery.txt", damaged(&document, number % 6).into_bytes(), true),
+            (
+                "delivery.txt",
+                damaged(&document, number % 6).into_bytes(),
+                true,
+            ),
         ] {
             let ran = ran(&app, name, bytes, json!({"schema": document.schema()})).await;
             for list in ["items", "returned_items"] {
-                let Some(expected) = truth.get(list) else { continue };
+                let Some(expected) = truth.get(list) else {
+                    continue;
+                };
                 let (read, path) = (&ran.results["results"][list], format!("/{list}"));
                 let verdict = ran.verdict(&path);
                 lists += 1;
@@ -242,9 +259,15 @@ async fn no_list_that_the_extractor_has_read_otherwise_is_called_complete() {
             }
         }
     }
-    println!("{lists} lists, {wrong} with rows missing or more; {complete} complete, {incomplete} incomplete");
+    println!(
+        "{lists} lists, {wrong} with rows missing or more; {complete} complete, {incomplete} incomplete"
+    );
     assert!(wrong >= 10, "the damage is to be felt");
-    assert!(complete * 2 >= lists - wrong, "{complete} of {}", lists - wrong);
+    assert!(
+        complete * 2 >= lists - wrong,
+        "{complete} of {}",
+        lists - wrong
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -258,7 +281,10 @@ async fn a_table_with_fewer_rows_than_its_document_states_makes_the_job_partial_
         (json!({}), "completed"),
         (json!({"require_complete_arrays": true}), "failed"),
         // Says nothing about an extractor that reads each table whole.
-        (json!({"enable_agentic_array_extraction": false}), "completed"),
+        (
+            json!({"enable_agentic_array_extraction": false}),
+            "completed",
+        ),
     ] {
         let body = json!({"schema": document.schema(), "config": config});
         let ran = ran(&app, "delivery.txt", text.clone().into_bytes(), body).await;
@@ -281,13 +307,23 @@ async fn a_list_that_is_asked_for_inside_its_object_is_named_by_its_own_path() {
     let mut schema = document.schema();
     // That it is not there can only be said by leaving it out.
     schema["properties"]["items"]["minItems"] = json!(1);
-    let ran = ran(&app, "delivery.txt", document.text().into_bytes(), json!({"schema": schema})).await;
+    let ran = ran(
+        &app,
+        "delivery.txt",
+        document.text().into_bytes(),
+        json!({"schema": schema}),
+    )
+    .await;
     assert_eq!(ran.results["results"]["items"], document.truth()["items"]);
     let found = ran.array("/items");
     let result = ran.frames.iter().map(Frame::payload).find(|event| {
         event["type"] == "subtree_result" && event["subtree_id"] == found["subtree_id"]
     });
-    assert_eq!(result.unwrap()["path"], "", "its value is the object around it");
+    assert_eq!(
+        result.unwrap()["path"],
+        "",
+        "its value is the object around it"
+    );
     assert_eq!(ran.end["arrays"][0]["path"], "/items");
     let mut told = ran.frames.iter().map(Frame::payload);
     let told = told.find(|event| event["type"] == "agentic_array_progress");

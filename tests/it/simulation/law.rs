@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rivulet::domain::event::{Aside, Envelope, Event, Kind, Reason, SubtreeResult};
+use rivulet::domain::rows::Stretch;
 use rivulet::domain::status::Status;
 
 use super::client::client_of;
@@ -40,8 +41,8 @@ struct Told {
     total: u64,
     /// By path: whether it succeeded.
     outcomes: BTreeMap<String, bool>,
-    /// Retries that were told of, by path and attempt.
-    attempts: BTreeSet<(String, u32)>,
+    /// Retries that were told of, by path, window and attempt.
+    attempts: BTreeSet<(String, Option<Stretch>, u32)>,
     requests: u64,
     has_ended: bool,
 }
@@ -107,7 +108,7 @@ impl Told {
                 if self.outcomes.contains_key(&path) {
                     return Err(format!("`{path}` is tried again after its outcome"));
                 }
-                if !self.attempts.insert((path, event.attempt)) {
+                if !self.attempts.insert((path, event.window, event.attempt)) {
                     return Err(format!("attempt {} is told twice", event.attempt));
                 }
             }

@@ -138,6 +138,7 @@ async fn round(seed: u64, done: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_window_that_was_kept_is_read_again_after_a_kill() {
+    rivulet::tls::install();
     for (seed, done) in [(21, 1), (22, 2), (23, 3)] {
         tokio::time::timeout(PATIENCE, round(seed, done))
             .await
@@ -147,7 +148,7 @@ async fn no_window_that_was_kept_is_read_again_after_a_kill() {
 
 /// Jobs, of which so many run at a time, and times that the server is killed meanwhile.
 const JOBS: u64 = 20;
-const AT_ONCE: &str = "4";
+const MANY: [&str; 4] = ["--max-active-jobs", "20", "--max-running-jobs", "4"];
 const KILLS: usize = 5;
 const ROWS: usize = 230;
 
@@ -241,7 +242,7 @@ async fn all_results(server: &Process, client: &Client, jobs: &[String]) -> Vec<
 async fn undisturbed(many: &'static Many, client: &Client, pace: Pace) -> Vec<Value> {
     let (model, folder) = (Server::start(), tempfile::tempdir().unwrap());
     answered_by(&model, many, pace);
-    let server = Process::start(folder.path(), &model);
+    let server = Process::start_with(folder.path(), &model, &MANY);
     let mut jobs = Vec::new();
     for job in 0..many.all.len() {
         jobs.push(server.submit(client, &many.body(job)).await);
@@ -251,6 +252,7 @@ async fn undisturbed(many: &'static Many, client: &Client, pace: Pace) -> Vec<Va
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_long_jobs_outlive_several_kills_and_read_nothing_twice_that_was_kept() {
+    rivulet::tls::install();
     let many: &'static Many = Box::leak(Box::new(Many::make()));
     let (client, pace) = (Client::new(), Pace::usual());
     let pace = Pace {
@@ -261,7 +263,7 @@ async fn twenty_long_jobs_outlive_several_kills_and_read_nothing_twice_that_was_
         let expected = undisturbed(many, &client, pace).await;
         let (model, folder) = (Server::start(), tempfile::tempdir().unwrap());
         answered_by(&model, many, pace);
-        let start = || Process::start_with(folder.path(), &model, &["--max-running-jobs", AT_ONCE]);
+        let start = || Process::start_with(folder.path(), &model, &MANY);
         let mut server = start();
         let mut jobs = Vec::new();
         for job in 0..many.all.len() {
@@ -287,13 +289,18 @@ async fn twenty_long_jobs_outlive_several_kills_and_read_nothing_twice_that_was_
         let mut seen = HashSet::new();
         for ((kept, from), to) in lives.iter().zip(ends) {
             for asked in &asked[*from..to] {
-                let Some(rows) = many.rows(asked) else { continue };
+                let Some(rows) = many.rows(asked) else {
+                    continue;
+                };
                 assert!(!kept.contains(&rows), "read again: {rows}");
                 again += usize::from(!seen.insert(rows));
             }
         }
         let kept: Vec<usize> = lives.iter().map(|(kept, _)| kept.len()).collect();
-        println!("{} calls, {again} of windows that were under way; kept at each start: {kept:?}", asked.len());
+        println!(
+            "{} calls, {again} of windows that were under way; kept at each start: {kept:?}",
+            asked.len()
+        );
         // Each kill came in the middle of things.
         assert!(kept.windows(2).all(|pair| pair[0] < pair[1]), "{kept:?}");
         assert!(seen.len() > *kept.last().unwrap());
