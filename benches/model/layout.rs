@@ -12,6 +12,9 @@ fn recall_and_accuracy(read: &Value, truth: &Value) -> (f64, f64) {
     let empty = Vec::new();
     let read = read.as_array().unwrap_or(&empty);
     let truth = truth.as_array().unwrap();
+    if read == truth {
+        return (1.0, 1.0);
+    }
     let cells = |a: &Value, b: &Value| {
         let cells = a.as_object().unwrap().iter();
         let right = cells.filter(|(name, cell)| b[name.as_str()] == **cell);

@@ -25,7 +25,7 @@ use tracing::error;
 
 use super::plans::Planned;
 use crate::domain::config::Config;
-use crate::domain::cost::{Span, Terms, Weight, chunked, size};
+use crate::domain::cost::{Pace, Span, Terms, Weight, chunked, size};
 use crate::domain::document::{Document, DocumentInput};
 use crate::domain::pack::{Aim, Work};
 use crate::domain::plan::{Kind, Plan, Subtree, Take};
@@ -127,8 +127,14 @@ impl Arrays {
             document: Arc::clone(document),
             output: look.output_tokens.map(|tokens| tokens as f64),
             shared: look.work.shared,
-            terms: look.work.terms,
-            others: others(look.work),
+            // Windows are kept under what they show. Were they cut by what was learned since, or by
+            // what is left to do, whoever goes on with the job would find none of them.
+            terms: Terms {
+                pace: Pace::UNKNOWN,
+                caches: false,
+                ..look.work.terms
+            },
+            others: others(&planned.plan, config.per_key_attribution),
             aim: look.work.packing.aim,
             quotes: config.per_key_attribution,
         };
@@ -287,8 +293,10 @@ impl Surveyor {
 
     /// The windows that an array is there soonest with, and no more than gain something.
     fn soonest(&self, question: f64, answer: f64) -> f64 {
+        let pages = self.document.pages.iter();
+        let letters: usize = pages.map(|page| page.text.chars().count()).sum();
         let whole = Weight {
-            shared: self.shared,
+            shared: size::shared(letters as u64),
             own: question,
             answer: Span::exactly(answer),
             first: answer,
@@ -319,9 +327,12 @@ impl Surveyor {
     }
 }
 
-fn others(work: &Work) -> f64 {
-    let items = work.items.iter().filter(|item| !item.is_list);
-    items.map(|item| item.answer.likely).sum()
+fn others(plan: &Plan, quotes: bool) -> f64 {
+    let subtrees = plan.subtrees.iter();
+    let others = subtrees.filter(|subtree| subtree.kind != Kind::AgenticArray);
+    others
+        .map(|subtree| size::answer(subtree, None, quotes).likely)
+        .sum()
 }
 
 /// Takes out of an array's schema what a part of it need not hold to.
