@@ -213,17 +213,14 @@ impl Surveyor {
         let subtree = Arc::clone(self.plan.subtrees.get(index)?);
         let list = List::of(&self.plan, index)?;
         let row = size::answer(&subtree, None, self.quotes).likely / size::ROWS as f64;
-        let (located, is_long, is_told) = match self.output {
-            Some(output) => {
-                let (located, is_long) = self.cut(survey, &list, &subtree, (output, row));
-                (located, is_long, false)
-            }
-            None => {
-                let mut located = windows(survey, &list, WindowLimits::default());
-                let is_told = located.windows.len() > 1;
-                located.windows = whole::window(&located.windows).into_iter().collect();
-                (located, false, is_told)
-            }
+        let (located, is_long, is_told) = if let Some(output) = self.output {
+            let (located, is_long) = self.cut(survey, &list, &subtree, (output, row));
+            (located, is_long, false)
+        } else {
+            let mut located = windows(survey, &list, WindowLimits::default());
+            let is_told = located.windows.len() > 1;
+            located.windows = whole::window(&located.windows).into_iter().collect();
+            (located, false, is_told)
         };
         let answer = f64::from(located.estimate.unwrap_or_default()) * row;
         let member = match &subtree.take {
