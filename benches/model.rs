@@ -13,6 +13,9 @@
 //! `cargo bench --bench model -- arrays [ROWS ...]`: recall, precision and verdict of long arrays, what
 //! they cost beside what their windows need, and ten windows beside one call.
 //!
+//! `cargo bench --bench model -- layout [ROWS ...]`: the same of the embedded extractor and PDF: rows,
+//! cells, verdict, seconds and memory above idle.
+//!
 //! All of these run the server as a process of its own. With `--profile dev` counts and memory are of
 //! use, times are not.
 //!
@@ -42,7 +45,9 @@ mod arrays;
 mod burst;
 #[path = "model/calls.rs"]
 mod calls;
-#[allow(dead_code, reason = "shared with tests that read PDF too")]
+#[path = "model/layout.rs"]
+mod layout;
+#[allow(dead_code, reason = "shared with tests that ask for more")]
 #[path = "../tests/kit/long/mod.rs"]
 mod long;
 #[path = "model/memory.rs"]
@@ -65,15 +70,15 @@ fn main() {
         .filter(|argument| argument != "--bench")
         .collect();
     let count = || arguments.get(1).and_then(|text| text.parse().ok());
+    let rows = || -> Vec<usize> {
+        let rows = arguments[1..].iter();
+        rows.map(|rows| rows.parse().expect("rows")).collect()
+    };
     match arguments.first().map(String::as_str) {
         Some("calls") => return block_on(calls::measure(count().unwrap_or(5))),
         Some("burst") => return block_on(burst::measure(count().unwrap_or(4))),
-        Some("arrays") => {
-            let rows = arguments[1..]
-                .iter()
-                .map(|rows| rows.parse().expect("rows"));
-            return block_on(arrays::run(&rows.collect::<Vec<_>>()));
-        }
+        Some("arrays") => return block_on(arrays::run(&rows())),
+        Some("layout") => return block_on(layout::run(&rows())),
         Some("memory") => return block_on(memory::measure(&arguments[1..])),
         _ => {}
     }

@@ -273,6 +273,7 @@ async fn seed(data: &Path) {
             .into(),
         error_type: Fault::ProviderOverloaded,
         retry_delay_ms: 500,
+        window: None,
     };
     let mut drafts: Vec<_> = (2..LOG).map(|_| Draft::Retry(retry.clone())).collect();
     drafts.push(Draft::End(Ending::Cancelled { reason: None }));

@@ -93,7 +93,11 @@ impl Process {
     }
 
     pub async fn upload(&self, text: String) -> Value {
-        let part = Part::bytes(text.into_bytes()).file_name("note.txt");
+        self.upload_file("note.txt", text.into_bytes()).await
+    }
+
+    pub async fn upload_file(&self, name: &str, bytes: Vec<u8>) -> Value {
+        let part = Part::bytes(bytes).file_name(name.to_owned());
         let form = Form::new().part("file", part);
         let url = format!("{}/v1/extract/documents/upload", self.base);
         let answer = self.client.post(url).multipart(form).send().await.unwrap();

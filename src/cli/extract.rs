@@ -163,6 +163,7 @@ fn whole(result: &JobResult) -> Value {
             "subtrees_succeeded": view.subtrees_succeeded,
             "subtrees_failed": view.subtrees_failed,
             "failed_subtrees": result.failed,
+            "arrays": result.arrays,
             "validation": result.validation,
             "warnings": view.spec.warnings,
             "error_type": error.map(|(fault, _)| fault),

@@ -187,6 +187,7 @@ mod tests {
             error_message: "busy".into(),
             error_type: Fault::ProviderOverloaded,
             retry_delay_ms: 500,
+            window: None,
         };
         assert_eq!(
             tried(&retry),

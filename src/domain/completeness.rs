@@ -17,6 +17,7 @@ use self::ordinal::{Numbering, numbering};
 use self::stated::stated;
 use self::sums::sums;
 use self::trace::{Row, Trace, trace};
+use super::error::Fault;
 use super::rows::{List, Merged, Stretch, Survey, Window};
 
 /// What the evidence comes to.
@@ -56,6 +57,8 @@ pub enum Outcome {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     pub windows: Vec<(Window, Outcome)>,
+    /// Why the first of those that were not read was not.
+    pub fault: Option<Fault>,
 }
 
 /// The verdict on an array.
@@ -209,9 +212,11 @@ impl Judge<'_> {
         self.evidence.windows_failed.truncate(MOST_NAMED);
         self.evidence.windows_cut_short.truncate(MOST_NAMED);
         if failed > 0 {
+            let why = reading.fault.map(|fault| format!(" ({})", fault.name()));
             self.lack(format!(
-                "{failed} of {} windows were not read.",
-                reading.windows.len()
+                "{failed} of {} windows were not read{}.",
+                reading.windows.len(),
+                why.unwrap_or_default()
             ));
         }
         if cut > 0 {

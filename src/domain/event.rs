@@ -13,6 +13,7 @@ use super::id::{DocumentId, FileId, JobId, SchemaId};
 use super::plan;
 use super::pointer::Pointer;
 use super::record::RecordTally;
+use super::rows::Stretch;
 use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
@@ -240,6 +241,10 @@ pub struct SubtreeRetry {
     pub error_message: String,
     pub error_type: Fault,
     pub retry_delay_ms: u64,
+    /// The part of the document that the call was about, where it was one window of a long array:
+    /// each has attempts of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Stretch>,
 }
 
 /// Whether rows of an array are missing, in a word. The evidence is in its `subtree_result`.

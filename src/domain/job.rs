@@ -213,6 +213,8 @@ pub struct ResultDraft {
     pub validation: Option<Validation>,
     /// Of an array: whether rows are missing; none where nobody looked.
     pub completeness: Option<Box<Completeness>>,
+    /// Where that array goes, if not to `path`.
+    pub array_path: Option<Pointer>,
     /// Under which the answer is found again; none where it is not to be used again.
     pub answer: Option<AnswerKey>,
     /// Of a batch.
@@ -514,7 +516,7 @@ impl JobView {
         if let (Some(completeness), None) = (&draft.completeness, &self.records) {
             self.arrays.push(ArrayVerdict {
                 subtree_id: draft.subtree_id.clone(),
-                path: draft.path.clone(),
+                path: draft.array_path.unwrap_or_else(|| draft.path.clone()),
                 verdict: completeness.verdict,
             });
         }

@@ -175,6 +175,7 @@ impl Run {
             attempts: 0,
             duration_ms: 0,
             validation: settled.validation,
+            array_path: self.array_path(index, settled.completeness.is_some()),
             completeness: settled.completeness,
             answer: Some(kept.key),
             record: None,

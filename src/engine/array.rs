@@ -3,6 +3,10 @@
 //! One answer with hundreds of rows is cut off, or loses rows that nobody misses. So an array of a
 //! long document is asked for window by window, at once; a window that is cut off is gone on with
 //! from its last whole row. What was read and what was not stands in the verdict on the array.
+//!
+//! A provider that reads the page itself, without tokens, gives each array whole: its table goes by
+//! one header, however many pages it has, and to read it anew costs nothing that a kept window
+//! could save. Such arrays are one window, told of and judged as the others are.
 
 mod kept;
 mod read;
@@ -15,18 +19,21 @@ mod window;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tracing::error;
 
 use super::plans::Planned;
 use crate::domain::config::Config;
-use crate::domain::cost::{Span, Terms, Weight, chunked, size};
+use crate::domain::cost::{Pace, Span, Terms, Weight, chunked, size};
 use crate::domain::document::{Document, DocumentInput};
 use crate::domain::pack::{Aim, Work};
 use crate::domain::plan::{Kind, Plan, Subtree, Take};
+use crate::domain::pointer::Pointer;
 use crate::domain::rows::{List, Located, Survey, WindowLimits, windows};
 
 pub(super) use rows::Reading;
+use told::Told;
 
 /// Tokens that the answer of one window is planned for: in longer ones models leave out rows.
 const ANSWER: f64 = 4_000.0;
@@ -57,10 +64,14 @@ pub(super) struct Look<'a> {
     pub(super) work: &'a Work,
 }
 
-/// The arrays of a job that can be read in windows.
+/// The arrays of a job that can be read in windows, or that are read whole and judged.
 #[derive(Default)]
 pub(super) struct Arrays {
     known: BTreeMap<usize, Arc<Array>>,
+    /// Whether the model answers in tokens, which may be too few for an array.
+    may_be_cut: bool,
+    /// What was told of arrays that come whole.
+    told: Mutex<BTreeMap<usize, Told>>,
 }
 
 /// An array of objects, and where its rows are.
@@ -71,7 +82,10 @@ pub(super) struct Array {
     survey: Arc<Survey>,
     list: List,
     located: Located,
+    /// Whether it is read in windows.
     is_long: bool,
+    /// Whether it comes whole from more pages than one window has: those who watch are told.
+    is_told: bool,
     /// The member of the subtree's value that holds the rows; none where they are all of it.
     member: Option<String>,
     /// The plan of the job, with a schema for the rows of one window in the array's place.
@@ -82,9 +96,9 @@ pub(super) struct Array {
 }
 
 impl Arrays {
-    /// Looks the document through for the rows of all pending arrays. None are read in windows
-    /// where that is switched off, where answers cost no tokens, and where the model is shown files
-    /// or pictures in place of words.
+    /// Looks the document through for the rows of all pending arrays. None are known where that is
+    /// switched off for a model that answers in tokens, nor where the model is shown files or
+    /// pictures in place of words.
     pub(super) async fn of(
         look: &Look<'_>,
         document: &Arc<Document>,
@@ -94,10 +108,10 @@ impl Arrays {
         let config = look.config;
         let form = config.document_input;
         let is_read = matches!(form, DocumentInput::Auto | DocumentInput::Text);
-        let (Some(output), true) = (look.output_tokens, config.enable_agentic_array_extraction)
-        else {
+        let may_be_cut = look.output_tokens.is_some();
+        if may_be_cut && !config.enable_agentic_array_extraction {
             return Self::default();
-        };
+        }
         let plan = Arc::clone(&planned.plan);
         let is_array = |index: &usize| {
             let subtree = plan.subtrees.get(*index);
@@ -111,10 +125,16 @@ impl Arrays {
             plan,
             plan_key: planned.key.clone(),
             document: Arc::clone(document),
-            output: output as f64,
+            output: look.output_tokens.map(|tokens| tokens as f64),
             shared: look.work.shared,
-            terms: look.work.terms,
-            others: others(look.work),
+            // Windows are kept under what they show. Were they cut by what was learned since, or by
+            // what is left to do, whoever goes on with the job would find none of them.
+            terms: Terms {
+                pace: Pace::UNKNOWN,
+                caches: false,
+                ..look.work.terms
+            },
+            others: others(&planned.plan, config.per_key_attribution),
             aim: look.work.packing.aim,
             quotes: config.per_key_attribution,
         };
@@ -125,6 +145,8 @@ impl Arrays {
                 error!(%cause, "array.unlocated: the document could not be looked through");
                 BTreeMap::new()
             }),
+            may_be_cut,
+            told: Mutex::default(),
         }
     }
 
@@ -150,7 +172,16 @@ impl Arrays {
 
     /// Whether an array whose answer is cut off can be read in windows.
     pub(super) fn are_read_in_windows(&self) -> bool {
-        !self.known.is_empty()
+        self.may_be_cut && !self.known.is_empty()
+    }
+}
+
+impl Array {
+    /// Where the array goes in the result.
+    pub(super) fn path(&self) -> Pointer {
+        let path = &self.subtree.path;
+        let member = self.member.as_ref();
+        member.map_or_else(|| path.clone(), |name| path.join(name))
     }
 }
 
@@ -158,7 +189,8 @@ struct Surveyor {
     plan: Arc<Plan>,
     plan_key: String,
     document: Arc<Document>,
-    output: f64,
+    /// None where the model does not answer in tokens.
+    output: Option<f64>,
     shared: f64,
     terms: Terms,
     /// Tokens of the answers that are no arrays.
@@ -181,33 +213,16 @@ impl Surveyor {
         let subtree = Arc::clone(self.plan.subtrees.get(index)?);
         let list = List::of(&self.plan, index)?;
         let row = size::answer(&subtree, None, self.quotes).likely / size::ROWS as f64;
-        let mut limits = WindowLimits::default();
-        if self.aim == Aim::Cheap {
-            // Each window shows again what other calls show too.
-            limits = WindowLimits {
-                pages: limits.pages * 2,
-                tokens: limits.tokens * 2,
-                rows: None,
-            };
-        }
-        let mut located = windows(survey, &list, limits);
-        let estimate = located.estimate.unwrap_or_default();
-        let answer = f64::from(estimate) * row;
-        let mut wanted = (answer / ANSWER.min(self.output)).ceil();
-        let mut is_long = located.windows.len() > 1 || answer > LONG_ANSWER.min(self.output);
-        if self.aim == Aim::Fast {
-            let soonest = self.soonest(size::question(&subtree), answer);
-            is_long |= soonest > 1.0;
-            wanted = wanted.max(soonest);
-        }
-        if is_long {
-            let rows = (f64::from(estimate) / wanted.max(1.0)).ceil();
-            limits = WindowLimits {
-                rows: (estimate > 0).then_some(rows as u32),
-                ..WindowLimits::default()
-            };
-            located = windows(survey, &list, limits);
-        }
+        let (located, is_long, is_told) = if let Some(output) = self.output {
+            let (located, is_long) = self.cut(survey, &list, &subtree, (output, row));
+            (located, is_long, false)
+        } else {
+            let mut located = windows(survey, &list, WindowLimits::default());
+            let is_told = located.windows.len() > 1;
+            located.windows = whole::window(&located.windows).into_iter().collect();
+            (located, false, is_told)
+        };
+        let answer = f64::from(located.estimate.unwrap_or_default()) * row;
         let member = match &subtree.take {
             Take::Keys(_) => Some(list.name.clone()),
             Take::Whole | Take::Rest(_) => None,
@@ -227,16 +242,58 @@ impl Surveyor {
             list,
             located,
             is_long,
+            is_told,
             member,
             plan,
             plan_key,
         })
     }
 
+    /// The windows of an array, and whether it is read in them. `output` and `row`: tokens that an
+    /// answer may have, and that a row is thought to take.
+    fn cut(
+        &self,
+        survey: &Survey,
+        list: &List,
+        subtree: &Subtree,
+        (output, row): (f64, f64),
+    ) -> (Located, bool) {
+        let mut limits = WindowLimits::default();
+        if self.aim == Aim::Cheap {
+            // Each window shows again what other calls show too.
+            limits = WindowLimits {
+                pages: limits.pages * 2,
+                tokens: limits.tokens * 2,
+                rows: None,
+            };
+        }
+        let mut located = windows(survey, list, limits);
+        let estimate = located.estimate.unwrap_or_default();
+        let answer = f64::from(estimate) * row;
+        let mut wanted = (answer / ANSWER.min(output)).ceil();
+        let mut is_long = located.windows.len() > 1 || answer > LONG_ANSWER.min(output);
+        if self.aim == Aim::Fast {
+            let soonest = self.soonest(size::question(subtree), answer);
+            is_long |= soonest > 1.0;
+            wanted = wanted.max(soonest);
+        }
+        if is_long {
+            let rows = (f64::from(estimate) / wanted.max(1.0)).ceil();
+            limits = WindowLimits {
+                rows: (estimate > 0).then_some(rows as u32),
+                ..WindowLimits::default()
+            };
+            located = windows(survey, list, limits);
+        }
+        (located, is_long)
+    }
+
     /// The windows that an array is there soonest with, and no more than gain something.
     fn soonest(&self, question: f64, answer: f64) -> f64 {
+        let pages = self.document.pages.iter();
+        let letters: usize = pages.map(|page| page.text.chars().count()).sum();
         let whole = Weight {
-            shared: self.shared,
+            shared: size::shared(letters as u64),
             own: question,
             answer: Span::exactly(answer),
             first: answer,
@@ -267,9 +324,12 @@ impl Surveyor {
     }
 }
 
-fn others(work: &Work) -> f64 {
-    let items = work.items.iter().filter(|item| !item.is_list);
-    items.map(|item| item.answer.likely).sum()
+fn others(plan: &Plan, quotes: bool) -> f64 {
+    let subtrees = plan.subtrees.iter();
+    let others = subtrees.filter(|subtree| subtree.kind != Kind::AgenticArray);
+    others
+        .map(|subtree| size::answer(subtree, None, quotes).likely)
+        .sum()
 }
 
 /// Takes out of an array's schema what a part of it need not hold to.

@@ -171,6 +171,7 @@ impl Run {
             document: self.pages_for(&load).await,
             ..self.progress(load)
         };
+        self.tell_of_whole(&progress.missing).await?;
         self.ask_until_settled(&mut progress).await?;
         self.mend().await?;
         self.waits.end(&self.journal).await?;
@@ -624,6 +625,7 @@ impl Run {
                 error_message: error.message.clone(),
                 error_type: error.fault,
                 retry_delay_ms: millis(delay),
+                window: progress.reading.as_ref().map(|reading| reading.window),
             };
             self.say(Draft::Retry(retry)).await?;
         }

@@ -221,9 +221,13 @@ impl JobResult {
         }
         let (value, attributions) = (event.extracted_result, event.attributions);
         if let Some(completeness) = event.completeness {
+            // An array may be only a part of the value that its event carries.
+            let mut known = self.view.arrays.iter();
+            let known = known.find(|array| array.subtree_id == event.subtree_id);
+            let path = known.map_or(&event.path, |array| &array.path).clone();
             self.arrays.push(FoundArray {
                 subtree_id: event.subtree_id,
-                path: event.path.clone(),
+                path,
                 completeness,
             });
         }

@@ -147,7 +147,7 @@ impl Run {
         {
             return self.fail(progress, index, &invalid(subtree, breach)).await;
         }
-        let completeness = self.judged_whole(index, checked.value()).await;
+        let completeness = self.judged_whole(index, checked.value()).await?;
         self.conclude(progress, index, checked, said, completeness)
             .await
     }
@@ -200,10 +200,18 @@ impl Run {
             answer: self
                 .key(index)
                 .filter(|_| !is_incomplete(completeness.as_ref())),
+            array_path: self.array_path(index, completeness.is_some()),
             completeness: completeness.map(Box::new),
             record: None,
         };
         self.deliver(draft).await
+    }
+
+    /// Where an array that was looked at goes, if it is only a part of its subtree's value.
+    pub(super) fn array_path(&self, index: usize, is_judged: bool) -> Option<Pointer> {
+        let array = self.arrays.get(index).filter(|_| is_judged)?;
+        let path = array.path();
+        (path != array.subtree.path).then_some(path)
     }
 
     pub(super) async fn give_up(

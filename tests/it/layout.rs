@@ -1,5 +1,7 @@
 //! The embedded extractor on whole documents, through the reader and the splitter.
 
+mod arrays;
+
 use std::collections::BTreeMap;
 
 use rivulet::document::Readers;

@@ -19,7 +19,7 @@ use crate::engine::run::patiently;
 use crate::engine::stored;
 
 /// Changes whenever the same answer of a window would be kept as something else.
-const FORM: &str = "rows-1";
+const FORM: &str = "rows-2";
 
 /// The rows of one answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,10 +55,13 @@ impl Piece {
     }
 }
 
-/// All that was read in one window.
+/// What was read in one window. On disk it is what one answer gave of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Whole {
     pub(super) pieces: Vec<Piece>,
+    /// Windows for what an answer that was cut off has left of its own; each is kept by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) left: Vec<Window>,
     pub(super) usage: Usage,
     pub(super) attempts: u32,
     /// Which time the job ran.

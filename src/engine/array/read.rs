@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use super::Array;
-use super::kept::{Piece, Whole};
+use super::kept::Piece;
 use super::rebase::rebased;
 use super::rows::unread;
 use super::told::Told;
@@ -123,17 +123,19 @@ impl Lane<'_> {
             .collect();
         let before = run.windows_before(&array, &keys).await?;
         for (number, key) in keys.iter().enumerate() {
-            if let Some(whole) = before.get(key) {
-                self.end(number, read_before(whole.clone()));
+            // Of one whose answer was cut off the rest may still be to be read.
+            if let Some(whole) = before.get(key).filter(|whole| whole.left.is_empty()) {
+                self.end(number, Read::before(whole.clone()));
             }
         }
         self.told.turn(Phase::Extracting);
         let left = keys.iter().enumerate();
         let left = left.filter(|(number, _)| !self.read.contains_key(number));
-        let array = &array;
+        let (array, before) = (&array, &before);
         let mut calls: FuturesUnordered<_> = left
             .map(|(number, key)| async move {
-                let read = run.read_window(array, &windows[number], *key, slots);
+                let before = before.get(key).cloned();
+                let read = run.read_window(array, &windows[number], before, slots);
                 (number, read.await)
             })
             .collect();
@@ -221,8 +223,8 @@ impl Lane<'_> {
             .zip(&keys)
             .map(|(window, key)| async move {
                 match before.get(key) {
-                    Some(whole) => Ok(read_before(whole.clone())),
-                    None => run.read_window(array, window, *key, slots).await,
+                    Some(whole) if whole.left.is_empty() => Ok(Read::before(whole.clone())),
+                    known => run.read_window(array, window, known.cloned(), slots).await,
                 }
             })
             .collect();
@@ -253,6 +255,7 @@ impl Lane<'_> {
                     (window.clone(), outcome)
                 })
                 .collect(),
+            fault: self.error().map(|error| error.fault),
         };
         let judged = tokio::task::spawn_blocking(move || {
             let parts = pieces.iter().map(Piece::part).collect();
@@ -267,14 +270,6 @@ impl Lane<'_> {
     fn error(&self) -> Option<CallError> {
         let mut errors = self.read.values().filter_map(|read| read.error.as_ref());
         errors.next().cloned()
-    }
-}
-
-fn read_before(whole: Whole) -> Read {
-    Read {
-        whole,
-        outcome: Outcome::Read,
-        error: None,
     }
 }
 

@@ -9,12 +9,15 @@ use super::Array;
 use crate::domain::error::Fault;
 use crate::domain::event::ValidationError;
 use crate::domain::evidence::{Attributions, Logprobs};
+use crate::domain::rows::Stretch;
 use crate::engine::call::{Progress, Run};
 use crate::engine::ports::{Answer, CallError, Correction};
 
 /// What a call for one window brings.
 pub(in crate::engine) struct Reading {
     pub(in crate::engine) array: Arc<Array>,
+    /// The lines that the window answers for.
+    pub(in crate::engine) window: Stretch,
     pub(super) came: Option<Came>,
     /// Why nothing came.
     pub(in crate::engine) failed: Option<CallError>,
@@ -35,9 +38,10 @@ pub(super) struct Came {
 }
 
 impl Reading {
-    pub(super) fn of(array: &Arc<Array>) -> Self {
+    pub(super) fn of(array: &Arc<Array>, window: Stretch) -> Self {
         Self {
             array: Arc::clone(array),
+            window,
             came: None,
             failed: None,
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -65,8 +66,12 @@ impl Told {
 
     /// A window has ended; with none of its rows where it failed.
     pub(super) fn end(&mut self, number: usize, whole: &Whole) {
-        let own = whole.pieces.iter().flat_map(Piece::own);
-        let rows: Vec<_> = own
+        self.come(number, whole.pieces.iter().flat_map(Piece::own));
+    }
+
+    /// The rows of a window, all of them its own.
+    pub(super) fn come<'v>(&mut self, number: usize, rows: impl Iterator<Item = &'v Value>) {
+        let rows: Vec<_> = rows
             .filter_map(|row| serde_json::value::to_raw_value(row).ok())
             .collect();
         self.done += 1;
@@ -98,7 +103,7 @@ impl Told {
         let pages = self.pages.difference(&self.pages_then).copied().collect();
         let draft = ArrayDraft {
             subtree_id: array.subtree.id.clone(),
-            path: array.subtree.path.clone(),
+            path: array.path(),
             phase: self.phase,
             items_found: self.found,
             items_new: self.found - self.found_then,

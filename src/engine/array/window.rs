@@ -31,14 +31,38 @@ pub(super) struct Read {
     pub(super) error: Option<CallError>,
 }
 
+impl Read {
+    /// What was read before.
+    pub(super) fn before(whole: Whole) -> Self {
+        Self {
+            whole,
+            outcome: Outcome::Read,
+            error: None,
+        }
+    }
+
+    /// Adds what the next answer gave of the window.
+    fn add(&mut self, next: Self) {
+        self.outcome = match next.outcome {
+            Outcome::Read => self.outcome,
+            Outcome::Failed if self.whole.pieces.is_empty() => Outcome::Failed,
+            Outcome::Failed | Outcome::CutShort => Outcome::CutShort,
+        };
+        self.whole.usage.add(&next.whole.usage);
+        self.whole.attempts += next.whole.attempts;
+        self.whole.pieces.extend(next.whole.pieces);
+        self.error = next.error;
+    }
+}
+
 impl Run {
-    /// Reads one window when there is a slot for it. A window that was read to its end is on disk
-    /// when this resolves.
+    /// Reads one window when there is a slot for it; `before`: what its first answer gave, if it
+    /// was there already. What each answer gave is on disk before it is gone on from.
     pub(super) async fn read_window(
         &self,
         array: &Arc<Array>,
         window: &Window,
-        key: AnswerKey,
+        before: Option<Whole>,
         slots: &Semaphore,
     ) -> Result<Read, Halt> {
         let _slot = tokio::select! {
@@ -47,60 +71,89 @@ impl Run {
             slot = slots.acquire() => slot.map_err(|_| Halt::Lost)?,
         };
         self.waits.begin(&self.journal).await?;
-        let read = self.ask_window(array, window).await?;
+        let read = self.read_parts(array, window, before).await?;
         self.waits.end(&self.journal).await?;
-        if matches!(read.outcome, Outcome::Read) {
-            self.keep_window(key, &read.whole).await?;
+        Ok(read)
+    }
+
+    async fn read_parts(
+        &self,
+        array: &Arc<Array>,
+        window: &Window,
+        mut before: Option<Whole>,
+    ) -> Result<Read, Halt> {
+        let mut read = Read::before(Whole {
+            pieces: Vec::new(),
+            left: Vec::new(),
+            usage: self.blank.clone(),
+            attempts: 0,
+            run: self.number,
+        });
+        let mut left = VecDeque::from([window.clone()]);
+        let mut calls = 0;
+        while let Some(next) = left.pop_front() {
+            if calls == MOST_CALLS {
+                read.outcome = Outcome::CutShort;
+                break;
+            }
+            let key = self.window_key(array, &next);
+            if calls > 0 {
+                before = self.windows_before(array, &[key]).await?.remove(&key);
+            }
+            calls += 1;
+            let mut part = match before.take() {
+                Some(part) => Read::before(part),
+                None => self.ask_part(array, next, key).await?,
+            };
+            let rest = std::mem::take(&mut part.whole.left).into_iter().rev();
+            rest.for_each(|one| left.push_front(one));
+            read.add(part);
+            if read.error.is_some() {
+                break;
+            }
         }
         Ok(read)
     }
 
-    async fn ask_window(&self, array: &Arc<Array>, window: &Window) -> Result<Read, Halt> {
-        let mut read = Read {
-            whole: Whole {
-                pieces: Vec::new(),
-                usage: self.blank.clone(),
-                attempts: 0,
-                run: self.number,
-            },
-            outcome: Outcome::Read,
-            error: None,
+    /// One answer. With all rows that it gave it is on disk when this resolves.
+    async fn ask_part(
+        &self,
+        array: &Arc<Array>,
+        window: Window,
+        key: AnswerKey,
+    ) -> Result<Read, Halt> {
+        let mut progress = self.progress_of(array, &window).await?;
+        self.ask_until_settled(&mut progress).await?;
+        let mut part = Read::before(Whole {
+            pieces: Vec::new(),
+            left: Vec::new(),
+            usage: progress.spent.clone(),
+            attempts: progress.attempt,
+            run: self.number,
+        });
+        let reading = progress.reading.take();
+        let (came, failed) = reading.map_or((None, None), |one| (one.came, one.failed));
+        let Some(came) = came else {
+            part.error = Some(failed.unwrap_or_else(unread));
+            part.outcome = Outcome::Failed;
+            return Ok(part);
         };
-        let mut left = VecDeque::from([window.clone()]);
-        let mut calls = 0;
-        while let Some(next) = left.pop_front() {
-            calls += 1;
-            let mut progress = self.progress_of(array, &next).await?;
-            self.ask_until_settled(&mut progress).await?;
-            read.whole.usage.add(&progress.spent);
-            read.whole.attempts += progress.attempt;
-            let reading = progress.reading.take();
-            let (came, failed) = reading.map_or((None, None), |one| (one.came, one.failed));
-            let Some(came) = came else {
-                read.error = Some(failed.unwrap_or_else(unread));
-                read.outcome = if read.whole.pieces.is_empty() {
-                    Outcome::Failed
-                } else {
-                    Outcome::CutShort
-                };
-                break;
-            };
-            let (is_cut, lacks_rows) = (came.is_cut, came.lacks_rows);
-            if lacks_rows {
-                read.outcome = Outcome::CutShort;
-            }
-            let mut piece = self.placed(array, next, came).await?;
-            if is_cut {
-                match rest(self.document.as_ref(), &mut piece) {
-                    Some(rest) if calls < MOST_CALLS => {
-                        rest.into_iter().rev().for_each(|one| left.push_front(one));
-                    }
-                    _ => read.outcome = Outcome::CutShort,
-                }
-            }
-            read.whole.pieces.push(piece);
+        let (is_cut, lacks_rows) = (came.is_cut, came.lacks_rows);
+        let mut piece = self.placed(array, window, came).await?;
+        let rest = if is_cut {
+            rest(self.document.as_ref(), &mut piece)
+        } else {
+            Some(Vec::new())
+        };
+        if lacks_rows || rest.is_none() {
+            part.outcome = Outcome::CutShort;
         }
-        Ok(read)
+        part.whole.left = rest.unwrap_or_default();
+        part.whole.pieces.push(piece);
+        if matches!(part.outcome, Outcome::Read) {
+            self.keep_window(key, &part.whole).await?;
+        }
+        Ok(part)
     }
 
     async fn progress_of(&self, array: &Arc<Array>, window: &Window) -> Result<Progress, Halt> {
@@ -108,7 +161,7 @@ impl Run {
         let shown = tokio::task::spawn_blocking(move || show(&survey, &shown)).await;
         let mut progress = self.progress(vec![array.index]);
         progress.document = Arc::new(shown.map_err(|_| Halt::Lost)?);
-        progress.reading = Some(Reading::of(array));
+        progress.reading = Some(Reading::of(array, window.own));
         Ok(progress)
     }
 

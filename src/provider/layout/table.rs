@@ -329,6 +329,9 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
         for cell in self.source.analysis.sheet.row(row) {
             for (column, span, x0, x1) in self.split(cell) {
                 match &mut columns[column] {
+                    Some((known, place)) if self.is_unheaded_number(*known, place) => {
+                        (*known, place.x0, place.x1) = (span, x0, x1);
+                    }
                     Some((known, place)) if known.page == span.page && known.last < span.first => {
                         known.last = span.last;
                         place.x1 = x1;
@@ -347,6 +350,19 @@ impl<'w, 'd, 'f> Walk<'w, 'd, 'f> {
             }
         }
         columns
+    }
+
+    /// Whether a cell is the number of its row, in a column without a heading: nothing of what
+    /// stands beside it.
+    fn is_unheaded_number(&self, span: Span, place: &Cell) -> bool {
+        let words = self.source.words(span);
+        let [word] = words.as_slice() else {
+            return false;
+        };
+        let digits = word.trim_end_matches(['.', ')', ':']);
+        (1..=6).contains(&digits.len())
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && self.over(place.x0, place.x1).is_empty()
     }
 
     /// A cell's words by the columns they stand under.

@@ -76,8 +76,28 @@ pub fn schema(name: &str, subtrees: usize) -> Value {
     json!({"type": "object", "properties": parts})
 }
 
-/// What [`schema`] is filled with.
+/// Rows that the model `rows` reads in several windows.
+const ROWS: usize = 60;
+
+fn rows_schema() -> Value {
+    json!({"type": "object", "properties": {"rows": {"type": "array", "items": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "amount": {"type": "integer"}},
+        "required": ["name", "amount"],
+    }}}})
+}
+
+fn row(number: usize) -> (String, usize) {
+    (format!("Item-{number:03}"), 100 + number * 7)
+}
+
+/// What [`schema`], or that of rows, is filled with.
 pub fn values(schema: &Value) -> Value {
+    if schema["properties"]["rows"].is_object() {
+        let rows = (0..ROWS).map(row);
+        let rows = rows.map(|(name, amount)| json!({"name": name, "amount": amount}));
+        return json!({"rows": rows.collect::<Vec<_>>()});
+    }
     let parts = schema["properties"].as_object().unwrap().keys();
     let value = |name: &str| {
         let say = |field: &str| json!(format!("/{name}/{field}"));
@@ -137,6 +157,7 @@ impl Work {
         self.say("begin").await?;
         self.saves_schemas().await?;
         self.streams().await?;
+        self.reads_rows().await?;
         self.retries().await?;
         self.cancels_and_deletes().await?;
         self.deletes_documents().await?;
@@ -282,6 +303,17 @@ impl Work {
         let path = format!("{}/stream-ticket", self.path("stream"));
         let request = self.request(Method::POST, &path).json(&json!({}));
         self.ask(request, 200).await.map(drop)
+    }
+
+    /// A job with an array that is read in windows.
+    async fn reads_rows(&mut self) -> Result<(), Died> {
+        let lines = (0..ROWS).map(row);
+        let lines = lines.map(|(name, amount)| format!("{name}          {amount:>8}\n"));
+        let text = format!("Name              Amount\n{}", lines.collect::<String>());
+        let more = json!({"document": text, "schema": rows_schema(), "stream": true,
+            "config": {"model": "rows", "max_num_concurrent_requests": 1}});
+        let answer = self.create("rows", 1, more).await?;
+        self.read("rows", answer, |_| false).await
     }
 
     /// A job of which a part fails three times.

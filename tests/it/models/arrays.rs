@@ -4,6 +4,7 @@
 mod broken;
 #[cfg(unix)]
 mod killed;
+mod paged;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rivulet::domain::event::{Aside, Envelope, Event, Kind, Reason, SubtreeResult};
+use rivulet::domain::rows::Stretch;
 use rivulet::domain::status::Status;
 
 use super::client::client_of;
@@ -40,8 +41,8 @@ struct Told {
     total: u64,
     /// By subtree: whether it succeeded.
     outcomes: BTreeMap<String, bool>,
-    /// How often retries were told of, by subtree and attempt.
-    attempts: BTreeMap<(String, u32), u32>,
+    /// How often retries were told of, by subtree, window and attempt.
+    attempts: BTreeMap<(String, Option<Stretch>, u32), u32>,
     requests: u64,
     has_ended: bool,
 }
@@ -109,7 +110,10 @@ impl Told {
                 }
                 // What is bound to others may be asked for once more, with attempts of its own.
                 let most = if event.path.is_root() { 2 } else { 1 };
-                let told = self.attempts.entry((id, event.attempt)).or_default();
+                let told = self
+                    .attempts
+                    .entry((id, event.window, event.attempt))
+                    .or_default();
                 *told += 1;
                 if *told > most {
                     return Err(format!("attempt {} is told {told} times", event.attempt));

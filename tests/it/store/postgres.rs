@@ -214,6 +214,7 @@ fn retry() -> Draft {
         error_message: "The model did not answer in time.".into(),
         error_type: Fault::Timeout,
         retry_delay_ms: 5,
+        window: None,
     })
 }
 

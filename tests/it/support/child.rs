@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::clock::Shifted;
 use super::points::{Points, wrapped};
-use super::provider::{Reply, Scripted, Server, fault, plain_value};
+use super::provider::{Reply, Rows, Scripted, Server, fault, plain_value};
 
 const DATA: &str = "CHILD_DATA";
 const FATAL: &str = "CHILD_DIES_AT";
@@ -71,7 +71,7 @@ impl Told {
         let around = Arc::clone(&points);
         let app = App::builder(Settings::load(sources).unwrap())
             .clock(Arc::clone(&clock) as _)
-            .providers(vec![Arc::new(Server(Arc::clone(&model)))])
+            .providers(vec![Arc::new(Server(Arc::clone(&model))), Arc::new(Rows)])
             .rewire(move |outside| wrapped(&around, outside))
             .start()
             .unwrap();

@@ -27,7 +27,7 @@ use rivulet::engine::ports::{
 };
 
 /// Every write, a commit by what it is about.
-pub const WRITES: [&str; 24] = [
+pub const WRITES: [&str; 25] = [
     "blobs.delete",
     "blobs.put",
     "catalog.delete_document",
@@ -47,6 +47,7 @@ pub const WRITES: [&str; 24] = [
     "jobs.reopen",
     "jobs.status",
     "jobs.sweep",
+    "jobs.window",
     "keys.insert_key",
     "keys.revoke_key",
     "keys.secret",

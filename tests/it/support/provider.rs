@@ -186,3 +186,56 @@ impl Provider for Server {
         .boxed()
     }
 }
+
+/// A model of short answers, that reads the rows of what it is shown: a name and a figure a line.
+pub struct Rows;
+
+impl Rows {
+    fn read(call: &Call) -> Value {
+        let lines = call
+            .document
+            .pages
+            .iter()
+            .flat_map(|page| page.text.lines());
+        let rows = lines.filter_map(|line| {
+            let (name, amount) = line.split_once(' ')?;
+            let amount: u64 = amount.trim().parse().ok()?;
+            Some(json!({"name": name, "amount": amount}))
+        });
+        rows.collect()
+    }
+}
+
+impl Provider for Rows {
+    fn models(&self) -> Vec<Model> {
+        let mut models = Server(Scripted::plain()).models();
+        for model in &mut models {
+            "rows".clone_into(&mut model.id);
+        }
+        models
+    }
+
+    fn manner(&self, _model: &str) -> Manner {
+        Manner {
+            output_tokens: Some(400),
+            version: Some("1".into()),
+            ..Manner::default()
+        }
+    }
+
+    fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {
+        async_stream::stream! {
+            for index in call.subtrees.clone() {
+                let value = Self::read(&call);
+                yield Ok(Answer::Subtree { index, value, attributions: Attributions::new(), logprobs: Logprobs::new() });
+            }
+            yield Ok(Answer::Usage(Usage {
+                provider: "tests".into(),
+                model: "rows".into(),
+                request_count: 1,
+                ..Usage::default()
+            }));
+        }
+        .boxed()
+    }
+}

@@ -1,7 +1,8 @@
 //! Windows that fail, jobs that are cancelled, and what is asked for when they go on.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -217,4 +218,91 @@ async fn what_an_array_must_be_as_a_whole_is_checked_and_cuts_nothing() {
             .iter()
             .all(|schema| !schema.to_string().contains("axItems"))
     );
+}
+
+/// The first answer of each window is cut off, and what it leaves fails until it is healed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_of_a_window_that_was_cut_off_is_kept_and_a_retry_reads_the_rest() {
+    let document = Document::make(Spec::plain(14, 400));
+    let server = Server::start();
+    let (reader, healed) = (
+        reader(&document).cut(2_500),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let is_healed = Arc::clone(&healed);
+    server.script(move |asked| {
+        // A window that goes on shows the heading of its table and, before the rest, the last row
+        // that was read: fewer rows than a whole window.
+        let rows = asked
+            .document()
+            .lines()
+            .filter(|line| line.matches('.').count() >= 2);
+        let goes_on = !asked.document().contains("Delivery") && rows.count() < 80;
+        if goes_on && !is_healed.load(Ordering::SeqCst) {
+            return Some(Reply::from(Scenario::Filtered));
+        }
+        Some(reader.reply(asked))
+    });
+    let app = app(&server).await;
+    let body = body(&app, &document, json!({"cache": "off"})).await;
+    let first = ran(&app, &body).await;
+    assert_eq!(first.verdict("items"), "incomplete");
+    let evidence = &first.array("items")["evidence"];
+    let cut = evidence["windows_cut_short"].as_array().unwrap().len();
+    assert!(cut > 0, "{evidence}");
+    let before = windows(&server);
+
+    healed.store(true, Ordering::SeqCst);
+    retry(&app, &first.job).await;
+    let last = first.end["sequence_number"].to_string();
+    let second = ended(&app, first.job.clone(), Some(&last)).await;
+    assert_eq!(second.rows("items"), &document.truth()["items"]);
+    let after = windows(&server);
+    let again = before.iter().filter(|(text, times)| after[*text] > **times);
+    assert_eq!(
+        again.count(),
+        cut,
+        "only what had failed is asked for again"
+    );
+    let usage = &second.end["usage_metadata"];
+    assert_eq!(usage["request_count"], server.count() as u64, "{usage}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_that_are_tried_again_are_told_apart() {
+    let document = Document::make(Spec::plain(15, 400));
+    let server = Server::start();
+    let (reader, seen) = (usual(&document), Mutex::new(HashSet::new()));
+    // Each call fails the first time.
+    server.script(move |asked| {
+        let is_new = seen.lock().unwrap().insert(asked.document().to_owned());
+        let is_array = asked
+            .schema()
+            .unwrap()
+            .to_string()
+            .contains("Goods that were");
+        Some(if is_new && is_array {
+            Reply::from(Scenario::Internal)
+        } else {
+            reader.reply(asked)
+        })
+    });
+    let app = app(&server).await;
+    let body = body(&app, &document, json!({})).await;
+    let ran = ran(&app, &body).await;
+    assert_eq!(ran.rows("items"), &document.truth()["items"]);
+    let told = ran
+        .frames
+        .iter()
+        .filter(|frame| frame.event == "subtree_retry");
+    let told: Vec<Value> = told.map(|frame| frame.payload()).collect();
+    assert!(told.len() > 2, "{}", told.len());
+    let mut apart = HashSet::new();
+    for retry in &told {
+        assert_eq!(
+            (&retry["path"], &retry["attempt"]),
+            (&json!("/items"), &json!(1))
+        );
+        assert!(apart.insert(retry["window"].to_string()), "{retry}");
+    }
 }
