@@ -8,7 +8,7 @@ use crate::domain::error::Code;
 use crate::domain::id::FileId;
 use crate::engine::Engine;
 use crate::http::auth::Caller;
-use crate::http::download::download;
+use crate::http::download::download_pieces;
 use crate::http::error::Problem;
 use crate::http::files::{FileBody, deleted};
 use crate::http::query::Parameters;
@@ -49,8 +49,13 @@ pub async fn content(
 ) -> Result<HttpResponse, Problem> {
     let id = FileId::parse(&id)?;
     engine.complete_upload(&caller.0, id).await?;
-    let (file, bytes) = engine.file_content(&caller.0, id).await?;
-    Ok(download(file.name, &file.media_type, bytes))
+    let (file, pieces) = engine.file_pieces(&caller.0, id).await?;
+    Ok(download_pieces(
+        file.name,
+        &file.media_type,
+        file.size,
+        pieces,
+    ))
 }
 
 pub async fn delete(
