@@ -102,9 +102,10 @@ impl Files {
         let Some(mut begun) = upload else {
             return self.write(place, part.freeze()).await;
         };
-        let put = match part.is_empty() {
-            true => Ok(()),
-            false => begun.put_part(part.freeze().into()).await,
+        let put = if part.is_empty() {
+            Ok(())
+        } else {
+            begun.put_part(part.freeze().into()).await
         };
         let ended = match put {
             Ok(()) => begun.complete().await.map(drop),

@@ -38,14 +38,13 @@ impl Engine {
         let (model, provider) = self.served(&config.model)?;
         let (_, _, planned) = self.planned(scope, request.schema, &config).await?;
         let document = match request.document {
-            None => None,
+            // What records hold is not known before they are read.
+            None | Some(DocumentSource::Records(_)) => None,
             Some(DocumentSource::Stored(id)) => {
                 let stored = self.document(scope, id).await?;
                 Some(inner.parsed_document(&stored.sha256).await?)
             }
             Some(DocumentSource::Inline { bytes, .. }) => Some(inner.read(bytes).await?),
-            // What they hold is not known before they are read.
-            Some(DocumentSource::Records(_)) => None,
         };
         let manner = provider.manner(&config.model);
         let asked = Asked {

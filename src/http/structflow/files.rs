@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::domain::error::Code;
 use crate::domain::id::FileId;
+use crate::domain::page::ListCursor;
 use crate::engine::Engine;
 use crate::http::auth::Caller;
 use crate::http::download::download_pieces;
@@ -21,7 +22,7 @@ pub async fn list(
     let query = Parameters::of(&request)?.history()?;
     let page = engine.files(&caller.0, query).await?;
     let files: Vec<_> = page.items.iter().map(FileBody::from).collect();
-    let next = page.next_cursor.map(|cursor| cursor.encode());
+    let next = page.next_cursor.map(ListCursor::encode);
     Ok(HttpResponse::Ok().json(json!({ "data": files, "next_cursor": next })))
 }
 
