@@ -6,7 +6,7 @@
 //! | `submit` | a checked request becomes a job |
 //! | `repeat` | a request that was made before leads to its job |
 //! | `catalog` | documents and schemas |
-//! | `files` | files, whole or in chunks |
+//! | `files`, `uploads` | files; those that come in chunks |
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
@@ -71,6 +71,7 @@ mod run;
 mod settle;
 mod submit;
 mod tickets;
+mod uploads;
 mod wait;
 mod waits;
 mod webhooks;
@@ -91,7 +92,7 @@ use uuid::Uuid;
 pub use batch::{RecordResult, Records};
 pub use catalog::{SchemaDraft, Uploaded, document_key, sha256_hex};
 pub use explain::PlanRequest;
-pub use files::{MAX_CHUNK, MAX_UPLOADS, UploadDraft};
+pub use files::FilePieces;
 pub use follow::{Follow, Follower, News};
 pub use live::{Page, Slot};
 pub use page::EventsPage;
@@ -101,6 +102,7 @@ pub use retention::Lifetimes;
 pub use review::{ReviewRequest, ReviewState};
 pub use submit::{DocumentSource, JobRequest, SchemaSource};
 pub use tickets::{Admission, Ticket};
+pub use uploads::{MAX_CHUNK, MAX_UPLOADS, UploadDraft};
 pub use webhooks::{MAX_WEBHOOKS, WebhookDraft};
 
 use crate::domain::error::{Code, Error};

@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use tracing::{info, warn};
 
 use super::catalog::sha256_of;
-use super::files::upload_of;
+use super::uploads::upload_of;
 use super::{Engine, Inner, stored};
 use crate::domain::error::Error;
 use crate::domain::id::FileId;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::auth::Caller;
 use super::body;
-use super::download::download;
+use super::download::download_pieces;
 use super::error::Problem;
 use super::members::{refuse_others, wrong};
 use crate::domain::error::Error;
@@ -112,8 +112,13 @@ pub async fn content(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = FileId::parse(&id)?;
-    let (file, bytes) = engine.file_content(&caller.0, id).await?;
-    Ok(download(file.name, &file.media_type, bytes))
+    let (file, pieces) = engine.file_pieces(&caller.0, id).await?;
+    Ok(download_pieces(
+        file.name,
+        &file.media_type,
+        file.size,
+        pieces,
+    ))
 }
 
 pub async fn delete(

@@ -6,9 +6,10 @@ use serde_json::json;
 
 use crate::domain::error::Code;
 use crate::domain::id::FileId;
+use crate::domain::page::ListCursor;
 use crate::engine::Engine;
 use crate::http::auth::Caller;
-use crate::http::download::download;
+use crate::http::download::download_pieces;
 use crate::http::error::Problem;
 use crate::http::files::{FileBody, deleted};
 use crate::http::query::Parameters;
@@ -21,7 +22,7 @@ pub async fn list(
     let query = Parameters::of(&request)?.history()?;
     let page = engine.files(&caller.0, query).await?;
     let files: Vec<_> = page.items.iter().map(FileBody::from).collect();
-    let next = page.next_cursor.map(|cursor| cursor.encode());
+    let next = page.next_cursor.map(ListCursor::encode);
     Ok(HttpResponse::Ok().json(json!({ "data": files, "next_cursor": next })))
 }
 
@@ -49,8 +50,13 @@ pub async fn content(
 ) -> Result<HttpResponse, Problem> {
     let id = FileId::parse(&id)?;
     engine.complete_upload(&caller.0, id).await?;
-    let (file, bytes) = engine.file_content(&caller.0, id).await?;
-    Ok(download(file.name, &file.media_type, bytes))
+    let (file, pieces) = engine.file_pieces(&caller.0, id).await?;
+    Ok(download_pieces(
+        file.name,
+        &file.media_type,
+        file.size,
+        pieces,
+    ))
 }
 
 pub async fn delete(

@@ -10,6 +10,7 @@ use crate::domain::error::Error;
 use crate::domain::filter::JobFilter;
 use crate::domain::id::JobId;
 use crate::domain::metadata::Metadata;
+use crate::domain::page::ListCursor;
 use crate::domain::schema::example::of_example;
 use crate::domain::webhook::{MAX_CHOSEN, Secret};
 use crate::engine::keys::Principal;
@@ -185,6 +186,6 @@ pub async fn list(
     };
     let page = engine.jobs(&caller.0, query).await?;
     let jobs: Vec<_> = page.items.iter().map(summary).collect();
-    let next = page.next_cursor.map(|cursor| cursor.encode());
+    let next = page.next_cursor.map(ListCursor::encode);
     Ok(HttpResponse::Ok().json(json!({ "data": jobs, "next_cursor": next })))
 }

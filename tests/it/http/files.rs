@@ -109,6 +109,22 @@ async fn a_file_comes_back_as_it_was_with_its_name_and_media_type() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_many_pieces_and_one_of_no_bytes_come_back_whole() {
+    let app = TestApp::start().run().await;
+    let large: Vec<u8> = (0..3_000_001_u32).map(|at| (at / 7) as u8).collect();
+    for content in [large, vec![0; 256 << 10], Vec::new()] {
+        let id = id(&store(&app, "a", "text/plain", &content).await);
+        let path = format!("{FILES}/{id}/content");
+        let answer = app.request(Method::GET, &path).send().await.unwrap();
+        assert_eq!(
+            answer.headers()["content-length"],
+            content.len().to_string()
+        );
+        assert!(answer.bytes().await.unwrap() == content);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_stay_while_a_file_or_a_document_of_them_is_there() {
     let app = TestApp::start().run().await;
     let text = "Invoice number: 7\nTotal: 12.50 EUR\n";

@@ -49,7 +49,7 @@ async fn jobs_are_listed_by_metadata_model_time_and_in_both_orders() {
         [second.clone(), first.clone()]
     );
     let exact = [("metadata", "{\"team\":\"billing\",\"run\":\"1\"}")];
-    assert_eq!(listed(&app, &exact).await, [first.clone()]);
+    assert_eq!(listed(&app, &exact).await, std::slice::from_ref(&first));
     assert_eq!(listed(&app, &[("model", "scripted")]).await, all);
     assert!(listed(&app, &[("model", "other")]).await.is_empty());
     assert_eq!(listed(&app, &[("from", "2020-01-01")]).await, all);
