@@ -8,6 +8,7 @@ mod kept;
 mod read;
 mod rebase;
 mod rows;
+mod table;
 mod told;
 mod whole;
 mod window;
@@ -71,7 +72,10 @@ pub(super) struct Array {
     survey: Arc<Survey>,
     list: List,
     located: Located,
+    limits: WindowLimits,
     is_long: bool,
+    /// Rows of tables may be read by code: nobody gave instructions that it could not follow.
+    reads_tables: bool,
     /// The member of the subtree's value that holds the rows; none where they are all of it.
     member: Option<String>,
     /// The plan of the job, with a schema for the rows of one window in the array's place.
@@ -117,6 +121,7 @@ impl Arrays {
             others: others(look.work),
             aim: look.work.packing.aim,
             quotes: config.per_key_attribution,
+            reads_tables: !is_instructed(config),
         };
         let known = tokio::task::spawn_blocking(move || surveyor.arrays(&arrays)).await;
         Self {
@@ -165,6 +170,7 @@ struct Surveyor {
     others: f64,
     aim: Aim,
     quotes: bool,
+    reads_tables: bool,
 }
 
 impl Surveyor {
@@ -226,7 +232,9 @@ impl Surveyor {
             subtree,
             list,
             located,
+            limits,
             is_long,
+            reads_tables: self.reads_tables,
             member,
             plan,
             plan_key,
@@ -265,6 +273,11 @@ impl Surveyor {
         plan.subtrees[index] = Arc::new(loose);
         (Arc::new(plan), format!("{}/rows-{index}", self.plan_key))
     }
+}
+
+fn is_instructed(config: &Config) -> bool {
+    let said = config.additional_instructions.as_deref();
+    said.is_some_and(|said| !said.trim().is_empty())
 }
 
 fn others(work: &Work) -> f64 {

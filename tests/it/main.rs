@@ -45,5 +45,6 @@ mod stop;
 mod store;
 mod storm;
 mod support;
+mod tables;
 #[cfg(unix)]
 mod webhook;

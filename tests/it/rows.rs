@@ -86,6 +86,7 @@ fn all_read(windows: &[Window]) -> Reading {
             .iter()
             .map(|window| (window.clone(), Outcome::Read))
             .collect(),
+        tables: Vec::new(),
     }
 }
 

@@ -41,6 +41,7 @@ fn judged(array: &Arc<Array>, rows: Vec<Value>) -> Option<Completeness> {
     let places = place(&array.survey, &array.list, &window, &rows);
     let reading = Reading {
         windows: vec![(window.clone(), Outcome::Read)],
+        tables: Vec::new(),
     };
     let part = Part {
         window,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::{WIRE, reader, windows};
+use super::{INSTRUCTIONS, WIRE, reader, windows};
 use crate::long::{Document, Spec};
 use crate::models::model_of;
 use crate::support::model::{KEY, Pace, Server};
@@ -83,7 +83,8 @@ async fn round(seed: u64, done: u64) {
     model.script(move |asked| Some(reader.reply(asked).paced(pace)));
     let server = Process::start(folder.path(), &model);
     let body = json!({"document": document.text(), "schema": document.schema(),
-        "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 1}});
+        "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 1,
+            "additional_instructions": INSTRUCTIONS}});
     let request = client.post(format!("{}/jobs", server.base)).json(&body);
     let accepted: Value = request.send().await.unwrap().json().await.unwrap();
     let job = accepted["job_id"].as_str().unwrap().to_owned();

@@ -1,0 +1,145 @@
+//! The rows that a model is shown so that the others can be read without it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::lines::Line;
+use super::{Part, Tables, stretch};
+use crate::domain::rows::{Survey, Window};
+
+/// Rows at the beginning and at the end of a table; and of one whose header is known already.
+const EDGES: (usize, usize) = (5, 3);
+const EDGES_AGAIN: (usize, usize) = (2, 2);
+/// Rows of each kind.
+const OF_A_KIND: usize = 2;
+/// A kind of which there are fewer rows, in hundredths, is left to the model.
+const RARE: usize = 3;
+/// Rows of one sample.
+const MOST: usize = 30;
+
+/// Some rows of a table, with its heading and its end.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// What is shown.
+    pub window: Window,
+    /// Index into the parts.
+    pub(super) part: usize,
+    /// Into the rows; in order.
+    pub(super) rows: Vec<usize>,
+}
+
+impl Sample {
+    /// How many rows a model must find.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+impl Tables {
+    /// Rows of each table, those at its edges and some of each kind.
+    pub fn samples(&self, survey: &Survey) -> Vec<Sample> {
+        let mut known: Vec<&str> = Vec::new();
+        let mut samples = Vec::new();
+        for (at, part) in self.parts.iter().enumerate() {
+            let is_known = known.contains(&part.header.as_str());
+            let rows = self.chosen(part, is_known);
+            samples.extend(self.sample(survey, at, rows));
+            known.push(&part.header);
+        }
+        samples
+    }
+
+    fn chosen(&self, part: &Part, is_known: bool) -> Vec<usize> {
+        let clear: Vec<usize> = part
+            .rows
+            .clone()
+            .filter(|row| self.is_clear(part, *row))
+            .collect();
+        let (first, last) = if is_known { EDGES_AGAIN } else { EDGES };
+        let mut chosen: Vec<usize> = clear.iter().copied().take(first).collect();
+        chosen.extend(clear.iter().rev().take(last));
+        if !is_known {
+            self.add_kinds(&clear, &mut chosen);
+        }
+        chosen.truncate(MOST);
+        chosen.sort_unstable();
+        chosen.dedup();
+        chosen
+    }
+
+    /// Adds rows of the kinds that are not among those chosen yet, from different places.
+    fn add_kinds(&self, clear: &[usize], chosen: &mut Vec<usize>) {
+        let mut kinds: HashMap<u32, Vec<usize>> = HashMap::new();
+        for row in clear {
+            kinds.entry(self.rows[*row].kind).or_default().push(*row);
+        }
+        let mut kinds: Vec<(u32, Vec<usize>)> = kinds.into_iter().collect();
+        kinds.sort_by_key(|(kind, rows)| (std::cmp::Reverse(rows.len()), *kind));
+        for (kind, rows) in kinds {
+            if rows.len() < OF_A_KIND || rows.len() * 100 < clear.len() * RARE {
+                continue;
+            }
+            let has = |row: &&usize| self.rows[**row].kind == kind;
+            let has = chosen.iter().filter(has).count();
+            for number in has..OF_A_KIND {
+                let at = rows.len() * (number + 1) / (OF_A_KIND + 1);
+                chosen.extend(rows.get(at).filter(|row| !chosen.contains(row)));
+            }
+        }
+    }
+
+    /// Whether nothing stands beside a row that may be a part of it.
+    pub(super) fn is_clear(&self, part: &Part, row: usize) -> bool {
+        let own = &self.rows[row].lines;
+        let from = match row.checked_sub(1) {
+            Some(above) if part.rows.contains(&above) => self.rows[above].lines.end,
+            _ => part.lines.start,
+        };
+        let to = match self.rows.get(row + 1) {
+            Some(below) if part.rows.contains(&(row + 1)) => below.lines.start,
+            _ => part.lines.end,
+        };
+        let around = self.lines[from..own.start].iter();
+        let mut around = around.chain(&self.lines[own.end..to.max(own.end)]);
+        !around.any(|line| *line == Line::Other)
+    }
+
+    /// A sample of these rows, which are in order.
+    pub(super) fn sample(&self, survey: &Survey, at: usize, rows: Vec<usize>) -> Option<Sample> {
+        let part = self.parts.get(at)?;
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        let begin = self.rows[part.rows.start].lines.start;
+        runs.push(part.lines.start..begin);
+        for row in &rows {
+            let lines = self.rows[*row].lines.clone();
+            let is_next = |run: &Range<usize>| self.is_next(run.end, lines.start);
+            match runs.last_mut() {
+                Some(run) if is_next(run) => run.end = lines.end,
+                _ => runs.push(lines),
+            }
+        }
+        let end = self.rows[part.rows.end - 1].lines.end;
+        match runs.last_mut() {
+            Some(run) if run.end == end => run.end = part.lines.end.max(end),
+            _ => runs.push(end..part.lines.end.max(end)),
+        }
+        let shown = runs.iter().filter(|run| !run.is_empty());
+        let mut context: Vec<_> = shown.filter_map(|run| stretch(survey, run)).collect();
+        let shown = context.pop()?;
+        Some(Sample {
+            window: Window {
+                shown,
+                own: shown,
+                context,
+            },
+            part: at,
+            rows,
+        })
+    }
+
+    /// Whether nothing but the edge of a page or a sum stands between.
+    fn is_next(&self, end: usize, start: usize) -> bool {
+        let between = self.lines.get(end..start).unwrap_or_default();
+        between.len() <= 8 && between.iter().all(|line| *line == Line::Noise)
+    }
+}
