@@ -25,7 +25,7 @@ use crate::domain::cost::{Span, Terms, Weight, chunked, size};
 use crate::domain::document::{Document, DocumentInput};
 use crate::domain::pack::{Aim, Work};
 use crate::domain::plan::{Kind, Plan, Subtree, Take};
-use crate::domain::rows::{List, Located, Survey, WindowLimits, windows};
+use crate::domain::rows::{List, Located, Survey, Tables, WindowLimits, windows};
 
 pub(super) use rows::Reading;
 
@@ -35,6 +35,8 @@ const ANSWER: f64 = 4_000.0;
 const LONG_ANSWER: f64 = 8_000.0;
 /// An answer that is not divided further, tokens: the call itself takes as long.
 const LEAST_ANSWER: f64 = 100.0;
+/// Rows of an array for which it is worth while to have a model show how they are read.
+const TABLE_ROWS: u32 = 60;
 /// How much later than at its soonest an array may be there, for fewer calls.
 const AS_GOOD: f64 = 1.15;
 /// The part of a window that other windows show as well.
@@ -74,8 +76,8 @@ pub(super) struct Array {
     located: Located,
     limits: WindowLimits,
     is_long: bool,
-    /// Rows of tables may be read by code: nobody gave instructions that it could not follow.
-    reads_tables: bool,
+    /// Tables that code may read when it was shown how.
+    tables: Option<Arc<Tables>>,
     /// The member of the subtree's value that holds the rows; none where they are all of it.
     member: Option<String>,
     /// The plan of the job, with a schema for the rows of one window in the array's place.
@@ -170,6 +172,7 @@ struct Surveyor {
     others: f64,
     aim: Aim,
     quotes: bool,
+    /// Nobody gave instructions that code could not follow.
     reads_tables: bool,
 }
 
@@ -198,9 +201,11 @@ impl Surveyor {
         }
         let mut located = windows(survey, &list, limits);
         let estimate = located.estimate.unwrap_or_default();
+        let tables = self.tables(survey, &list, estimate);
         let answer = f64::from(estimate) * row;
         let mut wanted = (answer / ANSWER.min(self.output)).ceil();
         let mut is_long = located.windows.len() > 1 || answer > LONG_ANSWER.min(self.output);
+        is_long |= tables.is_some();
         if self.aim == Aim::Fast {
             let soonest = self.soonest(size::question(&subtree), answer);
             is_long |= soonest > 1.0;
@@ -234,11 +239,17 @@ impl Surveyor {
             located,
             limits,
             is_long,
-            reads_tables: self.reads_tables,
+            tables,
             member,
             plan,
             plan_key,
         })
+    }
+
+    fn tables(&self, survey: &Survey, list: &List, estimate: u32) -> Option<Arc<Tables>> {
+        let is_worth_it = self.reads_tables && estimate >= TABLE_ROWS;
+        let tables = is_worth_it.then(|| Tables::of(survey, list));
+        tables.flatten().map(Arc::new)
     }
 
     /// The windows that an array is there soonest with, and no more than gain something.

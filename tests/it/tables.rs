@@ -73,8 +73,7 @@ impl Case {
     }
 
     fn divided(&self) -> (Option<Division>, usize) {
-        let limits = WindowLimits::default();
-        let Some(tables) = Tables::of(&self.survey, &self.list, limits) else {
+        let Some(tables) = Tables::of(&self.survey, &self.list) else {
             return (None, 0);
         };
         let samples = tables.samples(&self.survey);
@@ -83,7 +82,9 @@ impl Case {
         lessons.extend(learned.doubts.iter().map(|sample| self.lesson(sample)));
         learned = tables.learn(&self.survey, &lessons);
         let shown = lessons.iter().map(|lesson| lesson.rows.len()).sum();
-        (tables.divide(&self.survey, &learned, &HashSet::new()), shown)
+        let limits = WindowLimits::default();
+        let division = tables.divide(&self.survey, &learned, &HashSet::new(), limits);
+        (division, shown)
     }
 
     /// Reads the document, and sees that code says nothing that is not true, and that every row is

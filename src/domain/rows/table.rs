@@ -14,7 +14,7 @@ mod sample;
 
 use std::ops::Range;
 
-use super::{List, Stretch, Survey, Window, WindowLimits};
+use super::{List, Stretch, Survey, Window};
 
 use self::column::Columns;
 use self::lines::Line;
@@ -44,7 +44,11 @@ pub struct Tables {
     parts: Vec<Part>,
     /// Where rows may be at all.
     regions: Vec<Range<usize>>,
-    limits: WindowLimits,
+    /// Where the document has as many tables as the schema has lists of such rows: which one is
+    /// the list's own.
+    own: Option<usize>,
+    /// Whether the schema has other lists of such rows.
+    has_twins: bool,
 }
 
 /// Lines that seem to be one row.
@@ -68,8 +72,8 @@ struct Part {
 
 impl Tables {
     /// Looks for tables; none where there are none that are worth it, or where the schema asks for
-    /// more than what stands in a row. `limits`: how large windows for the rest may be.
-    pub fn of(survey: &Survey, list: &List, limits: WindowLimits) -> Option<Self> {
+    /// more than what stands in a row.
+    pub fn of(survey: &Survey, list: &List) -> Option<Self> {
         let is_whole = survey.document().unread.is_empty();
         if !is_whole || list.inner().next().is_some() || is_selective(list) {
             return None;
@@ -79,13 +83,16 @@ impl Tables {
         let columns = Columns::of(survey, &outline.starts)?;
         let (lines, rows) = lines::read(survey, &columns);
         let parts = lines::parts(survey, &lines, &rows, &regions);
+        let has_twins = list.twins > 1;
+        let is_each = has_twins && parts.len() == list.twins && list.before < parts.len();
         let tables = Self {
+            own: is_each.then_some(list.before),
+            has_twins,
             columns,
             lines,
             rows,
             parts,
             regions,
-            limits,
         };
         (!tables.parts.is_empty()).then_some(tables)
     }

@@ -49,18 +49,10 @@ impl Layout {
 impl Lane<'_> {
     /// Has some rows of each table read, and reads the others by them where they show how.
     pub(super) async fn read_tables(&mut self) -> Result<(), Halt> {
-        if !self.array.reads_tables {
-            return Ok(());
-        }
-        let array = Arc::clone(&self.array);
-        let found = offload(move || {
-            let tables = Tables::of(&array.survey, &array.list, array.limits)?;
-            let samples = tables.samples(&array.survey);
-            Some((Arc::new(tables), samples))
-        });
-        let Some((tables, samples)) = found.await? else {
+        let Some(tables) = self.array.tables.clone() else {
             return Ok(());
         };
+        let samples = tables.samples(&self.array.survey);
         let mut lessons = self.lessons(samples).await?;
         let mut learned = self.learn(&tables, &lessons).await?;
         if !learned.doubts.is_empty() {
@@ -117,7 +109,9 @@ impl Lane<'_> {
         for _ in 0..ROUNDS {
             let (array, tables) = (Arc::clone(&self.array), Arc::clone(&tables));
             let (learned, without) = (Arc::clone(&learned), refused.clone());
-            let divided = offload(move || tables.divide(&array.survey, &learned, &without));
+            let divided = offload(move || {
+                tables.divide(&array.survey, &learned, &without, array.limits)
+            });
             let Some(division) = divided.await? else {
                 return Ok(());
             };

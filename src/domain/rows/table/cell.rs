@@ -68,8 +68,10 @@ pub(super) fn kind(survey: &Survey, text: &str) -> String {
     };
     let sure = number_of(survey, text);
     let is_zero = sure.as_ref().and_then(Value::as_f64) == Some(0.0);
+    let decimals = number::parse(text, survey.habit).map_or(0, |number| number.decimals);
     let is_padded = body.len() > 1 && body.starts_with('0') && !body.contains(['.', ',']);
-    format!("N{head}|{tail}|{}{is_zero}{is_padded}", sure.is_some())
+    let is_sure = sure.is_some();
+    format!("N{head}|{tail}|{decimals}{is_sure}{is_zero}{is_padded}")
 }
 
 fn number_of(survey: &Survey, text: &str) -> Option<Value> {

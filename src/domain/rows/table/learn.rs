@@ -11,6 +11,8 @@ use crate::domain::rows::Survey;
 
 /// Rows from which it is learned how a table is read, at least.
 const LEAST: usize = 6;
+/// Rows of a table of which none was read, where it is another list's.
+const LEAST_OF_OTHERS: usize = 4;
 /// Rows that are shown for each property that more than one column may say.
 const TELLING: usize = 3;
 /// Such rows of one table.
@@ -29,6 +31,8 @@ pub struct Lessons {
     /// For each part of the tables, how it is read; none where that was not learned.
     pub(super) ways: Vec<Option<usize>>,
     pub(super) known: Vec<Way>,
+    /// Parts that are tables of other lists.
+    pub(super) others: Vec<usize>,
     /// Rows in which columns differ that may say the same property as far as is known.
     pub doubts: Vec<Sample>,
 }
@@ -71,6 +75,9 @@ impl Tables {
     pub fn learn(&self, survey: &Survey, lessons: &[Lesson]) -> Lessons {
         let mut learned = Lessons {
             ways: vec![None; self.parts.len()],
+            others: (0..self.parts.len())
+                .filter(|at| self.own.is_some_and(|own| own != *at) && is_anothers(lessons, *at))
+                .collect(),
             ..Lessons::default()
         };
         let headers: BTreeSet<&str> = self.parts.iter().map(|part| part.header.as_str()).collect();
@@ -179,6 +186,13 @@ fn is_taught(lessons: &[Lesson], part: usize) -> bool {
     let mut own = lessons.iter().filter(|lesson| lesson.sample.part == part);
     let is_right = |lesson: &Lesson| lesson.rows.len() == lesson.sample.rows.len();
     own.clone().next().is_some() && own.all(is_right)
+}
+
+/// Whether nothing was read of what was shown of a table, at either end of it.
+fn is_anothers(lessons: &[Lesson], part: usize) -> bool {
+    let mut own = lessons.iter().filter(|lesson| lesson.sample.part == part);
+    own.clone().any(|lesson| lesson.sample.rows.len() >= LEAST_OF_OTHERS)
+        && own.all(|lesson| lesson.rows.is_empty())
 }
 
 /// The leaves of a row by pointer; none where it holds a list.

@@ -104,9 +104,13 @@ impl Reader<'_> {
         }
         let shared = self.columns.shared(survey, line);
         if survey.lines[line].is_furniture {
-            // Rows that are alike may stand at the edges of two pages.
+            // Rows that are alike, or ends of them, may stand at the edges of two pages.
             let may_be_row = shared >= least(self.columns) && has_digit(survey, line);
-            return if may_be_row { Line::Other } else { Line::Noise };
+            return if may_be_row || self.is_part_of_row(line) {
+                Line::Other
+            } else {
+                Line::Noise
+            };
         }
         if says_sum(survey, line) && !is_header(survey, line) {
             let is_short = shared * 4 < self.columns.most * 3;

@@ -9,7 +9,7 @@ use super::learn::{Lessons, Way};
 use super::lines::{Line, texts};
 use super::{Part, Tables, stretch, window};
 use crate::domain::rows::cut::Outline;
-use crate::domain::rows::{Place, Stretch, Survey, Window};
+use crate::domain::rows::{Place, Stretch, Survey, Window, WindowLimits};
 
 /// Rows between two that are left to the model, up to which it reads these too.
 const BETWEEN: usize = 8;
@@ -45,24 +45,42 @@ pub struct Division {
     pub asked: Vec<Window>,
 }
 
+impl Coded {
+    fn none(window: Window) -> Self {
+        Self {
+            window,
+            rows: Vec::new(),
+            places: Vec::new(),
+            cells: Vec::new(),
+        }
+    }
+}
+
 impl Tables {
     /// Reads all rows that can be read as was learned, but for those that begin at the places
-    /// `refused`; none where the model has to read most of them after all.
+    /// `refused`; none where the model has to read most of them after all. `limits`: how large
+    /// windows for the rest may be.
     pub fn divide(
         &self,
         survey: &Survey,
         lessons: &Lessons,
         refused: &HashSet<Place>,
+        limits: WindowLimits,
     ) -> Option<Division> {
         let mut coded: Vec<(Range<usize>, Coded)> = Vec::new();
-        for (part, way) in self.parts.iter().zip(&lessons.ways) {
+        let mut others = 0;
+        for (at, (part, way)) in self.parts.iter().zip(&lessons.ways).enumerate() {
             let way = way.and_then(|way| lessons.known.get(way));
             if let Some(way) = way {
                 self.read_part(survey, part, way, refused, &mut coded);
+            } else if lessons.others.contains(&at) {
+                others += part.rows.len();
+                let none = Coded::none(window(survey, &part.lines)?);
+                coded.push((part.lines.clone(), none));
             }
         }
         let rows: usize = coded.iter().map(|(_, coded)| coded.rows.len()).sum();
-        if rows * 100 < self.rows.len() * WORTH {
+        if rows == 0 || rows * 100 < (self.rows.len() - others) * WORTH {
             return None;
         }
         let mut asked = Vec::new();
@@ -73,7 +91,7 @@ impl Tables {
             let ends = inside.map(|(lines, _)| lines.clone());
             for lines in ends.chain([region.end..region.end]) {
                 if from < lines.start {
-                    let parts = outline.cut(from..lines.start, self.limits);
+                    let parts = outline.cut(from..lines.start, limits);
                     asked.extend(parts.iter().filter_map(|own| outline.window(own, region)));
                 }
                 from = lines.end;
@@ -161,12 +179,7 @@ impl Tables {
         way: &Way,
         (lines, read): (&Range<usize>, &[Option<Value>]),
     ) -> Option<(Range<usize>, Coded)> {
-        let mut coded = Coded {
-            window: window(survey, lines)?,
-            rows: Vec::new(),
-            places: Vec::new(),
-            cells: Vec::new(),
-        };
+        let mut coded = Coded::none(window(survey, lines)?);
         for (at, value) in part.rows.clone().zip(read) {
             let row = &self.rows[at];
             let (true, Some(value)) = (lines.contains(&row.lines.start), value) else {

@@ -41,7 +41,10 @@ impl Tables {
         let mut known: Vec<&str> = Vec::new();
         let mut samples = Vec::new();
         for (at, part) in self.parts.iter().enumerate() {
-            let is_known = known.contains(&part.header.as_str());
+            let is_known = match self.own {
+                Some(own) => own != at,
+                None => !self.has_twins && known.contains(&part.header.as_str()),
+            };
             let rows = self.chosen(part, is_known);
             samples.extend(self.sample(survey, at, rows));
             known.push(&part.header);
