@@ -134,7 +134,7 @@ fn code_reads_nearly_all_rows_of_a_plain_table_and_most_of_a_hard_one() {
                 let Outcome { coded, asked, shown } = case.outcome();
                 println!("{spec:?} pdf {as_pdf}: {coded} by code, {asked} asked, {shown} shown");
                 assert!(coded * 100 >= rows * least, "{spec:?} {as_pdf} {coded} {asked} {shown}");
-                assert!(shown <= 30, "{spec:?} {shown}");
+                assert!(shown <= 64, "{spec:?} {shown}");
             }
         }
     }

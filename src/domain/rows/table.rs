@@ -57,6 +57,8 @@ struct Row {
     lines: Range<usize>,
     /// Which columns are filled and with what: rows of one kind have the same.
     kind: u32,
+    /// Goes on on the next page.
+    is_parted: bool,
 }
 
 /// A table, or what is between two breaks in it.

@@ -1,6 +1,6 @@
 //! Which column says which property, learned from rows that a model has read.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -31,6 +31,8 @@ pub struct Lessons {
     /// For each part of the tables, how it is read; none where that was not learned.
     pub(super) ways: Vec<Option<usize>>,
     pub(super) known: Vec<Way>,
+    /// Rows that were shown.
+    pub(super) shown: HashSet<usize>,
     /// Parts that are tables of other lists.
     pub(super) others: Vec<usize>,
     /// Rows in which columns differ that may say the same property as far as is known.
@@ -75,6 +77,10 @@ impl Tables {
     pub fn learn(&self, survey: &Survey, lessons: &[Lesson]) -> Lessons {
         let mut learned = Lessons {
             ways: vec![None; self.parts.len()],
+            shown: lessons
+                .iter()
+                .flat_map(|lesson| lesson.sample.rows.iter().copied())
+                .collect(),
             others: (0..self.parts.len())
                 .filter(|at| self.own.is_some_and(|own| own != *at) && is_anothers(lessons, *at))
                 .collect(),
@@ -110,13 +116,16 @@ impl Tables {
                 let known = &self.rows[*at];
                 Some(Shown {
                     kind: known.kind,
-                    texts: texts(survey, &self.columns, known),
+                    texts: texts(survey, &self.columns, &self.lines, known),
                     leaves: leaves(row)?,
                     row,
                 })
             })
             .collect();
-        let shown = shown?;
+        let all = shown?;
+        let counts = self.counts();
+        let is_usual = |one: &Shown<'_>| counts.get(&one.kind).is_some_and(|count| *count >= self.usual());
+        let (shown, rare): (Vec<_>, Vec<_>) = all.into_iter().partition(is_usual);
         if shown.len() < LEAST {
             return None;
         }
@@ -134,10 +143,12 @@ impl Tables {
             }
             properties.insert(name.clone(), sources);
         }
-        Some(Way {
+        let mut way = Way {
             properties,
             forms: forms(&shown),
-        })
+        };
+        way.add(survey, &rare);
+        Some(way)
     }
 
     /// Rows that tell apart the columns that may say the same property.
@@ -158,7 +169,7 @@ impl Tables {
                 if !way.forms.contains_key(&self.rows[row].kind) {
                     continue;
                 }
-                let texts = texts(survey, &self.columns, &self.rows[row]);
+                let texts = texts(survey, &self.columns, &self.lines, &self.rows[row]);
                 for (sources, telling) in open.iter().zip(&mut telling) {
                     let said = sources.iter().map(|source| source.say(survey, &texts));
                     let said: Option<Vec<Value>> = said.collect();
@@ -214,6 +225,30 @@ fn gather<'v>(value: &'v Value, at: String, leaves: &mut BTreeMap<String, &'v Va
             Some(())
         }
     }
+}
+
+impl Way {
+    /// Takes kinds that few rows have, where it reads all of them that were shown as the model has.
+    fn add(&mut self, survey: &Survey, rare: &[Shown<'_>]) {
+        let forms = forms(rare);
+        for (kind, form) in forms {
+            self.forms.insert(kind, form);
+            let mut own = rare.iter().filter(|one| one.kind == kind);
+            let is_right = |one: &Shown<'_>| {
+                let read = self.row(survey, kind, &one.texts);
+                let is_told = one.leaves.keys().all(|name| self.properties.contains_key(name));
+                is_told && read.is_some_and(|read| is_same_row(&read, one))
+            };
+            if !own.all(is_right) {
+                self.forms.remove(&kind);
+            }
+        }
+    }
+}
+
+fn is_same_row(read: &Value, shown: &Shown<'_>) -> bool {
+    let mut leaves = shown.leaves.iter();
+    leaves.all(|(name, value)| read.pointer(name).is_some_and(|read| is_same(read, value)))
 }
 
 /// All that says a property as it was read in every row that was shown.

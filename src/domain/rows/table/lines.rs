@@ -99,8 +99,16 @@ impl Reader<'_> {
             self.rows.push(Row {
                 lines: line..line + 1,
                 kind: 0,
+                is_parted: false,
             });
             return Line::Row;
+        }
+        if self.goes_on(line) {
+            if let Some(row) = self.rows.last_mut() {
+                row.is_parted |= row.lines.end < line;
+                row.lines.end = line + 1;
+            }
+            return Line::More;
         }
         let shared = self.columns.shared(survey, line);
         if survey.lines[line].is_furniture {
@@ -115,12 +123,6 @@ impl Reader<'_> {
         if says_sum(survey, line) && !is_header(survey, line) {
             let is_short = shared * 4 < self.columns.most * 3;
             return if is_short { Line::Noise } else { Line::Other };
-        }
-        if self.goes_on(line) {
-            if let Some(row) = self.rows.last_mut() {
-                row.lines.end = line + 1;
-            }
-            return Line::More;
         }
         if is_header(survey, line) && !self.is_part_of_row(line) {
             return self.header(line);
@@ -161,10 +163,7 @@ impl Reader<'_> {
         let (Some(places), Some(row)) = (&self.places[line], self.rows.last()) else {
             return false;
         };
-        let is_next = row.lines.end == line
-            && survey.lines[line - 1].page == survey.lines[line].page
-            && !survey.lines[line].is_parted;
-        if !is_next || places.len() * 2 > self.columns.most {
+        if !self.is_next(row, line) || places.len() * 2 > self.columns.most {
             return false;
         }
         let cells = survey.cells(line).iter().zip(places);
@@ -184,10 +183,25 @@ impl Reader<'_> {
         })
     }
 
+    /// Whether a line stands right below a row, or is the first of the next page that says anything.
+    fn is_next(&self, row: &Row, line: usize) -> bool {
+        let lines = &self.survey.lines;
+        if row.lines.end < line {
+            let mut between = self.lines[row.lines.end..line].iter();
+            return lines[row.lines.end - 1].page + 1 == lines[line].page
+                && between.all(|line| *line == Line::Noise);
+        }
+        // What stands below all rows of many pages is the edge of these.
+        let page = lines[line].page;
+        let below = (line + 1..lines.len()).take_while(|at| lines[*at].page == page);
+        let is_inside = !lines[line].is_furniture || below.into_iter().any(|at| self.is_row[at]);
+        lines[line - 1].page == page && !lines[line].is_parted && is_inside
+    }
+
     fn finish(mut self) -> (Vec<Line>, Vec<Row>) {
         let mut known: HashMap<String, u32> = HashMap::new();
         for row in &mut self.rows {
-            let texts = texts(self.survey, self.columns, row);
+            let texts = texts(self.survey, self.columns, &self.lines, row);
             let kinds = texts.iter().map(|text| match text {
                 Some(text) => kind(self.survey, text),
                 None => String::new(),
@@ -195,6 +209,9 @@ impl Reader<'_> {
             let mut name = kinds.collect::<Vec<_>>().join("\t");
             if row.lines.len() > 1 {
                 name.push('+');
+            }
+            if row.is_parted {
+                name.push('/');
             }
             let next = known.len() as u32;
             row.kind = *known.entry(name).or_insert(next);
@@ -219,9 +236,14 @@ fn first_word(survey: &Survey, line: usize, cell: &Cell) -> (f32, f32) {
 }
 
 /// What a row says in each column; none where a cell is empty.
-pub(super) fn texts(survey: &Survey, columns: &Columns, row: &Row) -> Vec<Option<String>> {
+pub(super) fn texts(
+    survey: &Survey,
+    columns: &Columns,
+    lines: &[Line],
+    row: &Row,
+) -> Vec<Option<String>> {
     let mut texts: Vec<Option<String>> = vec![None; columns.count()];
-    for line in row.lines.clone() {
+    for line in row.own(lines) {
         let places = columns.places(survey, line).unwrap_or_default();
         for (cell, column) in survey.cells(line).iter().zip(places) {
             let text = survey.cell_text(line, cell);
@@ -238,6 +260,14 @@ pub(super) fn texts(survey: &Survey, columns: &Columns, row: &Row) -> Vec<Option
         *text = text.take().filter(|text| is_said(text));
     }
     texts
+}
+
+impl Row {
+    /// The lines that it stands on, without the edges of pages between.
+    pub(super) fn own(&self, lines: &[Line]) -> impl Iterator<Item = usize> {
+        let own = self.lines.clone();
+        own.filter(|line| matches!(lines.get(*line), Some(Line::Row | Line::More)))
+    }
 }
 
 /// The rows between two breaks, where they are enough.

@@ -72,7 +72,8 @@ impl Tables {
         for (at, (part, way)) in self.parts.iter().zip(&lessons.ways).enumerate() {
             let way = way.and_then(|way| lessons.known.get(way));
             if let Some(way) = way {
-                self.read_part(survey, part, way, refused, &mut coded);
+                let coded = &mut coded;
+                self.read_part(survey, part, (way, lessons), refused, coded);
             } else if lessons.others.contains(&at) {
                 others += part.rows.len();
                 let none = Coded::none(window(survey, &part.lines)?);
@@ -107,7 +108,7 @@ impl Tables {
         &self,
         survey: &Survey,
         part: &Part,
-        way: &Way,
+        (way, lessons): (&Way, &Lessons),
         refused: &HashSet<Place>,
         coded: &mut Vec<(Range<usize>, Coded)>,
     ) {
@@ -117,11 +118,13 @@ impl Tables {
             .map(|at| {
                 let row = &self.rows[at];
                 let place = survey.lines[row.lines.start].place;
-                let is_open = !way.knows(row.kind) || refused.contains(&place);
+                let is_told = !row.is_parted || lessons.shown.contains(&at);
+                let is_open = !way.knows(row.kind) || refused.contains(&place) || !is_told;
                 if is_open || !self.is_clear(part, at) {
                     return None;
                 }
-                way.row(survey, row.kind, &texts(survey, &self.columns, row))
+                let texts = texts(survey, &self.columns, &self.lines, row);
+                way.row(survey, row.kind, &texts)
             })
             .collect();
         let holes = self.holes(part, &read);
@@ -185,7 +188,7 @@ impl Tables {
             let (true, Some(value)) = (lines.contains(&row.lines.start), value) else {
                 continue;
             };
-            for line in row.lines.clone() {
+            for line in row.own(&self.lines) {
                 let places = self.columns.places(survey, line).unwrap_or_default();
                 for (name, column) in way.columns() {
                     let cell = places.binary_search(&column).ok();

@@ -12,10 +12,11 @@ const EDGES: (usize, usize) = (5, 3);
 const EDGES_AGAIN: (usize, usize) = (2, 2);
 /// Rows of each kind.
 const OF_A_KIND: usize = 2;
-/// A kind of which there are fewer rows, in hundredths, is left to the model.
-const RARE: usize = 3;
-/// Rows of one sample.
-const MOST: usize = 30;
+/// Of all rows those, in hundredths, that a usual kind has at least.
+const USUAL: usize = 3;
+/// Rows of one sample; and of those over the end of a page, which are all shown.
+const MOST: usize = 32;
+const MOST_PARTED: usize = 40;
 
 /// Some rows of a table, with its heading and its end.
 #[derive(Debug, Clone)]
@@ -65,6 +66,9 @@ impl Tables {
             self.add_kinds(&clear, &mut chosen);
         }
         chosen.truncate(MOST);
+        // Nothing but a reader can tell for certain what goes on over the end of a page.
+        let parted = clear.iter().filter(|row| self.rows[**row].is_parted);
+        chosen.extend(parted.take(MOST_PARTED));
         chosen.sort_unstable();
         chosen.dedup();
         chosen
@@ -79,9 +83,6 @@ impl Tables {
         let mut kinds: Vec<(u32, Vec<usize>)> = kinds.into_iter().collect();
         kinds.sort_by_key(|(kind, rows)| (std::cmp::Reverse(rows.len()), *kind));
         for (kind, rows) in kinds {
-            if rows.len() < OF_A_KIND || rows.len() * 100 < clear.len() * RARE {
-                continue;
-            }
             let has = |row: &&usize| self.rows[**row].kind == kind;
             let has = chosen.iter().filter(has).count();
             for number in has..OF_A_KIND {
@@ -89,6 +90,20 @@ impl Tables {
                 chosen.extend(rows.get(at).filter(|row| !chosen.contains(row)));
             }
         }
+    }
+
+    /// How many rows there are of each kind.
+    pub(super) fn counts(&self) -> HashMap<u32, usize> {
+        let mut counts = HashMap::new();
+        for row in &self.rows {
+            *counts.entry(row.kind).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// How many rows a usual kind has.
+    pub(super) fn usual(&self) -> usize {
+        (self.rows.len() * USUAL / 100).max(OF_A_KIND)
     }
 
     /// Whether nothing stands beside a row that may be a part of it.

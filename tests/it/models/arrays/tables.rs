@@ -15,17 +15,20 @@ async fn run(document: &Document, reader: Reader, by_code: bool, config: Value) 
     let server = Server::start();
     read_by(&server, reader);
     let app = app(&server).await;
-    let body = if by_code {
+    let mut body = if by_code {
         request(&app, document, config).await
     } else {
         body(&app, document, config).await
     };
+    // Nothing but the lists.
+    let properties = body["schema"]["properties"].as_object_mut().unwrap();
+    properties.retain(|_, property| property["type"] == "array");
     (ran(&app, &body).await, server)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plain_table_is_whole_at_a_small_part_of_the_tokens() {
-    for (rows, most) in [(100, 0.6), (400, 0.2), (800, 0.12)] {
+    for (rows, most) in [(100, 0.3), (400, 0.1), (800, 0.05)] {
         let document = Document::make(Spec::plain(1, rows));
         let (lane, _) = run(&document, usual(&document), false, json!({})).await;
         let (ran, server) = run(&document, usual(&document), true, json!({})).await;
