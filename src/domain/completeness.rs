@@ -240,7 +240,9 @@ impl Judge<'_> {
     fn look_at_tables_read(&mut self, merged: &Merged, reading: &Reading) {
         let places = merged.places.iter().flatten();
         let coded = places.filter(|place| {
-            let after = reading.tables.partition_point(|known| known.first <= place.first);
+            let after = reading
+                .tables
+                .partition_point(|known| known.first <= place.first);
             let known = after.checked_sub(1).and_then(|at| reading.tables.get(at));
             known.is_some_and(|known| known.contains(place.first))
         });
@@ -472,9 +474,13 @@ impl Judge<'_> {
                 && cells.any(|cell| self.trace.columns.contains_key(&cell.edge))
         };
         let inside = spans.iter().flat_map(|span| span.first..=span.last);
-        let untold = inside.filter(|line| !told[*line] && is_figure(*line)).count();
+        let untold = inside
+            .filter(|line| !told[*line] && is_figure(*line))
+            .count();
         if untold > 0 {
-            self.say(format!("{untold} lines have figures that are of no row and no proved sum."));
+            self.say(format!(
+                "{untold} lines have figures that are of no row and no proved sum."
+            ));
         }
         untold == 0
     }

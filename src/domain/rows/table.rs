@@ -27,9 +27,30 @@ pub use sample::Sample;
 const LEAST_ROWS: usize = 30;
 /// Words of a schema that say that not all rows are meant; what they mean code cannot tell.
 const SELECTIVE: [&str; 24] = [
-    "only", "except", "excluding", "exclude", "without", "unless", "ignore", "skip", "omit",
-    "other", "not", "first", "last", "top", "nur", "ohne", "ausser", "nicht", "sauf", "sans",
-    "seulement", "excepte", "hors", "solo",
+    "only",
+    "except",
+    "excluding",
+    "exclude",
+    "without",
+    "unless",
+    "ignore",
+    "skip",
+    "omit",
+    "other",
+    "not",
+    "first",
+    "last",
+    "top",
+    "nur",
+    "ohne",
+    "ausser",
+    "nicht",
+    "sauf",
+    "sans",
+    "seulement",
+    "excepte",
+    "hors",
+    "solo",
 ];
 
 /// The tables of a document that may be those of an array, as far as their lines show.

@@ -109,9 +109,8 @@ impl Lane<'_> {
         for _ in 0..ROUNDS {
             let (array, tables) = (Arc::clone(&self.array), Arc::clone(&tables));
             let (learned, without) = (Arc::clone(&learned), refused.clone());
-            let divided = offload(move || {
-                tables.divide(&array.survey, &learned, &without, array.limits)
-            });
+            let divided =
+                offload(move || tables.divide(&array.survey, &learned, &without, array.limits));
             let Some(division) = divided.await? else {
                 return Ok(());
             };

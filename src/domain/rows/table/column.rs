@@ -109,9 +109,8 @@ impl Columns {
         let fits = |column: &Column| (side(cell, column.edge) - column.at).abs() <= self.close;
         let mut fitting = (0..self.columns.len()).filter(|at| fits(&self.columns[*at]));
         let at = fitting.next()?;
-        let across = |column: &Column| {
-            cell.x0 + self.close < column.at && column.at < cell.x1 - self.close
-        };
+        let across =
+            |column: &Column| cell.x0 + self.close < column.at && column.at < cell.x1 - self.close;
         let others = self.columns.iter().enumerate();
         let mut others = others.filter(|(other, _)| *other != at);
         let is_alone = fitting.next().is_none() && !others.any(|(_, column)| across(column));

@@ -124,7 +124,11 @@ impl Tables {
             .collect();
         let all = shown?;
         let counts = self.counts();
-        let is_usual = |one: &Shown<'_>| counts.get(&one.kind).is_some_and(|count| *count >= self.usual());
+        let is_usual = |one: &Shown<'_>| {
+            counts
+                .get(&one.kind)
+                .is_some_and(|count| *count >= self.usual())
+        };
         let (shown, rare): (Vec<_>, Vec<_>) = all.into_iter().partition(is_usual);
         if shown.len() < LEAST {
             return None;
@@ -181,7 +185,8 @@ impl Tables {
             }
             let mut rows: BTreeSet<usize> = BTreeSet::new();
             for telling in telling {
-                let picked = (1..=TELLING).filter_map(|n| telling.get(telling.len() * n / (TELLING + 1)));
+                let picked =
+                    (1..=TELLING).filter_map(|n| telling.get(telling.len() * n / (TELLING + 1)));
                 rows.extend(picked);
             }
             let rows: Vec<usize> = rows.into_iter().take(MOST_TELLING).collect();
@@ -202,7 +207,8 @@ fn is_taught(lessons: &[Lesson], part: usize) -> bool {
 /// Whether nothing was read of what was shown of a table, at either end of it.
 fn is_anothers(lessons: &[Lesson], part: usize) -> bool {
     let mut own = lessons.iter().filter(|lesson| lesson.sample.part == part);
-    own.clone().any(|lesson| lesson.sample.rows.len() >= LEAST_OF_OTHERS)
+    own.clone()
+        .any(|lesson| lesson.sample.rows.len() >= LEAST_OF_OTHERS)
         && own.all(|lesson| lesson.rows.is_empty())
 }
 
@@ -213,7 +219,11 @@ fn leaves(row: &Value) -> Option<BTreeMap<String, &Value>> {
     (row.is_object() && !leaves.is_empty()).then_some(leaves)
 }
 
-fn gather<'v>(value: &'v Value, at: String, leaves: &mut BTreeMap<String, &'v Value>) -> Option<()> {
+fn gather<'v>(
+    value: &'v Value,
+    at: String,
+    leaves: &mut BTreeMap<String, &'v Value>,
+) -> Option<()> {
     match value {
         Value::Array(_) => None,
         Value::Object(members) => members.iter().try_for_each(|(key, value)| {
@@ -236,7 +246,10 @@ impl Way {
             let mut own = rare.iter().filter(|one| one.kind == kind);
             let is_right = |one: &Shown<'_>| {
                 let read = self.row(survey, kind, &one.texts);
-                let is_told = one.leaves.keys().all(|name| self.properties.contains_key(name));
+                let is_told = one
+                    .leaves
+                    .keys()
+                    .all(|name| self.properties.contains_key(name));
                 is_told && read.is_some_and(|read| is_same_row(&read, one))
             };
             if !own.all(is_right) {
@@ -305,7 +318,12 @@ impl Way {
     }
 
     /// A row by what stands in its columns; none where anything of it is not certain.
-    pub(super) fn row(&self, survey: &Survey, kind: u32, texts: &[Option<String>]) -> Option<Value> {
+    pub(super) fn row(
+        &self,
+        survey: &Survey,
+        kind: u32,
+        texts: &[Option<String>],
+    ) -> Option<Value> {
         let mut row = self.forms.get(&kind)?.clone();
         for (name, sources) in &self.properties {
             let mut said = sources.iter().map(|source| source.say(survey, texts));

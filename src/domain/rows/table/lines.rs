@@ -60,7 +60,10 @@ pub(super) fn read(survey: &Survey, columns: &Columns) -> (Vec<Line>, Vec<Row>) 
 /// Whether a line has most of the columns, a figure, and nothing else.
 fn is_row(survey: &Survey, columns: &Columns, line: usize, places: Option<&Places>) -> bool {
     let is_full = places.is_some_and(|places| places.len() >= least(columns));
-    is_full && has_digit(survey, line) && !survey.lines[line].is_furniture && !says_sum(survey, line)
+    is_full
+        && has_digit(survey, line)
+        && !survey.lines[line].is_furniture
+        && !says_sum(survey, line)
 }
 
 /// Cells that a row has at least.
@@ -277,7 +280,11 @@ pub(super) fn parts(
     rows: &[Row],
     regions: &[Range<usize>],
 ) -> Vec<Part> {
-    let region = |row: &Row| regions.iter().find(|region| region.contains(&row.lines.start));
+    let region = |row: &Row| {
+        regions
+            .iter()
+            .find(|region| region.contains(&row.lines.start))
+    };
     let is_one = |above: &Row, below: &Row| {
         let between = &lines[above.lines.end..below.lines.start];
         !between.contains(&Line::Break) && region(above) == region(below)
@@ -295,8 +302,13 @@ pub(super) fn parts(
         let Some(region) = region(first) else {
             continue;
         };
-        let before = group.start.checked_sub(1).map_or(0, |row| rows[row].lines.end);
-        let next = rows.get(group.end).map_or(lines.len(), |row| row.lines.start);
+        let before = group
+            .start
+            .checked_sub(1)
+            .map_or(0, |row| rows[row].lines.end);
+        let next = rows
+            .get(group.end)
+            .map_or(lines.len(), |row| row.lines.start);
         let start = first.lines.start.saturating_sub(AROUND);
         let start = start.max(before).max(region.start);
         // What stands before the next table is that one's.

@@ -88,7 +88,9 @@ impl Tables {
         let outline = Outline::of(survey);
         for region in &self.regions {
             let mut from = region.start;
-            let inside = coded.iter().filter(|(lines, _)| region.contains(&lines.start));
+            let inside = coded
+                .iter()
+                .filter(|(lines, _)| region.contains(&lines.start));
             let ends = inside.map(|(lines, _)| lines.clone());
             for lines in ends.chain([region.end..region.end]) {
                 if from < lines.start {
@@ -161,7 +163,9 @@ impl Tables {
             let end = self.rows[at].lines.end;
             let below = Some(at + 1).filter(|below| part.rows.contains(below));
             let next = below.map_or(part.lines.end, |below| self.rows[below].lines.start);
-            let others = (end..next).rev().find(|line| self.lines[*line] == Line::Other);
+            let others = (end..next)
+                .rev()
+                .find(|line| self.lines[*line] == Line::Other);
             add(from..others.map_or(end, |line| line + 1));
             last = Some(at);
         }
@@ -194,11 +198,13 @@ impl Tables {
                     let cell = places.binary_search(&column).ok();
                     let cell = cell.and_then(|cell| survey.cells(line).get(cell));
                     let is_said = value.pointer(name).is_some_and(|value| !value.is_null());
-                    coded.cells.extend(cell.filter(|_| is_said).map(|cell| Stood {
-                        at: format!("/{}{name}", coded.rows.len()),
-                        page: survey.lines[line].page,
-                        words: (cell.first, cell.last),
-                    }));
+                    coded
+                        .cells
+                        .extend(cell.filter(|_| is_said).map(|cell| Stood {
+                            at: format!("/{}{name}", coded.rows.len()),
+                            page: survey.lines[line].page,
+                            words: (cell.first, cell.last),
+                        }));
                 }
             }
             coded.rows.push(value.clone());

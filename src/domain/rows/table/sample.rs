@@ -10,6 +10,8 @@ use crate::domain::rows::{Survey, Window};
 /// Rows at the beginning and at the end of a table; and of one whose header is known already.
 const EDGES: (usize, usize) = (5, 3);
 const EDGES_AGAIN: (usize, usize) = (2, 2);
+/// Rows from all over it: what is meant may change without a word.
+const SPREAD: usize = 6;
 /// Rows of each kind.
 const OF_A_KIND: usize = 2;
 /// Of all rows those, in hundredths, that a usual kind has at least.
@@ -63,6 +65,9 @@ impl Tables {
         let mut chosen: Vec<usize> = clear.iter().copied().take(first).collect();
         chosen.extend(clear.iter().rev().take(last));
         if !is_known {
+            let spread = (1..=SPREAD).map(|number| clear.len() * number / (SPREAD + 1));
+            let spread = spread.filter_map(|at| clear.get(at));
+            chosen.extend(spread);
             self.add_kinds(&clear, &mut chosen);
         }
         chosen.truncate(MOST);

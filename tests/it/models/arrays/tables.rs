@@ -1,13 +1,21 @@
 //! Long tables of which the model reads some rows and code the others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
-use super::{Ran, app, body, ran, read_by, reader, recall_and_precision, request, usual, windows};
+use super::broken::retry;
+use super::{
+    Ran, app, body, ended, ran, read_by, reader, recall_and_precision, request, usual, windows,
+};
 use crate::long::{Document, Spec};
-use crate::support::model::{Reader, Server};
+use crate::support::model::{Reader, Reply, Scenario, Server};
 
 fn tokens(ran: &Ran) -> f64 {
-    ran.end["usage_metadata"]["total_token_count"].as_f64().unwrap()
+    ran.end["usage_metadata"]["total_token_count"]
+        .as_f64()
+        .unwrap()
 }
 
 /// Runs a job for a document, with tables read by code or not.
@@ -33,7 +41,11 @@ async fn a_plain_table_is_whole_at_a_small_part_of_the_tokens() {
         let (lane, _) = run(&document, usual(&document), false, json!({})).await;
         let (ran, server) = run(&document, usual(&document), true, json!({})).await;
         let part = tokens(&ran) / tokens(&lane);
-        println!("{rows} rows: {} calls, {} tokens, {part:.3}", server.count(), tokens(&ran));
+        println!(
+            "{rows} rows: {} calls, {} tokens, {part:.3}",
+            server.count(),
+            tokens(&ran)
+        );
         assert_eq!(ran.rows("items"), &document.truth()["items"]);
         assert_eq!(ran.verdict("items"), "complete", "{}", ran.array("items"));
         let evidence = &ran.array("items")["evidence"];
@@ -50,11 +62,18 @@ async fn a_hard_table_is_whole_and_what_does_not_fit_is_asked_for() {
         let (ran, server) = run(&document, usual(&document), true, json!({})).await;
         let truth = document.truth();
         let part = tokens(&ran) / tokens(&lane);
-        println!("seed {seed}: {} calls, {} tokens, {part:.3}", server.count(), tokens(&ran));
+        println!(
+            "seed {seed}: {} calls, {} tokens, {part:.3}",
+            server.count(),
+            tokens(&ran)
+        );
         for name in ["items", "returned_items"] {
             let (recall, precision) = recall_and_precision(ran.rows(name), &truth[name]);
             println!("{name}: {recall} {precision} {}", ran.array(name));
-            assert!(recall >= 0.99 && precision >= 0.99, "{seed} {name} {recall} {precision}");
+            assert!(
+                recall >= 0.99 && precision >= 0.99,
+                "{seed} {name} {recall} {precision}"
+            );
             let is_exact = ran.rows(name) == &truth[name];
             assert!(is_exact || ran.verdict(name) != "complete", "{seed} {name}");
         }
@@ -107,4 +126,44 @@ async fn another_job_about_the_same_table_asks_for_nothing() {
     let second = ran(&app, &body).await;
     assert_eq!(second.rows("items"), first.rows("items"));
     assert_eq!(server.count(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_that_fails_is_named_and_a_retry_asks_for_nothing_but_it() {
+    let document = Document::make(Spec::hard(2, 400));
+    let server = Server::start();
+    let (reader, healed) = (usual(&document), Arc::new(AtomicBool::new(false)));
+    let is_healed = Arc::clone(&healed);
+    // What does not fit is asked for after the sample, which alone shows the date.
+    let is_part = |text: &str| !text.contains("Date");
+    server.script(move |asked| {
+        let fails = is_part(asked.document()) && !is_healed.load(Ordering::SeqCst);
+        Some(if fails {
+            Reply::from(Scenario::Filtered)
+        } else {
+            reader.reply(asked)
+        })
+    });
+    let app = app(&server).await;
+    let mut body = request(&app, &document, json!({})).await;
+    let properties = body["schema"]["properties"].as_object_mut().unwrap();
+    properties.retain(|name, _| name == "items");
+    let first = ran(&app, &body).await;
+    println!("{} {}", first.end, first.array("items"));
+    assert_eq!(first.verdict("items"), "incomplete");
+    let failed = first.array("items")["evidence"]["windows_failed"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert!(failed >= 1);
+    assert!(first.rows("items").as_array().unwrap().len() > 350);
+
+    healed.store(true, Ordering::SeqCst);
+    let (asked, last) = (server.count(), first.end["sequence_number"].to_string());
+    retry(&app, &first.job).await;
+    let second = ended(&app, first.job.clone(), Some(&last)).await;
+    assert_eq!(second.rows("items"), &document.truth()["items"]);
+    assert_eq!(server.count() - asked, failed, "only what failed");
+    let usage = &second.end["usage_metadata"];
+    assert_eq!(usage["request_count"], server.count() as u64, "{usage}");
 }
