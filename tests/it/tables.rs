@@ -420,6 +420,45 @@ fn a_text_that_goes_on_below_its_row_is_read_whole_or_left_to_the_model() {
 }
 
 #[test]
+fn a_text_that_was_broken_before_it_had_to_be_is_not_cut_off() {
+    // In the first column or in the second, and with words that sums begin with.
+    for (rest, indent) in [
+        ("spare part", 0),
+        ("net for carp", 0),
+        ("spare", 21),
+        ("net", 21),
+    ] {
+        let mut lines = vec![(
+            format!("{:<21}{:<19}{:>8}", "Article", "Use", "Amount"),
+            None,
+        )];
+        for at in 0..200 {
+            let (printed, name) = (amount(3_000 + at * 17), format!("Article A{at:03}"));
+            let is_broken = at % 40 == 33;
+            let text = format!("{name:<21}{:<19}{:>8}", "for the workshop", printed.0);
+            let more = |text: &str| format!("{text} {rest}");
+            let (name, useful) = match (is_broken, indent) {
+                (false, _) => (name, "for the workshop".to_owned()),
+                (true, 0) => (more(&name), "for the workshop".to_owned()),
+                (true, _) => (name, more("for the workshop")),
+            };
+            let row = json!({"name": name, "use": useful, "amount": printed.1});
+            lines.push((text, Some(row)));
+            if is_broken {
+                lines.push((format!("{:indent$}{rest}", ""), None));
+            }
+        }
+        let mut properties = numbers(&["amount"]);
+        properties["use"] = json!({"type": "string"});
+        let outcome = made(&properties, lines).outcome();
+        println!(
+            "{rest} {indent}: {} by code, {} asked",
+            outcome.coded, outcome.asked
+        );
+    }
+}
+
+#[test]
 fn tables_of_a_list_with_lists_inside_and_lists_of_some_rows_only_are_the_model_s() {
     let rows = |schema: Value| {
         let lines: Vec<(String, Option<Value>)> = (0..100)

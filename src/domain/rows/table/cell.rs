@@ -58,7 +58,7 @@ pub(super) fn is_same(one: &Value, other: &Value) -> bool {
 /// shown to a model, such as a negative number or another currency, is not taken for a known one.
 pub(super) fn kind(survey: &Survey, text: &str) -> String {
     if !is_said(text) {
-        return "-".to_owned();
+        return format!("-{text}");
     }
     if day(survey, text).is_some() {
         return "D".to_owned();

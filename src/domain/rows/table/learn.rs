@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::cell::{Form, is_same};
+use super::cell::{Form, is_said, is_same};
 use super::lines::texts;
 use super::{Sample, Tables};
 use crate::domain::rows::Survey;
@@ -304,8 +304,8 @@ impl Source {
         match self {
             Self::Always(value) => Some(value.clone()),
             Self::Column(at, form) => match texts.get(*at)? {
-                Some(text) => form.read(survey, text),
-                None => Some(Value::Null),
+                Some(text) if is_said(text) => form.read(survey, text),
+                _ => Some(Value::Null),
             },
         }
     }

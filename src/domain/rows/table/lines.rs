@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::super::sum::says_sum;
 use super::super::survey::{Cell, Survey};
-use super::cell::{is_said, kind};
+use super::cell::kind;
 use super::column::{Columns, Places};
 use super::{LEAST_ROWS, Part, Row};
 use crate::domain::value::fold;
@@ -106,7 +106,8 @@ impl Reader<'_> {
             });
             return Line::Row;
         }
-        if self.goes_on(line) {
+        let goes_on = self.goes_on(line);
+        if goes_on && self.is_inside(line) {
             if let Some(row) = self.rows.last_mut() {
                 row.is_parted |= row.lines.end < line;
                 row.lines.end = line + 1;
@@ -117,13 +118,13 @@ impl Reader<'_> {
         if survey.lines[line].is_furniture {
             // Rows that are alike, or ends of them, may stand at the edges of two pages.
             let may_be_row = shared >= least(self.columns) && has_digit(survey, line);
-            return if may_be_row || self.is_part_of_row(line) {
+            return if may_be_row || goes_on || self.is_part_of_row(line) {
                 Line::Other
             } else {
                 Line::Noise
             };
         }
-        if says_sum(survey, line) && !is_header(survey, line) {
+        if says_sum(survey, line) && self.has_sum(line) {
             let is_short = shared * 4 < self.columns.most * 3;
             return if is_short { Line::Noise } else { Line::Other };
         }
@@ -136,6 +137,13 @@ impl Reader<'_> {
         }
         self.above.clear();
         Line::Break
+    }
+
+    /// Whether a number stands by itself behind what a line is called.
+    fn has_sum(&self, line: usize) -> bool {
+        let survey = self.survey;
+        let mut behind = survey.cells(line).iter().skip(1);
+        behind.any(|cell| kind(survey, &survey.cell_text(line, cell)).starts_with('N'))
     }
 
     /// A header at the top of a page goes on with its table.
@@ -194,11 +202,15 @@ impl Reader<'_> {
             return lines[row.lines.end - 1].page + 1 == lines[line].page
                 && between.all(|line| *line == Line::Noise);
         }
-        // What stands below all rows of many pages is the edge of these.
+        lines[line - 1].page == lines[line].page && !lines[line].is_parted
+    }
+
+    /// Whether a line is no edge of its page, as what stands below all rows of many pages is.
+    fn is_inside(&self, line: usize) -> bool {
+        let lines = &self.survey.lines;
         let page = lines[line].page;
-        let below = (line + 1..lines.len()).take_while(|at| lines[*at].page == page);
-        let is_inside = !lines[line].is_furniture || below.into_iter().any(|at| self.is_row[at]);
-        lines[line - 1].page == page && !lines[line].is_parted && is_inside
+        let mut below = (line + 1..lines.len()).take_while(|at| lines[*at].page == page);
+        !lines[line].is_furniture || below.any(|at| self.is_row[at])
     }
 
     fn finish(mut self) -> (Vec<Line>, Vec<Row>) {
@@ -258,9 +270,6 @@ pub(super) fn texts(
                 empty => *empty = Some(text),
             }
         }
-    }
-    for text in &mut texts {
-        *text = text.take().filter(|text| is_said(text));
     }
     texts
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::learn::{Lessons, Way};
 use super::lines::{Line, texts};
-use super::{Part, Tables, stretch, window};
+use super::{Part, Row, Tables, stretch, window};
 use crate::domain::rows::cut::Outline;
 use crate::domain::rows::{Place, Stretch, Survey, Window, WindowLimits};
 
@@ -120,7 +120,7 @@ impl Tables {
             .map(|at| {
                 let row = &self.rows[at];
                 let place = survey.lines[row.lines.start].place;
-                let is_told = !row.is_parted || lessons.shown.contains(&at);
+                let is_told = !self.is_doubtful(row) || lessons.shown.contains(&at);
                 let is_open = !way.knows(row.kind) || refused.contains(&place) || !is_told;
                 if is_open || !self.is_clear(part, at) {
                     return None;
@@ -138,6 +138,13 @@ impl Tables {
                 coded.extend(self.coded(survey, part, way, (&lines, &read)));
             }
         }
+    }
+
+    /// Whether a row may have more lines than its own: on the next page, or where a table ends.
+    fn is_doubtful(&self, row: &Row) -> bool {
+        let ends =
+            |line: Option<usize>| line.and_then(|at| self.lines.get(at)) == Some(&Line::Break);
+        row.is_parted || ends(Some(row.lines.end)) || ends(row.lines.start.checked_sub(1))
     }
 
     /// Lines that are left to the model: rows that were not read, and all that may be one.

@@ -12,6 +12,8 @@ const EDGES: (usize, usize) = (5, 3);
 const EDGES_AGAIN: (usize, usize) = (2, 2);
 /// Rows from all over it: what is meant may change without a word.
 const SPREAD: usize = 6;
+/// Lines behind a table that are shown with its last row.
+const BEHIND: usize = 4;
 /// Rows of each kind.
 const OF_A_KIND: usize = 2;
 /// Of all rows those, in hundredths, that a usual kind has at least.
@@ -49,7 +51,10 @@ impl Tables {
                 None => !self.has_twins && known.contains(&part.header.as_str()),
             };
             let rows = self.chosen(part, is_known);
-            samples.extend(self.sample(survey, at, rows));
+            // Of fewer nothing could be learned.
+            if rows.len() >= EDGES_AGAIN.0 + EDGES_AGAIN.1 {
+                samples.extend(self.sample(survey, at, rows));
+            }
             known.push(&part.header);
         }
         samples
@@ -142,9 +147,13 @@ impl Tables {
             }
         }
         let end = self.rows[part.rows.end - 1].lines.end;
+        // Also what ends the table: it may go on with its last row.
+        let next = self.rows.get(part.rows.end);
+        let next = next.map_or(self.lines.len(), |row| row.lines.start);
+        let until = part.lines.end.max(next.min(end + BEHIND));
         match runs.last_mut() {
-            Some(run) if run.end == end => run.end = part.lines.end.max(end),
-            _ => runs.push(end..part.lines.end.max(end)),
+            Some(run) if run.end == end => run.end = until,
+            _ => runs.push(end..until),
         }
         let shown = runs.iter().filter(|run| !run.is_empty());
         let mut context: Vec<_> = shown.filter_map(|run| stretch(survey, run)).collect();
