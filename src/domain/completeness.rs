@@ -73,8 +73,8 @@ pub struct Completeness {
 pub struct Evidence {
     pub rows_read: u32,
     /// Of them, those that code has read off a table.
-    #[serde(default, skip_serializing_if = "is_none")]
-    pub rows_from_tables: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_from_tables: Option<u32>,
     /// Rows that were found on no line of the document, or on one that another row has.
     pub rows_without_place: u32,
     /// Rows of which a value was not found where those of other rows are.
@@ -246,7 +246,8 @@ impl Judge<'_> {
             let known = after.checked_sub(1).and_then(|at| reading.tables.get(at));
             known.is_some_and(|known| known.contains(place.first))
         });
-        self.evidence.rows_from_tables = coded.count() as u32;
+        let coded = coded.count() as u32;
+        self.evidence.rows_from_tables = (coded > 0).then_some(coded);
     }
 
     /// What the rows say themselves, and the limits that the schema sets.
@@ -316,7 +317,7 @@ impl Judge<'_> {
             .sum();
         let is_shaped = lines.is_telling && !is_missing && unexplained == 0;
         // Code goes by the shape of lines too: what it has read is counted by column as well.
-        if is_shaped && (self.evidence.rows_from_tables == 0 || self.is_counted(&spans)) {
+        if is_shaped && (self.evidence.rows_from_tables.is_none() || self.is_counted(&spans)) {
             self.agree("Every line with the shape of a row was read.".to_owned());
         }
     }
@@ -560,10 +561,6 @@ impl Judge<'_> {
 
 /// Lines behind the last row in which its sums stand.
 const SUM_LINES: usize = 10;
-
-fn is_none(count: &u32) -> bool {
-    *count == 0
-}
 
 /// Whether two rows are the same.
 fn has_equal(items: &[Value]) -> bool {

@@ -433,7 +433,9 @@ fn a_text_that_was_broken_before_it_had_to_be_is_not_cut_off() {
             None,
         )];
         for at in 0..200 {
-            let (printed, name) = (amount(3_000 + at * 17), format!("Article A{at:03}"));
+            let longer = if at == 12 { " longer" } else { "" };
+            let name = format!("Article A{at:03}{longer}");
+            let printed = amount(3_000 + at * 17);
             let is_broken = at % 40 == 33;
             let text = format!("{name:<21}{:<19}{:>8}", "for the workshop", printed.0);
             let more = |text: &str| format!("{text} {rest}");

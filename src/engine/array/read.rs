@@ -12,7 +12,7 @@ use super::Array;
 use super::kept::{Piece, Whole};
 use super::rebase::rebased;
 use super::rows::unread;
-use super::table::Layout;
+use super::table::Windows;
 use super::told::Told;
 use super::window::{Read, around, heading};
 use crate::domain::completeness::{Completeness, Outcome, Reading, judge};
@@ -33,7 +33,7 @@ pub(super) struct Lane<'a> {
     pub(super) array: Arc<Array>,
     pub(super) slots: &'a Semaphore,
     pub(super) told: Told,
-    pub(super) layout: Layout,
+    pub(super) windows: Windows,
     /// What became of each window, by its number.
     read: BTreeMap<usize, Read>,
     /// What was asked for once more.
@@ -62,7 +62,7 @@ impl Run {
         let mut lane = Lane {
             run: self,
             told: Told::of(&array),
-            layout: Layout::of(&array),
+            windows: Windows::of(&array),
             array,
             slots,
             read: BTreeMap::new(),
@@ -121,7 +121,7 @@ impl Lane<'_> {
         let (run, slots) = (self.run, self.slots);
         let array = Arc::clone(&self.array);
         self.end_coded();
-        let windows = &self.layout.windows.clone();
+        let windows = &self.windows.all.clone();
         let keys: Vec<AnswerKey> = windows
             .iter()
             .map(|window| run.window_key(&array, window))
@@ -196,7 +196,7 @@ impl Lane<'_> {
     }
 
     fn window_for(&self, place: Stretch) -> Option<Window> {
-        let windows = self.layout.windows.iter().enumerate();
+        let windows = self.windows.all.iter().enumerate();
         let mut around_it = windows.filter(|(_, window)| window.own.contains(place.first));
         let (number, window) = around_it.next()?;
         let read = self.read.get(&number)?;
@@ -252,9 +252,9 @@ impl Lane<'_> {
 
     async fn judged(&self) -> Result<(Merged, Completeness), Halt> {
         let (array, pieces) = (Arc::clone(&self.array), self.pieces());
-        let windows = self.layout.windows.iter().enumerate();
+        let windows = self.windows.all.iter().enumerate();
         let reading = Reading {
-            tables: self.layout.stretches(),
+            tables: self.windows.stretches(),
             windows: windows
                 .map(|(number, window)| {
                     let read = self.read.get(&number);

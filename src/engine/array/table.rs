@@ -27,15 +27,15 @@ use crate::engine::journal::Halt;
 const ROUNDS: usize = 3;
 
 /// The windows of an array, and those of them that code has read.
-pub(super) struct Layout {
-    pub(super) windows: Vec<Window>,
+pub(super) struct Windows {
+    pub(super) all: Vec<Window>,
     pub(super) coded: BTreeMap<usize, Piece>,
 }
 
-impl Layout {
+impl Windows {
     pub(super) fn of(array: &Array) -> Self {
         Self {
-            windows: array.located.windows.clone(),
+            all: array.located.windows.clone(),
             coded: BTreeMap::new(),
         }
     }
@@ -161,15 +161,15 @@ impl Lane<'_> {
         let coded = pieces.into_iter().enumerate();
         let coded = coded.filter_map(|(number, piece)| Some((number, piece?)));
         self.told.divide(windows.clone());
-        self.layout = Layout {
+        self.windows = Windows {
             coded: coded.collect(),
-            windows,
+            all: windows,
         };
     }
 
     /// Ends the windows that code has read.
     pub(super) fn end_coded(&mut self) {
-        for (number, piece) in self.layout.coded.clone() {
+        for (number, piece) in self.windows.coded.clone() {
             let whole = Whole {
                 pieces: vec![piece],
                 usage: self.run.blank.clone(),

@@ -26,7 +26,7 @@ struct Column {
 /// The columns of most rows of a document, from left to right.
 #[derive(Debug)]
 pub(super) struct Columns {
-    columns: Vec<Column>,
+    all: Vec<Column>,
     close: f32,
     /// Columns that most rows fill.
     pub(super) most: usize,
@@ -67,7 +67,7 @@ impl Columns {
         }
         columns.sort_by(|a, b| a.usual.0.total_cmp(&b.usual.0));
         let mut found = Self {
-            columns,
+            all: columns,
             close,
             most: 0,
         };
@@ -78,11 +78,11 @@ impl Columns {
             .collect();
         filled.sort_unstable();
         found.most = filled.get(filled.len() / 2).copied().unwrap_or(0);
-        (found.columns.len() >= 2 && found.most >= 2).then_some(found)
+        (found.all.len() >= 2 && found.most >= 2).then_some(found)
     }
 
     pub(super) fn count(&self) -> usize {
-        self.columns.len()
+        self.all.len()
     }
 
     /// The column of each cell of a line; none where one of them stands in no column for certain,
@@ -107,11 +107,11 @@ impl Columns {
 
     fn place(&self, cell: &Cell) -> Option<usize> {
         let fits = |column: &Column| (side(cell, column.edge) - column.at).abs() <= self.close;
-        let mut fitting = (0..self.columns.len()).filter(|at| fits(&self.columns[*at]));
+        let mut fitting = (0..self.all.len()).filter(|at| fits(&self.all[*at]));
         let at = fitting.next()?;
         let across =
             |column: &Column| cell.x0 + self.close < column.at && column.at < cell.x1 - self.close;
-        let others = self.columns.iter().enumerate();
+        let others = self.all.iter().enumerate();
         let mut others = others.filter(|(other, _)| *other != at);
         let is_alone = fitting.next().is_none() && !others.any(|(_, column)| across(column));
         is_alone.then_some(at)
@@ -119,7 +119,7 @@ impl Columns {
 
     /// Whether the first words of a cell had no room behind those of one above it.
     pub(super) fn wraps(&self, column: usize, above: &Cell, width: f32, space: f32) -> bool {
-        let column = self.columns.get(column);
+        let column = self.all.get(column);
         column.is_some_and(|column| above.x1 + space + width > column.reach)
     }
 }

@@ -92,7 +92,7 @@ impl Tables {
                 .iter()
                 .filter(|(lines, _)| region.contains(&lines.start));
             let ends = inside.map(|(lines, _)| lines.clone());
-            for lines in ends.chain([region.end..region.end]) {
+            for lines in ends.chain(std::iter::once(region.end..region.end)) {
                 if from < lines.start {
                     let parts = outline.cut(from..lines.start, limits);
                     asked.extend(parts.iter().filter_map(|own| outline.window(own, region)));
@@ -131,7 +131,10 @@ impl Tables {
             .collect();
         let holes = self.holes(part, &read);
         let mut from = part.lines.start;
-        for hole in holes.into_iter().chain([part.lines.end..part.lines.end]) {
+        for hole in holes
+            .into_iter()
+            .chain(std::iter::once(part.lines.end..part.lines.end))
+        {
             let lines = from..hole.start;
             from = hole.end;
             if !lines.is_empty() {
