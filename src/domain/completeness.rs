@@ -12,13 +12,13 @@ mod trace;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::census::{Census as Lines, Counter, says_sum};
+use self::census::{Census as Lines, Counter};
 use self::ordinal::{Numbering, numbering};
 use self::stated::stated;
 use self::sums::sums;
 use self::trace::{Row, Trace, trace};
 use super::error::Fault;
-use super::rows::{List, Merged, Stretch, Survey, Window};
+use super::rows::{List, Merged, Stretch, Survey, Window, says_sum};
 
 /// What the evidence comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub struct Reading {
     pub windows: Vec<(Window, Outcome)>,
     /// Why the first of those that were not read was not.
     pub fault: Option<Fault>,
+    /// Lines whose rows code has read, by what a model has read of others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Stretch>,
 }
 
 /// The verdict on an array.
@@ -72,6 +75,9 @@ pub struct Completeness {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     pub rows_read: u32,
+    /// Of them, those that code has read off a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_from_tables: Option<u32>,
     /// Rows that were found on no line of the document, or on one that another row has.
     pub rows_without_place: u32,
     /// Rows of which a value was not found where those of other rows are.
@@ -143,8 +149,10 @@ pub fn judge(survey: &Survey, list: &List, merged: &Merged, reading: &Reading) -
         lacks: false,
         doubts: false,
         agrees: false,
+        sums: Vec::new(),
     };
     judge.look_at_windows(reading);
+    judge.look_at_tables_read(merged, reading);
     judge.look_at_rows(merged);
     judge.look_at_lines();
     judge.finish()
@@ -173,6 +181,8 @@ struct Judge<'j> {
     doubts: bool,
     /// A reading of another kind comes to the same rows.
     agrees: bool,
+    /// Lines on which all figures in the columns of the list are sums of its rows.
+    sums: Vec<usize>,
 }
 
 impl Judge<'_> {
@@ -230,6 +240,19 @@ impl Judge<'_> {
                 "{unread} pages have no words that could be counted."
             ));
         }
+    }
+
+    fn look_at_tables_read(&mut self, merged: &Merged, reading: &Reading) {
+        let places = merged.places.iter().flatten();
+        let coded = places.filter(|place| {
+            let after = reading
+                .tables
+                .partition_point(|known| known.first <= place.first);
+            let known = after.checked_sub(1).and_then(|at| reading.tables.get(at));
+            known.is_some_and(|known| known.contains(place.first))
+        });
+        let coded = coded.count() as u32;
+        self.evidence.rows_from_tables = (coded > 0).then_some(coded);
     }
 
     /// What the rows say themselves, and the limits that the schema sets.
@@ -297,7 +320,9 @@ impl Judge<'_> {
         let unexplained: usize = unexplained
             .map(|span| self.counter.unexplained(span.first, span.last).len())
             .sum();
-        if lines.is_telling && !is_missing && unexplained == 0 {
+        let is_shaped = lines.is_telling && !is_missing && unexplained == 0;
+        // Code goes by the shape of lines too: what it has read is counted by column as well.
+        if is_shaped && (self.evidence.rows_from_tables.is_none() || self.is_counted(&spans)) {
             self.agree("Every line with the shape of a row was read.".to_owned());
         }
     }
@@ -409,6 +434,11 @@ impl Judge<'_> {
             let printed = sums(self.survey, &self.trace, &rows, &lines);
             let (inside, behind): (Vec<_>, Vec<_>) =
                 printed.iter().partition(|sum| sum.line < span.last);
+            let agrees = |line: &usize| {
+                let mut own = printed.iter().filter(|sum| sum.line == *line).peekable();
+                own.peek().is_some() && own.all(|sum| sum.agrees)
+            };
+            self.sums.extend(lines.iter().filter(|line| agrees(line)));
             let wrong = inside.iter().filter(|sum| !sum.agrees).count();
             let right = inside.len() - wrong;
             let closes = behind.iter().any(|sum| sum.agrees);
@@ -432,6 +462,33 @@ impl Judge<'_> {
         if proved == spans.len() && proved > 0 {
             self.agree("The rows add up to the printed sum.".to_owned());
         }
+    }
+
+    /// Whether every figure in a column of the list, in its tables, is of a row or sums rows up.
+    fn is_counted(&mut self, spans: &[Span]) -> bool {
+        let mut told = vec![false; self.survey.lines.len()];
+        for row in &self.trace.rows {
+            told[row.lines.clone()].fill(true);
+        }
+        for line in &self.sums {
+            told[*line] = true;
+        }
+        let is_figure = |line: usize| {
+            let cells = self.survey.cells(line).iter();
+            let mut cells = cells.filter(|cell| cell.has_digit);
+            !self.survey.lines[line].is_furniture
+                && cells.any(|cell| self.trace.columns.contains_key(&cell.edge))
+        };
+        let inside = spans.iter().flat_map(|span| span.first..=span.last);
+        let untold = inside
+            .filter(|line| !told[*line] && is_figure(*line))
+            .count();
+        if untold > 0 {
+            self.say(format!(
+                "{untold} lines have figures that are of no row and no proved sum."
+            ));
+        }
+        untold == 0
     }
 
     /// Counts that the document states: each is of the rows before it, of its table, or of all.

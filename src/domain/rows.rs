@@ -10,7 +10,9 @@ mod place;
 mod printed;
 mod region;
 mod show;
+mod sum;
 mod survey;
+mod table;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +23,10 @@ pub use place::place;
 pub(crate) use place::{Haystack, Needle, find, needles};
 pub(crate) use printed::bare;
 pub use show::show;
+pub(crate) use sum::says_sum;
 pub(crate) use survey::Edge;
 pub use survey::Survey;
+pub use table::{Coded, Division, Lesson, Lessons, Sample, Tables};
 
 /// A line of a document. Places are ordered as the document is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ mod kept;
 mod read;
 mod rebase;
 mod rows;
+mod table;
 mod told;
 mod whole;
 mod window;
@@ -30,7 +31,7 @@ use crate::domain::document::{Document, DocumentInput};
 use crate::domain::pack::{Aim, Work};
 use crate::domain::plan::{Kind, Plan, Subtree, Take};
 use crate::domain::pointer::Pointer;
-use crate::domain::rows::{List, Located, Survey, WindowLimits, windows};
+use crate::domain::rows::{List, Located, Survey, Tables, WindowLimits, windows};
 
 pub(super) use rows::Reading;
 use told::Told;
@@ -41,6 +42,8 @@ const ANSWER: f64 = 4_000.0;
 const LONG_ANSWER: f64 = 8_000.0;
 /// An answer that is not divided further, tokens: the call itself takes as long.
 const LEAST_ANSWER: f64 = 100.0;
+/// Rows of an array for which it is worth while to have a model show how they are read.
+const TABLE_ROWS: u32 = 60;
 /// How much later than at its soonest an array may be there, for fewer calls.
 const AS_GOOD: f64 = 1.15;
 /// The part of a window that other windows show as well.
@@ -82,10 +85,13 @@ pub(super) struct Array {
     survey: Arc<Survey>,
     list: List,
     located: Located,
+    limits: WindowLimits,
     /// Whether it is read in windows.
     is_long: bool,
     /// Whether it comes whole from more pages than one window has: those who watch are told.
     is_told: bool,
+    /// Tables that code may read when it was shown how.
+    tables: Option<Arc<Tables>>,
     /// The member of the subtree's value that holds the rows; none where they are all of it.
     member: Option<String>,
     /// The plan of the job, with a schema for the rows of one window in the array's place.
@@ -137,6 +143,7 @@ impl Arrays {
             others: others(&planned.plan, config.per_key_attribution),
             aim: look.work.packing.aim,
             quotes: config.per_key_attribution,
+            reads_tables: !is_instructed(config),
         };
         let known = tokio::task::spawn_blocking(move || surveyor.arrays(&arrays)).await;
         Self {
@@ -185,6 +192,30 @@ impl Array {
     }
 }
 
+/// How an array is read.
+struct Cut {
+    located: Located,
+    limits: WindowLimits,
+    is_long: bool,
+    is_told: bool,
+    tables: Option<Arc<Tables>>,
+}
+
+impl Cut {
+    /// In one window over all that was located.
+    fn whole(mut located: Located) -> Self {
+        let is_told = located.windows.len() > 1;
+        located.windows = whole::window(&located.windows).into_iter().collect();
+        Self {
+            located,
+            limits: WindowLimits::default(),
+            is_long: false,
+            is_told,
+            tables: None,
+        }
+    }
+}
+
 struct Surveyor {
     plan: Arc<Plan>,
     plan_key: String,
@@ -197,6 +228,8 @@ struct Surveyor {
     others: f64,
     aim: Aim,
     quotes: bool,
+    /// Nobody gave instructions that code could not follow.
+    reads_tables: bool,
 }
 
 impl Surveyor {
@@ -213,15 +246,12 @@ impl Surveyor {
         let subtree = Arc::clone(self.plan.subtrees.get(index)?);
         let list = List::of(&self.plan, index)?;
         let row = size::answer(&subtree, None, self.quotes).likely / size::ROWS as f64;
-        let (located, is_long, is_told) = if let Some(output) = self.output {
-            let (located, is_long) = self.cut(survey, &list, &subtree, (output, row));
-            (located, is_long, false)
+        let cut = if let Some(output) = self.output {
+            self.cut(survey, &list, &subtree, (output, row))
         } else {
-            let mut located = windows(survey, &list, WindowLimits::default());
-            let is_told = located.windows.len() > 1;
-            located.windows = whole::window(&located.windows).into_iter().collect();
-            (located, false, is_told)
+            Cut::whole(windows(survey, &list, WindowLimits::default()))
         };
+        let located = cut.located;
         let answer = f64::from(located.estimate.unwrap_or_default()) * row;
         let member = match &subtree.take {
             Take::Keys(_) => Some(list.name.clone()),
@@ -241,8 +271,10 @@ impl Surveyor {
             subtree,
             list,
             located,
-            is_long,
-            is_told,
+            limits: cut.limits,
+            is_long: cut.is_long,
+            is_told: cut.is_told,
+            tables: cut.tables,
             member,
             plan,
             plan_key,
@@ -257,7 +289,7 @@ impl Surveyor {
         list: &List,
         subtree: &Subtree,
         (output, row): (f64, f64),
-    ) -> (Located, bool) {
+    ) -> Cut {
         let mut limits = WindowLimits::default();
         if self.aim == Aim::Cheap {
             // Each window shows again what other calls show too.
@@ -269,9 +301,11 @@ impl Surveyor {
         }
         let mut located = windows(survey, list, limits);
         let estimate = located.estimate.unwrap_or_default();
+        let tables = self.tables(survey, list, estimate);
         let answer = f64::from(estimate) * row;
         let mut wanted = (answer / ANSWER.min(output)).ceil();
         let mut is_long = located.windows.len() > 1 || answer > LONG_ANSWER.min(output);
+        is_long |= tables.is_some();
         if self.aim == Aim::Fast {
             let soonest = self.soonest(size::question(subtree), answer);
             is_long |= soonest > 1.0;
@@ -285,7 +319,19 @@ impl Surveyor {
             };
             located = windows(survey, list, limits);
         }
-        (located, is_long)
+        Cut {
+            located,
+            limits,
+            is_long,
+            is_told: false,
+            tables,
+        }
+    }
+
+    fn tables(&self, survey: &Survey, list: &List, estimate: u32) -> Option<Arc<Tables>> {
+        let is_worth_it = self.reads_tables && estimate >= TABLE_ROWS;
+        let tables = is_worth_it.then(|| Tables::of(survey, list));
+        tables.flatten().map(Arc::new)
     }
 
     /// The windows that an array is there soonest with, and no more than gain something.
@@ -322,6 +368,11 @@ impl Surveyor {
         plan.subtrees[index] = Arc::new(loose);
         (Arc::new(plan), format!("{}/rows-{index}", self.plan_key))
     }
+}
+
+fn is_instructed(config: &Config) -> bool {
+    let said = config.additional_instructions.as_deref();
+    said.is_some_and(|said| !said.trim().is_empty())
 }
 
 fn others(plan: &Plan, quotes: bool) -> f64 {

@@ -46,5 +46,6 @@ mod stop;
 mod store;
 mod storm;
 mod support;
+mod tables;
 #[cfg(unix)]
 mod webhook;

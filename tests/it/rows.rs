@@ -87,6 +87,7 @@ fn all_read(windows: &[Window]) -> Reading {
             .map(|window| (window.clone(), Outcome::Read))
             .collect(),
         fault: None,
+        tables: Vec::new(),
     }
 }
 

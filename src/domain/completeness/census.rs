@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::ordinal::ordinal;
 use super::trace::{Row, Trace};
-use crate::domain::rows::{Edge, Survey, bare};
+use crate::domain::rows::{Edge, Survey, says_sum};
 
 /// Rows of one kind from which their shape is learnt.
 const LEAST_ROWS: usize = 3;
@@ -13,44 +13,6 @@ const LEAST_ROWS: usize = 3;
 const TAIL: usize = 8;
 /// Lines at the top of a page among which a repeated header stands.
 const TOP: usize = 5;
-
-/// How lines begin, folded, that sum rows up or carry a sum over.
-const SUMS: [&str; 34] = [
-    "total",
-    "totals",
-    "subtotal",
-    "sub",
-    "sum",
-    "grand",
-    "balance",
-    "carried",
-    "carry",
-    "brought",
-    "net",
-    "gross",
-    "vat",
-    "tax",
-    "summe",
-    "zwischensumme",
-    "gesamt",
-    "gesamtsumme",
-    "gesamtbetrag",
-    "endsumme",
-    "endbetrag",
-    "nettosumme",
-    "bruttosumme",
-    "ubertrag",
-    "saldo",
-    "mwst",
-    "ust",
-    "zzgl",
-    "sous-total",
-    "sous",
-    "report",
-    "montant",
-    "solde",
-    "tva",
-];
 
 /// The lines of a document as the rows that were read show them.
 pub(super) struct Census {
@@ -122,13 +84,6 @@ fn edges(survey: &Survey, line: usize) -> impl Iterator<Item = Edge> {
 
 fn has_digit(survey: &Survey, line: usize) -> bool {
     survey.cells(line).iter().any(|cell| cell.has_digit)
-}
-
-/// Whether a line begins with a word that is said of sums.
-pub(super) fn says_sum(survey: &Survey, line: usize) -> bool {
-    let mut words = survey.words(line).iter().map(|word| bare(&word.text));
-    let first = words.find(|word| !word.is_empty());
-    first.is_some_and(|word| SUMS.contains(&word.as_str()))
 }
 
 /// Several cells without a figure.

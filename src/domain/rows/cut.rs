@@ -173,7 +173,7 @@ impl<'s> Outline<'s> {
     }
 
     /// A region's parts, each within the limits.
-    fn cut(&self, region: Range<usize>, limits: WindowLimits) -> Vec<Range<usize>> {
+    pub(super) fn cut(&self, region: Range<usize>, limits: WindowLimits) -> Vec<Range<usize>> {
         // What a line takes of a window: as text, and as a row.
         let letters = f64::from(limits.tokens.max(1)) * LETTERS_A_TOKEN;
         let row = limits
@@ -233,7 +233,7 @@ impl<'s> Outline<'s> {
     }
 
     /// A window that answers for `own`.
-    fn window(&self, own: &Range<usize>, region: &Range<usize>) -> Option<Window> {
+    pub(super) fn window(&self, own: &Range<usize>, region: &Range<usize>) -> Option<Window> {
         let first = self.reach(own.start, region.start, |line| line.checked_sub(1));
         let last = self.reach(own.end - 1, region.end - 1, |line| Some(line + 1));
         Some(Window {

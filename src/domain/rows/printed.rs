@@ -52,12 +52,11 @@ pub(super) fn figures(survey: &Survey, line: usize) -> Vec<Figure> {
     found
 }
 
-/// What a printed number may mean; nothing for what is no number.
-pub(crate) fn read(text: &str, habit: Option<Habit>) -> Vec<Decimal> {
+/// What stands before the digits of a printed number, the digits with their signs, and what stands
+/// behind them; none for what is no number.
+pub(super) fn parted(text: &str) -> Option<(&str, &str, &str)> {
     let is_digit = |char: char| char.is_ascii_digit();
-    let (Some(first), Some(last)) = (text.find(is_digit), text.rfind(is_digit)) else {
-        return Vec::new();
-    };
+    let (first, last) = (text.find(is_digit)?, text.rfind(is_digit)?);
     let (head, body, tail) = (&text[..first], &text[first..=last], &text[last + 1..]);
     let is_sign = |part: &str| part.chars().count() <= 5 && !part.contains(['/', '_', '#']);
     // Letters before or behind digits make a code of them, unless they are those of a currency.
@@ -65,9 +64,15 @@ pub(crate) fn read(text: &str, habit: Option<Habit>) -> Vec<Decimal> {
         let letters = part.chars().filter(|char| char.is_alphabetic()).count();
         letters > 0 && (letters != 3 || part.contains(char::is_lowercase))
     };
-    if !is_sign(head) || !is_sign(tail) || is_code(head) || is_code(tail) {
+    let is_number = is_sign(head) && is_sign(tail) && !is_code(head) && !is_code(tail);
+    is_number.then_some((head, body, tail))
+}
+
+/// What a printed number may mean; nothing for what is no number.
+pub(crate) fn read(text: &str, habit: Option<Habit>) -> Vec<Decimal> {
+    let Some((head, body, tail)) = parted(text) else {
         return Vec::new();
-    }
+    };
     let negative = head.contains(['-', '−', '–', '(']) || tail.contains(['-', '−']);
     let plain: String = body
         .chars()

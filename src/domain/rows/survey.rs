@@ -70,6 +70,13 @@ pub(crate) struct Edge {
     number: u32,
 }
 
+impl Edge {
+    /// 0 the left, 1 the right, 2 the middle.
+    pub(super) fn side(self) -> u8 {
+        self.side
+    }
+}
+
 impl Survey {
     /// Looks through a document. Linear in its words.
     pub fn of(document: Arc<Document>) -> Self {

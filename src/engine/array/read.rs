@@ -12,6 +12,7 @@ use super::Array;
 use super::kept::Piece;
 use super::rebase::rebased;
 use super::rows::unread;
+use super::table::Windows;
 use super::told::Told;
 use super::window::{Read, around, heading};
 use crate::domain::completeness::{Completeness, Outcome, Reading, judge};
@@ -27,17 +28,18 @@ use crate::engine::ports::CallError;
 const ROUNDS: usize = 3;
 
 /// An array that is being read.
-struct Lane<'a> {
-    run: &'a Run,
-    array: Arc<Array>,
-    slots: &'a Semaphore,
-    told: Told,
+pub(super) struct Lane<'a> {
+    pub(super) run: &'a Run,
+    pub(super) array: Arc<Array>,
+    pub(super) slots: &'a Semaphore,
+    pub(super) told: Told,
+    pub(super) windows: Windows,
     /// What became of each window, by its number.
     read: BTreeMap<usize, Read>,
     /// What was asked for once more.
     more: Vec<Piece>,
-    spent: Usage,
-    attempts: u32,
+    pub(super) spent: Usage,
+    pub(super) attempts: u32,
 }
 
 impl Run {
@@ -60,6 +62,7 @@ impl Run {
         let mut lane = Lane {
             run: self,
             told: Told::of(&array),
+            windows: Windows::of(&array),
             array,
             slots,
             read: BTreeMap::new(),
@@ -68,6 +71,7 @@ impl Run {
             attempts: 0,
         };
         lane.tell().await?;
+        lane.read_tables().await?;
         lane.read_windows().await?;
         let mut progress = self.progress(vec![index]);
         progress.started = started;
@@ -106,7 +110,7 @@ impl Lane<'_> {
         self.tell().await
     }
 
-    fn end(&mut self, number: usize, read: Read) {
+    pub(super) fn end(&mut self, number: usize, read: Read) {
         self.spent.add(&read.whole.usage);
         self.attempts += read.whole.attempts;
         self.told.end(number, &read.whole);
@@ -116,13 +120,17 @@ impl Lane<'_> {
     async fn read_windows(&mut self) -> Result<(), Halt> {
         let (run, slots) = (self.run, self.slots);
         let array = Arc::clone(&self.array);
-        let windows = &array.located.windows;
+        self.end_coded();
+        let windows = &self.windows.all.clone();
         let keys: Vec<AnswerKey> = windows
             .iter()
             .map(|window| run.window_key(&array, window))
             .collect();
         let before = run.windows_before(&array, &keys).await?;
         for (number, key) in keys.iter().enumerate() {
+            if self.read.contains_key(&number) {
+                continue;
+            }
             // Of one whose answer was cut off the rest may still be to be read.
             if let Some(whole) = before.get(key).filter(|whole| whole.left.is_empty()) {
                 self.end(number, Read::before(whole.clone()));
@@ -190,7 +198,7 @@ impl Lane<'_> {
     }
 
     fn window_for(&self, place: Stretch) -> Option<Window> {
-        let windows = self.array.located.windows.iter().enumerate();
+        let windows = self.windows.all.iter().enumerate();
         let mut around_it = windows.filter(|(_, window)| window.own.contains(place.first));
         let (number, window) = around_it.next()?;
         let read = self.read.get(&number)?;
@@ -246,8 +254,9 @@ impl Lane<'_> {
 
     async fn judged(&self) -> Result<(Merged, Completeness), Halt> {
         let (array, pieces) = (Arc::clone(&self.array), self.pieces());
-        let windows = array.located.windows.iter().enumerate();
+        let windows = self.windows.all.iter().enumerate();
         let reading = Reading {
+            tables: self.windows.stretches(),
             windows: windows
                 .map(|(number, window)| {
                     let read = self.read.get(&number);

@@ -85,7 +85,7 @@ impl Array {
     }
 
     /// The row that a fault is in, by its pointer; none where it is about the array.
-    fn row_of(&self, error: &ValidationError) -> Option<usize> {
+    pub(super) fn row_of(&self, error: &ValidationError) -> Option<usize> {
         let at = error.path.as_str().strip_prefix(&self.above())?;
         at.strip_prefix('/')?.split('/').next()?.parse().ok()
     }

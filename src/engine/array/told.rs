@@ -59,6 +59,13 @@ impl Told {
         }
     }
 
+    /// Sets other windows, before any was read.
+    pub(super) fn divide(&mut self, windows: Vec<Window>) {
+        self.read = windows.iter().map(|_| None).collect();
+        self.windows = windows;
+        self.is_news = true;
+    }
+
     pub(super) fn turn(&mut self, phase: Phase) {
         self.is_news |= self.phase != phase;
         self.phase = phase;

@@ -85,6 +85,7 @@ fn judged(array: &Arc<Array>, rows: Vec<Value>) -> Option<Completeness> {
     let reading = Reading {
         windows: vec![(window.clone(), Outcome::Read)],
         fault: None,
+        tables: Vec::new(),
     };
     let part = Part {
         window,

@@ -5,6 +5,7 @@ mod broken;
 #[cfg(unix)]
 mod killed;
 mod paged;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,7 @@ const WIRE: Wire = Wire::Gemini;
 /// Tokens after which the model's answers are cut off, and rows of which it writes all.
 const CUT: u64 = 6_000;
 const DROPS: usize = 250;
+const INSTRUCTIONS: &str = "Take your time.";
 
 async fn app(server: &Server) -> TestApp {
     let provider = provider(server, WIRE, true);
@@ -42,7 +44,13 @@ fn read_by(server: &Server, reader: Reader) {
     server.script(move |asked| Some(reader.reply(asked)));
 }
 
-async fn body(app: &TestApp, document: &Document, config: Value) -> Value {
+/// A request whose rows the model reads, all of them: code cannot follow instructions.
+async fn body(app: &TestApp, document: &Document, mut config: Value) -> Value {
+    config["additional_instructions"] = json!(INSTRUCTIONS);
+    request(app, document, config).await
+}
+
+async fn request(app: &TestApp, document: &Document, config: Value) -> Value {
     let uploaded = app.upload("delivery.txt", document.text()).await;
     json!({"document_id": uploaded.body["document_id"], "schema": document.schema(), "config": config})
 }

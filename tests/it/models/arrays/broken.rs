@@ -35,7 +35,7 @@ fn ailing(server: &Server, document: &Document) -> Arc<AtomicBool> {
     healed
 }
 
-async fn retry(app: &TestApp, job: &str) {
+pub(super) async fn retry(app: &TestApp, job: &str) {
     let path = format!("/v1/extract/jobs/{job}/retry");
     let retried = app.post(&path, &json!({}), "job_summary").await;
     assert_eq!(retried.status, 202, "{}", retried.body);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::{WIRE, reader, windows};
+use super::{INSTRUCTIONS, WIRE, reader, windows};
 use crate::long::{Document, Spec};
 use crate::models::model_of;
 use crate::support::model::{Asked, KEY, Pace, Reader, Server};
@@ -101,7 +101,8 @@ async fn round(seed: u64, done: u64) {
     model.script(move |asked| Some(reader.reply(asked).paced(pace)));
     let server = Process::start(folder.path(), &model);
     let body = json!({"document": document.text(), "schema": document.schema(),
-        "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 1}});
+        "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 1,
+            "additional_instructions": INSTRUCTIONS}});
     let job = server.submit(&client, &body).await;
     let mut stream = server.follow(&client, &job).await;
     loop {
