@@ -98,6 +98,7 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
     let draft = draft_of(schema)?;
     let mut survey = Survey::default();
     survey.walk(schema, &Pointer::root(), 0)?;
+    refuse_taken_names(&survey)?;
     let ids = survey.names.schemas.len();
     over(
         ids > MAX_IDS,
@@ -128,6 +129,24 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
         return compile(&named);
     }
     compile(schema)
+}
+
+/// Refuses a schema with the name of a dialect: a reference to it could mean either.
+fn refuse_taken_names(survey: &Survey) -> Result<(), Error> {
+    let is_dialect = |id: &str| {
+        let mut known = DRAFTS.iter();
+        known.any(|(name, _)| id.trim_end_matches('#') == *name)
+    };
+    let mut ids = survey.names.schemas.iter().map(|(id, _)| *id);
+    match ids.find(|id| is_dialect(id)) {
+        None => Ok(()),
+        Some(id) => Err(invalid(vec![Detail {
+            pointer: String::new(),
+            message: format!(
+                "The `$id` `{id}` is the name of a dialect. Give the schema a name of its own, or none."
+            ),
+        }])),
+    }
 }
 
 /// Writes `#` for references that are empty: it names the same place.
@@ -462,6 +481,11 @@ mod tests {
                 json!({"properties": {"a": {"$ref": "https://example.com/x.json"}}}),
                 Code::InvalidSchema,
                 "/properties/a/$ref",
+            ),
+            (
+                json!({"$id": "https://json-schema.org/draft/2020-12/schema"}),
+                Code::InvalidSchema,
+                "",
             ),
             (
                 // Draft 4 has no `$defs`, nor booleans for schemas.

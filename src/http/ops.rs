@@ -56,7 +56,7 @@ const SCHEMAS: &[(&str, &str)] = embedded! {
         "job" "job_create" "job_created" "job_list" "job_summary" "model_list"
         "operation_classify" "operation_generate_schema" "operation_parse" "operation_split" "plan"
         "plan_request" "problem" "record_list"
-        "results" "schema" "schema_create" "schema_infer" "schema_inferred" "schema_list"
+        "results" "review" "review_decide" "review_gate" "schema" "schema_create" "schema_infer" "schema_inferred" "schema_list"
         "schema_update" "schema_validate" "schema_validation" "schema_warning" "stream_ticket"
         "upload_chunk" "upload_create" "webhook" "webhook_create" "webhook_list" "webhook_message" "webhook_update";
     "dialects/structflow" as "structflow_": "error" "file_list" "job" "job_create" "job_list"

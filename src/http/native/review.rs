@@ -156,6 +156,8 @@ async fn decide(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let id = JobId::parse(&id)?;
+    // Before the body: nobody learns of a job that is not theirs by what is wrong with it.
+    engine.job(&caller.0, id).await?;
     let request = request(body::json(&http, payload, MAX_BODY).await?)?;
     let view = engine.decide(&caller.0, id, request).await?;
     Ok(HttpResponse::Ok().json(super::jobs::JobBody::of(&engine, &view)))

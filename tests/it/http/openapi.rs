@@ -270,6 +270,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "native/operations",
         "native/plans",
         "native/records",
+        "native/review",
         "native/schemas",
         "native/tickets",
         "native/webhooks",

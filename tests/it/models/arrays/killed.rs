@@ -197,7 +197,7 @@ impl Many {
         let document = &self.all[job].0;
         json!({"document": document.text(), "schema": document.schema(),
             "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 3,
-                "splitter_configs": {"packing": "fast"}}})
+                "additional_instructions": INSTRUCTIONS, "splitter_configs": {"packing": "fast"}}})
     }
 }
 

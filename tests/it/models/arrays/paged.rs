@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Ran, app, ended, read_by, reader, usual, windows};
+use super::{INSTRUCTIONS, Ran, app, ended, read_by, reader, usual, windows};
 use crate::long::{Document, Spec};
 use crate::support::app::TestApp;
 use crate::support::model::Server;
 
-async fn ran(app: &TestApp, document: &Document, config: Value) -> Ran {
+/// Read by the model alone: with instructions, which code could not follow.
+async fn ran(app: &TestApp, document: &Document, mut config: Value) -> Ran {
+    config["additional_instructions"] = json!(INSTRUCTIONS);
     let uploaded = app.upload("delivery.pdf", document.pdf()).await;
     let body = json!({"document_id": uploaded.body["document_id"], "schema": document.schema(),
         "config": config});
