@@ -28,7 +28,7 @@ pub struct RecordInput {
 /// What is extracted from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordSource {
-    /// Any JSON: a document is made of it, see [`text`].
+    /// Any JSON: a document is made of it, see [`text()`].
     Data(Value),
     /// The words of a document.
     Text(String),

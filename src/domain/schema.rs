@@ -170,6 +170,9 @@ fn name_own_document(node: &mut Value) {
 pub fn compile(schema: &Value) -> Result<Validator, Error> {
     build(schema, PATTERN_SIZE_LIMIT).map_err(|error| {
         let pointer = error.instance_path().to_string();
+        // An embedded schema's faults are counted from itself.
+        let leads = schema.pointer(&pointer).is_some();
+        let pointer = if leads { pointer } else { String::new() };
         let pattern = error.instance();
         let is_pattern = error.kind().keyword() == "format" && pattern.is_string();
         if is_pattern && build(&json!({"pattern": pattern}), 16 * PATTERN_SIZE_LIMIT).is_ok() {
