@@ -241,7 +241,7 @@ impl Count {
     /// How far a count may be off to either side, as a share of it: two deviations of those
     /// before, and more while there were few.
     pub fn width(&self) -> f64 {
-        let few = UNLEARNED / (self.samples + 1) as f64;
+        let few = UNLEARNED / ((self.samples + 1) as f64).sqrt();
         let seen = 2.0 * self.off.get().unwrap_or(0.0).sqrt();
         seen.max(few).clamp(SUREST, UNLEARNED)
     }
@@ -348,7 +348,7 @@ mod tests {
         let widths = |off: f64| {
             let mut count = Count::default();
             let mut widths = vec![count.width()];
-            for at in 0..40_u32 {
+            for at in 0..120_u32 {
                 let (shared, own) = (
                     f64::from(2_000 + at % 7 * 900),
                     f64::from(150 + at % 5 * 40),
@@ -360,8 +360,8 @@ mod tests {
             widths
         };
         let (sure, unsure) = (widths(0.0), widths(0.06));
-        assert!((sure[0] - UNLEARNED).abs() < 1e-9 && (sure[40] - SUREST).abs() < 1e-9);
+        assert!((sure[0] - UNLEARNED).abs() < 1e-9 && (sure[120] - SUREST).abs() < 1e-9);
         assert!(sure[1] < sure[0] && sure[1] > SUREST, "{sure:?}");
-        assert!((0.08..0.2).contains(&unsure[40]), "{unsure:?}");
+        assert!((0.08..0.2).contains(&unsure[120]), "{unsure:?}");
     }
 }
