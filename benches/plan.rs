@@ -1,10 +1,12 @@
 //! What a plan says against what its job takes: time and tokens of random schemas and documents,
 //! with a model of fixed delay, reading and writing rates and a cache of prefixes.
 //!
-//! `cargo bench --bench plan [-- PAIRS]` prints for each pair the calls, and how far the forecast
+//! `cargo bench --bench plan [-- PAIRS [tables]]` prints for each pair the calls, and how far the forecast
 //! was off: for a schema that was never seen (its answers are guessed), and for another document
 //! of the same schema (they were measured). At the end of a line: whether the truth lay within the
 //! range of the forecast, and what of the time was no call's, before the first and after the last.
+//! Documents are prose, and each list is asked for in one call: the model makes up as many rows
+//! as it is asked for. With `tables` each list has its rows there, up to 150, and is read in windows.
 //!
 //! `cargo bench --bench plan -- array` prints what a document of 8,000 tokens takes that is mostly
 //! one table: in one call, and as `fast` and `cheap` go about it.
@@ -21,6 +23,8 @@
 mod array;
 #[path = "../tests/it/support/model/mod.rs"]
 mod model;
+#[path = "plan/table.rs"]
+mod table;
 
 use std::sync::Arc;
 
@@ -49,20 +53,24 @@ fn main() {
     if arguments.iter().any(|argument| argument == "array") {
         return runtime.block_on(array::measure());
     }
+    let has_tables = arguments.iter().any(|argument| argument == "tables");
     let pairs = arguments.iter().find_map(|argument| argument.parse().ok());
-    runtime.block_on(measure(pairs.unwrap_or(50)));
+    runtime.block_on(measure(pairs.unwrap_or(50), has_tables));
 }
 
-async fn measure(pairs: u64) {
+async fn measure(pairs: u64, has_tables: bool) {
     rivulet::tls::install();
     let server = Server::start();
     server.pace(Pace::usual());
-    // Made from the schema alone: to search a long document for every leaf takes the model's one
-    // thread so long that calls which come together wait for each other.
+    // Lists are read from what is shown, all else is made from the schema alone: to search a long
+    // document for every leaf takes the model's one thread so long that calls which come together
+    // wait for each other.
     let honest = Honest::default();
     server.answers(move |asked| {
         let schema = asked.schema().unwrap_or_default();
-        honest.fill(&schema, "")
+        let mut answer = honest.fill(&schema, "");
+        table::fill(&mut answer, asked.document());
+        answer
     });
     let folder = tempfile::tempdir().unwrap();
     let flags = [
@@ -83,15 +91,18 @@ async fn measure(pairs: u64) {
     // The pace is learned from a few calls of different lengths.
     for letters in [2_000, 60_000, 20_000] {
         let schema = schema(&mut dice);
-        run(&app.engine, &server, &schema, letters, &mut dice).await;
+        let (text, aim) = document(&schema, letters, has_tables, &mut dice);
+        run(&app.engine, &server, &schema, &text, (aim, has_tables)).await;
     }
     let (mut fresh, mut known) = (Errors::default(), Errors::default());
     for pair in 0..pairs {
         let schema = schema(&mut dice);
         let letters = 2_000 + dice.below(80_000);
-        let first = run(&app.engine, &server, &schema, letters, &mut dice).await;
+        let (text, aim) = document(&schema, letters, has_tables, &mut dice);
+        let first = run(&app.engine, &server, &schema, &text, (aim, has_tables)).await;
         let letters = 2_000 + dice.below(80_000);
-        let second = run(&app.engine, &server, &schema, letters, &mut dice).await;
+        let (text, aim) = document(&schema, letters, has_tables, &mut dice);
+        let second = run(&app.engine, &server, &schema, &text, (aim, has_tables)).await;
         println!(
             "{pair:>3}: {:>2} calls, {:>6} tokens, {:>5.2} s | unseen: time {:>+6.1} %, tokens {:>+6.1} % | seen: time {:>+6.1} %, tokens {:>+6.1} % | {}, {}; {:?}, {:.0} and {:.0} ms",
             second.calls,
@@ -194,19 +205,18 @@ async fn run(
     engine: &Engine,
     server: &Server,
     schema: &Value,
-    letters: u64,
-    dice: &mut Dice,
+    text: &str,
+    (aim, has_tables): (&str, bool),
 ) -> Run {
-    let aims = ["fast", "balanced", "cheap"];
-    let aim = aims[dice.below(3) as usize];
     let request = JobRequest {
         document: DocumentSource::Inline {
             name: "bench.txt".into(),
-            bytes: Bytes::from(document(letters, dice)),
+            bytes: Bytes::copy_from_slice(text.as_bytes()),
         },
         schema: SchemaSource::Inline(schema.clone()),
         config: Some(json!({
             "model": MODEL, "cache": "off", "splitter_configs": {"packing": aim},
+            "enable_agentic_array_extraction": has_tables,
         })),
         callback_url: None,
         callback_secret: None,
@@ -223,8 +233,9 @@ async fn run(
     }
     let ended = tokio::time::Instant::now();
     let result = engine.result(&caller.scope, view.id, Wanted::Final).await;
-    let view = result.unwrap().view;
-    assert!(!view.is_partial(), "{:?}", view.error);
+    let result = result.unwrap();
+    assert!(result.failed.is_empty(), "{:?}", result.failed);
+    let view = result.view;
     let estimate = view.spec.forecast.as_ref().unwrap().estimate;
     let seconds = view.ended_at.unwrap().since(view.created_at) as f64 / 1e3;
     let tokens = view.usage.total_token_count as f64;
@@ -253,9 +264,12 @@ fn schema(dice: &mut Dice) -> Value {
     let parts = 2 + dice.below(9);
     let parts = (0..parts).map(|at| {
         let fields = 4 + dice.below(14);
-        let object = object(fields, dice);
+        let mut object = object(fields, dice);
         let part = match dice.below(4) {
-            0 => json!({"type": "array", "items": object}),
+            0 => {
+                table::name_rows(&mut object, at);
+                json!({"type": "array", "items": object})
+            }
             1 => json!({"type": "object", "properties": {"inner": object, "note": {"type": "string"}}}),
             _ => object,
         };
@@ -279,16 +293,45 @@ fn object(fields: u64, dice: &mut Dice) -> Value {
     json!({"type": "object", "properties": fields})
 }
 
-fn document(letters: u64, dice: &mut Dice) -> String {
+/// Prose of so many letters, where it is wanted with a table for each list of the schema, and how
+/// calls are to be packed.
+fn document(
+    schema: &Value,
+    letters: u64,
+    has_tables: bool,
+    dice: &mut Dice,
+) -> (String, &'static str) {
+    let tables = if has_tables {
+        table::all(schema, dice)
+    } else {
+        Vec::new()
+    };
+    let share = letters / (tables.len() as u64 + 1);
     let mut text = String::new();
-    while (text.len() as u64) < letters {
-        for _ in 0..10 {
+    for table in tables {
+        prose(&mut text, share, dice);
+        text.push_str(&table);
+    }
+    prose(&mut text, share, dice);
+    let aims = ["fast", "balanced", "cheap"];
+    (text, aims[dice.below(3) as usize])
+}
+
+/// Sentences of different lengths.
+fn prose(text: &mut String, letters: u64, dice: &mut Dice) {
+    let end = text.len() as u64 + letters;
+    while (text.len() as u64) < end {
+        for _ in 0..6 + dice.below(9) {
             text.push_str(dice.word());
             text.push(' ');
         }
-        text.push_str(&format!("{}\n", dice.below(100_000)));
+        text.push_str(if dice.below(3) == 0 {
+            "is due.\n"
+        } else {
+            "and "
+        });
     }
-    text
+    text.push('\n');
 }
 
 struct Dice(u64);

@@ -13,7 +13,7 @@ use rivulet::settings::{Settings, Sources};
 use serde_json::{Map, Value, json};
 
 use super::model::{Pace, Reader, Server};
-use super::{Dice, MODEL, provider};
+use super::{Dice, MODEL, prose, provider};
 
 const ROWS: usize = 40;
 const DOCUMENT_TOKENS: usize = 8_000;
@@ -193,33 +193,16 @@ fn document() -> (String, Value) {
     let table: String = (1..=ROWS).map(|number| row(number).0).collect();
     let half = (DOCUMENT_TOKENS * TOKEN - text.len() - table.len()) / 2;
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-    prose(&mut text, half, &mut dice);
+    prose(&mut text, half as u64, &mut dice);
     text.push_str(
         "Article   Description                                      Quantity      Price\n",
     );
     text.push_str(&table);
     text.push('\n');
-    prose(&mut text, half, &mut dice);
+    prose(&mut text, half as u64, &mut dice);
     let items: Vec<_> = (1..=ROWS).map(|number| row(number).1).collect();
     truth.insert("items".into(), Value::Array(items));
     (text, Value::Object(truth))
-}
-
-/// Sentences of different lengths.
-fn prose(text: &mut String, letters: usize, dice: &mut Dice) {
-    let end = text.len() + letters;
-    while text.len() < end {
-        for _ in 0..6 + dice.below(9) {
-            text.push_str(dice.word());
-            text.push(' ');
-        }
-        text.push_str(if dice.below(3) == 0 {
-            "is due.\n"
-        } else {
-            "and "
-        });
-    }
-    text.push('\n');
 }
 
 fn row(number: usize) -> (String, Value) {

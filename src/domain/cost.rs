@@ -100,6 +100,8 @@ pub struct Weight {
     pub answer: Span,
     /// The part of the answer up to the end of its first subtree.
     pub first: f64,
+    /// Seconds before which it does not begin, since it waits for the answers of others.
+    pub after: f64,
 }
 
 impl Weight {
@@ -179,6 +181,7 @@ pub fn bill(terms: &Terms, calls: &[Weight], start: Start, bound: Bound) -> Bill
             Start::LeaderFirst if index > 0 => slot.max(warm),
             _ => *slot,
         };
+        let begins = begins.max(call.after);
         let cached = if terms.caches && begins >= warm {
             call.shared
         } else {
@@ -219,6 +222,7 @@ pub fn chunked(terms: &Terms, call: &Weight, chunks: usize, overlap: f64) -> Bil
         own: call.own + call.shared * (1.0 + overlap) / share,
         answer: call.answer.times(1.0 / share),
         first: call.first / share,
+        after: 0.0,
     };
     bill(
         terms,
@@ -246,7 +250,13 @@ pub struct Estimate {
 impl Estimate {
     /// At its lowest every later call finds the document in the cache, at its highest none does.
     /// Prompts may have as much more or fewer tokens as `width`, a share of them below 1, says.
-    pub fn of(terms: &Terms, calls: &[Weight], start: Start, width: f64) -> Self {
+    /// `doubtful` calls are made beside the others only at the highest.
+    pub fn of(
+        terms: &Terms,
+        (calls, doubtful): (&[Weight], &[Weight]),
+        start: Start,
+        width: f64,
+    ) -> Self {
         let counts = Span {
             low: 1.0 - width,
             likely: 1.0,
@@ -257,7 +267,9 @@ impl Estimate {
                 caches: terms.caches && bound != Bound::High,
                 ..*terms
             };
-            let counted = calls.iter().map(|call| call.counted(counts.at(bound)));
+            let more = doubtful.iter().filter(|_| bound == Bound::High);
+            let calls = calls.iter().chain(more);
+            let counted = calls.map(|call| call.counted(counts.at(bound)));
             bill(&terms, &counted.collect::<Vec<_>>(), start, bound)
         };
         let (low, likely, high) = (at(Bound::Low), at(Bound::Likely), at(Bound::High));
@@ -335,6 +347,7 @@ mod tests {
             own: 0.0,
             answer: Span::exactly(answer),
             first: answer / 2.0,
+            after: 0.0,
         }
     }
 
@@ -392,7 +405,7 @@ mod tests {
             },
             ..call(0.0)
         };
-        let estimate = Estimate::of(&terms(5), &[unsure, unsure], Start::LeaderFirst, 0.1);
+        let estimate = Estimate::of(&terms(5), (&[unsure, unsure], &[]), Start::LeaderFirst, 0.1);
         for span in [
             estimate.seconds,
             estimate.prompt_tokens,
@@ -410,6 +423,22 @@ mod tests {
         near(estimate.prompt_tokens.low, 14_400.0);
         near(estimate.prompt_tokens.likely, 16_000.0);
         near(estimate.prompt_tokens.high, 17_600.0);
+    }
+
+    #[test]
+    fn what_waits_for_others_ends_after_them_and_what_is_doubtful_counts_at_the_highest() {
+        let later = Weight {
+            after: 5.0,
+            ..call(500.0)
+        };
+        let calls = [call(250.0), later];
+        let bill = bill(&terms(5), &calls, Start::AtOnce, Bound::Likely);
+        near(bill.seconds, 5.0 + 0.3 + 0.04 + 2.0);
+        let (sure, doubtful) = calls.split_at(1);
+        let estimate = Estimate::of(&terms(5), (sure, doubtful), Start::AtOnce, 0.0);
+        assert_eq!(estimate.calls, 1);
+        near(estimate.answer_tokens.likely, 250.0);
+        near(estimate.answer_tokens.high, 750.0);
     }
 
     #[test]

@@ -125,13 +125,15 @@ pub struct Work {
 pub struct Packed {
     pub loads: Vec<Load>,
     pub weights: Vec<Weight>,
+    /// Calls that are made beside them if things go otherwise than is likely.
+    pub doubtful: Vec<Weight>,
     pub start: Start,
 }
 
 impl Packed {
     /// `width` is the share by which prompts may have more or fewer tokens.
     pub fn estimate(&self, terms: &Terms, width: f64) -> Estimate {
-        Estimate::of(terms, &self.weights, self.start, width)
+        Estimate::of(terms, (&self.weights, &self.doubtful), self.start, width)
     }
 }
 
@@ -268,6 +270,7 @@ impl Work {
                     .map(|bin| bin.iter().map(|item| item.index).collect())
                     .collect(),
                 weights,
+                doubtful: Vec::new(),
                 start,
             },
         }
@@ -289,6 +292,7 @@ impl Work {
             own: bin.iter().map(|item| item.question).sum(),
             answer: bin.iter().fold(none, |sum, item| sum.plus(&item.answer)),
             first: bin.first().map_or(0.0, |item| item.answer.likely),
+            after: 0.0,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! one header, however many pages it has, and to read it anew costs nothing that a kept window
 //! could save. Such arrays are one window, told of and judged as the others are.
 
+mod forecast;
 mod kept;
 mod read;
 mod rebase;
@@ -33,6 +34,7 @@ use crate::domain::plan::{Kind, Plan, Subtree, Take};
 use crate::domain::pointer::Pointer;
 use crate::domain::rows::{List, Located, Survey, Tables, WindowLimits, windows};
 
+pub(super) use forecast::Calls;
 pub(super) use rows::Reading;
 use told::Told;
 
@@ -99,6 +101,8 @@ pub(super) struct Array {
     pub(super) plan_key: String,
     /// What one window is thought to take.
     pub(super) weight: Weight,
+    /// Tokens that a row is thought to take as long as none was read.
+    row: f64,
 }
 
 impl Arrays {
@@ -163,14 +167,13 @@ impl Arrays {
 
     /// The calls at a time that the windows of long arrays leave to others: at least a third.
     pub(super) fn slots_left(&self, slots: usize) -> usize {
-        let windows: usize = self.long().map(|(_, windows, _)| windows).sum();
+        let windows = self.long().map(|array| array.located.windows.len());
+        let windows: usize = windows.sum();
         slots.saturating_sub(windows).max(slots.div_ceil(3))
     }
 
-    /// The long ones: index, windows, and what one window is thought to take.
-    pub(super) fn long(&self) -> impl Iterator<Item = (usize, usize, Weight)> + '_ {
-        let long = self.known.values().filter(|array| array.is_long);
-        long.map(|array| (array.index, array.located.windows.len(), array.weight))
+    pub(super) fn long(&self) -> impl Iterator<Item = &Arc<Array>> {
+        self.known.values().filter(|array| array.is_long)
     }
 
     pub(super) fn get(&self, index: usize) -> Option<Arc<Array>> {
@@ -266,7 +269,9 @@ impl Surveyor {
                 own: size::question(&subtree) + self.shared * (1.0 + OVERLAP) / share,
                 answer: Span::exactly(answer.max(row) / share),
                 first: answer / share,
+                after: 0.0,
             },
+            row,
             survey: Arc::clone(survey),
             subtree,
             list,
@@ -343,6 +348,7 @@ impl Surveyor {
             own: question,
             answer: Span::exactly(answer),
             first: answer,
+            after: 0.0,
         };
         // Others take their part of what may be called at a time.
         let slots = self.terms.slots as f64 * answer / (answer + self.others).max(1.0);

@@ -553,6 +553,7 @@ impl Run {
             usage,
             first_ms,
             said: &heard.said,
+            located: &|index| self.arrays.located(index),
             shared: self.shared_tokens,
             own: questions(&self.planned.plan, load),
         };

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::array::{Arrays, Look};
+use tokio::task::spawn_blocking;
+
+use super::array::{Arrays, Calls, Look};
 use super::plans::Planned;
 use super::ports::{Call, Manner, Model, Provider};
 use super::rates::{Asked, Known};
@@ -58,7 +60,7 @@ impl Engine {
         if is_weighed(&manner) {
             afford(&work, &model)?;
         }
-        let packed = packed(&work, &asked, document.as_ref(), &pending).await;
+        let packed = inner.packed(&work, &asked, document.as_ref(), &known).await;
         let lowered = lowered(&provider, &config, &planned, &packed);
         let forecast = forecast(&work, &packed, &known, document.as_deref()).lowering(&lowered);
         let explained = Explained::of(
@@ -104,7 +106,7 @@ impl Engine {
         let pending: Vec<usize> = (0..planned.plan.subtrees.len()).collect();
         let (work, known) = inner.work(&asked, Some(&document), &pending).await;
         afford(&work, &model)?;
-        let packed = packed(&work, &asked, Some(&document), &pending).await;
+        let packed = inner.packed(&work, &asked, Some(&document), &known).await;
         let lowered = lowered(&provider, config, planned, &packed);
         let forecast = forecast(&work, &packed, &known, Some(&document));
         Ok(Some(forecast.lowering(&lowered)))
@@ -196,35 +198,49 @@ fn afford(work: &Work, model: &Model) -> Result<(), Error> {
     Ok(())
 }
 
-/// The calls of a job: those that subtrees share, and one for each window of a long array.
-async fn packed(
-    work: &Work,
-    asked: &Asked<'_>,
-    document: Option<&Arc<Document>>,
-    pending: &[usize],
-) -> Packed {
-    let Some(document) = document else {
-        return work.pack();
-    };
-    let look = Look {
-        config: asked.config,
-        output_tokens: asked.manner.output_tokens,
-        work,
-    };
-    let arrays = Arrays::of(&look, document, asked.planned, pending).await;
-    let items = work.items.iter();
-    let short = items.filter(|item| !arrays.is_long(item.index));
-    let mut short = Work {
-        items: short.copied().collect(),
-        ..work.clone()
-    };
-    short.terms.slots = arrays.slots_left(short.terms.slots);
-    let mut packed = short.pack();
-    for (index, windows, weight) in arrays.long() {
-        packed.loads.extend(vec![vec![index]; windows]);
-        packed.weights.extend(vec![weight; windows]);
+impl Inner {
+    /// The calls of a job: those that subtrees share, and those for each long array.
+    async fn packed(
+        &self,
+        work: &Work,
+        asked: &Asked<'_>,
+        document: Option<&Arc<Document>>,
+        known: &Known,
+    ) -> Packed {
+        let Some(document) = document else {
+            return work.pack();
+        };
+        let look = Look {
+            config: asked.config,
+            output_tokens: asked.manner.output_tokens,
+            work,
+        };
+        let pending: Vec<usize> = work.items.iter().map(|item| item.index).collect();
+        let arrays = Arrays::of(&look, document, asked.planned, &pending).await;
+        let rows = |index| self.rates.rows(asked.config, asked.planned, index);
+        let items = work.items.iter();
+        let short = items.filter(|item| !arrays.is_long(item.index));
+        let mut short = Work {
+            items: short.copied().collect(),
+            ..work.clone()
+        };
+        arrays.size(short.items.iter_mut(), rows);
+        short.terms.slots = arrays.slots_left(short.terms.slots);
+        let mut packed = short.pack();
+        for array in arrays.long() {
+            let (index, terms, counts) = (array.index, work.terms, known.counts);
+            let (array, rows) = (Arc::clone(array), rows(index));
+            let mut items = work.items.iter().filter(|item| item.index == index);
+            let whole = items.next().map(|item| item.answer).unwrap_or_default();
+            // What each of its calls shows is written out to be counted.
+            let calls = spawn_blocking(move || array.calls(&terms, counts, whole, rows));
+            let Calls { likely, doubtful } = calls.await.unwrap_or_default();
+            packed.loads.extend(vec![vec![index]; likely.len()]);
+            packed.weights.extend(likely);
+            packed.doubtful.extend(doubtful);
+        }
+        packed
     }
-    packed
 }
 
 /// What each call would ask for otherwise than the schema says.

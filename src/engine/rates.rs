@@ -3,6 +3,7 @@
 //! Kept in memory alone: a server that starts anew assumes again, and learns within a few calls.
 //! All maps are bounded; what was used longest ago is forgotten.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -53,6 +54,39 @@ type SizesKey = (String, String, bool);
 struct OfSchema {
     /// Tokens of each subtree's answer.
     answers: Vec<Mean>,
+    /// Of arrays, by subtree: tokens of the answer for each row that was located, and the share of
+    /// the rows that code has read.
+    rows: BTreeMap<usize, (Mean, Mean)>,
+}
+
+impl OfSchema {
+    fn add(&mut self, planned: &Planned, index: usize, tokens: f64) {
+        self.answers
+            .resize(planned.plan.subtrees.len(), Mean::default());
+        if let Some(mean) = self.answers.get_mut(index) {
+            mean.add(tokens);
+        }
+    }
+}
+
+/// What reading the rows of an array took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowsTaken {
+    /// Into the plan's subtrees.
+    pub(super) index: usize,
+    /// None where no rows were located.
+    pub(super) located: Option<u32>,
+    /// Of answers, had the model read all rows.
+    pub(super) tokens: f64,
+    /// The share of the rows that code has read; none where it was not to.
+    pub(super) coded: Option<f64>,
+}
+
+/// What reading the rows of an array took before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowsKnown {
+    pub(super) tokens: Span,
+    pub(super) coded: Option<f64>,
 }
 
 /// A call that went well.
@@ -62,6 +96,8 @@ pub(super) struct Taken<'a> {
     pub(super) first_ms: u64,
     /// The subtrees that were answered, with the letters of their values.
     pub(super) said: &'a [(usize, usize)],
+    /// Of those that are arrays, the rows that were located.
+    pub(super) located: &'a dyn Fn(usize) -> Option<u32>,
     /// Tokens that were estimated for the prompt, before anything was learned.
     pub(super) shared: f64,
     pub(super) own: f64,
@@ -76,6 +112,8 @@ pub(super) struct Known {
     pub(super) shared: f64,
     /// The share by which prompts may have more or fewer tokens.
     pub(super) prompt_width: f64,
+    /// Tokens for each one that is estimated, of documents and of questions.
+    pub(super) counts: (f64, f64),
 }
 
 impl Rates {
@@ -116,14 +154,40 @@ impl Rates {
         let each = usage.candidates_token_count as f64 / letters as f64;
         let mut schemas = self.schemas.lock();
         let sizes = schemas.get_or_insert_mut(sizes_key(config, planned), OfSchema::default);
-        sizes
-            .answers
-            .resize(planned.plan.subtrees.len(), Mean::default());
         for (index, letters) in taken.said {
-            if let Some(mean) = sizes.answers.get_mut(*index) {
-                mean.add(*letters as f64 * each);
+            sizes.add(planned, *index, *letters as f64 * each);
+            if let Some(rows) = (taken.located)(*index) {
+                let (tokens, _) = sizes.rows.entry(*index).or_default();
+                tokens.add(*letters as f64 * each / f64::from(rows));
             }
         }
+    }
+
+    /// Learns from an array that was read window by window.
+    pub(super) fn learn_rows(&self, config: &Config, planned: &Planned, taken: &RowsTaken) {
+        let mut schemas = self.schemas.lock();
+        let sizes = schemas.get_or_insert_mut(sizes_key(config, planned), OfSchema::default);
+        let Some(rows) = taken.located else {
+            sizes.add(planned, taken.index, taken.tokens);
+            return;
+        };
+        let (tokens, coded) = sizes.rows.entry(taken.index).or_default();
+        tokens.add(taken.tokens / f64::from(rows));
+        taken.coded.into_iter().for_each(|share| coded.add(share));
+    }
+
+    pub(super) fn rows(
+        &self,
+        config: &Config,
+        planned: &Planned,
+        index: usize,
+    ) -> Option<RowsKnown> {
+        let mut schemas = self.schemas.lock();
+        let (tokens, coded) = schemas.get(&sizes_key(config, planned))?.rows.get(&index)?;
+        Some(RowsKnown {
+            tokens: tokens.span()?,
+            coded: coded.get(),
+        })
     }
 
     /// Tokens of a subtree's answer, where it was answered before.
@@ -267,6 +331,7 @@ impl Inner {
             calls,
             shared: whole,
             prompt_width,
+            counts: factors,
             has_sizes: answers.iter().any(Option::is_some),
         };
         (work, known)

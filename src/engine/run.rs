@@ -276,7 +276,7 @@ impl Shared {
             manner,
             planned: &self.planned,
         };
-        let (work, _) = engine.work(&asked, Some(&document), pending).await;
+        let (mut work, _) = engine.work(&asked, Some(&document), pending).await;
         let shared_tokens = match manner.output_tokens {
             Some(_) => engine.shared_tokens(Some(&document)).await,
             None => 0.0,
@@ -287,6 +287,8 @@ impl Shared {
             work: &work,
         };
         let arrays = Arrays::of(&look, &document, &self.planned, pending).await;
+        let rows = |index| engine.rates.rows(&spec.config, &self.planned, index);
+        arrays.size(work.items.iter_mut(), rows);
         Run {
             blank: self.blank(),
             keys: self.keys(&document),

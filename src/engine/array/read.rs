@@ -40,6 +40,8 @@ pub(super) struct Lane<'a> {
     more: Vec<Piece>,
     pub(super) spent: Usage,
     pub(super) attempts: u32,
+    /// Rows that the model has read.
+    pub(super) asked: usize,
 }
 
 impl Run {
@@ -59,6 +61,7 @@ impl Run {
                 .await;
         };
         let started = Instant::now();
+        let before = spent.candidates_token_count;
         let mut lane = Lane {
             run: self,
             told: Told::of(&array),
@@ -69,6 +72,7 @@ impl Run {
             more: Vec::new(),
             spent,
             attempts: 0,
+            asked: 0,
         };
         lane.tell().await?;
         lane.read_tables().await?;
@@ -85,6 +89,7 @@ impl Run {
         lane.turn(Phase::Merging).await?;
         progress.spent = lane.spent.clone();
         progress.attempt = lane.attempts;
+        lane.learn_rows(before, merged.items.len());
         let said = rebased(&lane.pieces(), &merged, &lane.array.above());
         let is_absent = lane.pieces().iter().all(|piece| piece.is_absent);
         let value = lane.array.value(merged.items, is_absent);
@@ -110,7 +115,22 @@ impl Lane<'_> {
         self.tell().await
     }
 
+    /// `before`: tokens of answers that the array had cost when it was begun.
+    fn learn_rows(&self, before: u64, found: usize) {
+        let tokens = self.spent.candidates_token_count.saturating_sub(before);
+        let coded = self.windows.coded.values().map(|piece| piece.rows.len());
+        let read = (self.asked, coded.sum());
+        let run = self.run;
+        let taken = self.array.taken(tokens, read, found);
+        let rates = &run.engine.rates;
+        rates.learn_rows(&run.spec.config, &run.planned, &taken);
+    }
+
     pub(super) fn end(&mut self, number: usize, read: Read) {
+        if !self.windows.coded.contains_key(&number) {
+            let pieces = read.whole.pieces.iter();
+            self.asked += pieces.map(|piece| piece.rows.len()).sum::<usize>();
+        }
         self.spent.add(&read.whole.usage);
         self.attempts += read.whole.attempts;
         self.told.end(number, &read.whole);

@@ -93,6 +93,8 @@ impl Lane<'_> {
             self.spent.add(&read.whole.usage);
             self.attempts += read.whole.attempts;
             let is_read = matches!(read.outcome, Outcome::Read) && read.whole.pieces.len() == 1;
+            let pieces = read.whole.pieces.iter();
+            self.asked += pieces.map(|piece| piece.rows.len()).sum::<usize>();
             if let Some(piece) = read.whole.pieces.pop().filter(|_| is_read) {
                 lessons.push(Lesson {
                     sample,
