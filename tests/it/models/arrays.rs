@@ -2,6 +2,7 @@
 //! long ones.
 
 mod broken;
+mod forecast;
 #[cfg(unix)]
 mod killed;
 mod paged;
