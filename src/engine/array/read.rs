@@ -8,13 +8,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
-use super::Array;
 use super::kept::Piece;
 use super::rebase::rebased;
 use super::rows::unread;
 use super::table::Windows;
 use super::told::Told;
 use super::window::{Read, around, heading};
+use super::{Array, Judged, offload};
 use crate::domain::completeness::{Completeness, Outcome, Reading, judge};
 use crate::domain::event::Phase;
 use crate::domain::job::AnswerKey;
@@ -91,7 +91,8 @@ impl Run {
         let Some(checked) = self.checked(index, value) else {
             return Ok(());
         };
-        self.conclude(&mut progress, index, checked, said, Some(completeness))
+        let judged = Judged::own(completeness);
+        self.conclude(&mut progress, index, checked, said, judged)
             .await?;
         self.mend().await
     }
@@ -266,13 +267,13 @@ impl Lane<'_> {
                 .collect(),
             fault: self.error().map(|error| error.fault),
         };
-        let judged = tokio::task::spawn_blocking(move || {
+        offload(&self.run.document, move || {
             let parts = pieces.iter().map(Piece::part).collect();
             let merged = merge(&array.survey, &array.list, parts);
             let completeness = judge(&array.survey, &array.list, &merged, &reading);
             (merged, completeness)
-        });
-        judged.await.map_err(|_| Halt::Lost)
+        })
+        .await
     }
 
     /// Why a window was not read.

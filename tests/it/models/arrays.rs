@@ -5,6 +5,7 @@ mod broken;
 #[cfg(unix)]
 mod killed;
 mod paged;
+mod shared;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
