@@ -41,7 +41,7 @@ use told::Told;
 pub(super) use whole::Judged;
 
 /// Tokens that the answer of one window is planned for: in longer ones models leave out rows.
-const ANSWER: f64 = 4_000.0;
+const ANSWER: f64 = 4_500.0;
 /// An array whose answer is longer is read in windows, though its document fits one.
 const LONG_ANSWER: f64 = 8_000.0;
 /// An answer that is not divided further, tokens: the call itself takes as long.

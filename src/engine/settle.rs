@@ -235,7 +235,11 @@ impl Run {
             message: "The server failed on this part of the document.".into(),
             retry_after_ms: None,
         };
-        self.give_up(&mut self.progress(load), error).await
+        let mut progress = self.progress(load);
+        for index in progress.missing.clone() {
+            progress.spent.add(&self.arrays.paid(index));
+        }
+        self.give_up(&mut progress, error).await
     }
 
     async fn fail(

@@ -9,7 +9,7 @@ use crate::domain::cost::size::LETTERS_A_TOKEN;
 
 /// Lines and rows around a window's own that are shown too, at least.
 const OVERLAP: (usize, usize) = (3, 2);
-/// Lines on either side of a cut that are rows of one line each, all of one shape, where the row
+/// Lines on either side of a cut that are rows of one line each, of as many cells, where the row
 /// above is enough: nobody can take the end of one row for the beginning of the next.
 const SHARP: usize = 2;
 /// The most lines that are shown around a window's own, on either side.
@@ -259,10 +259,10 @@ impl<'s> Outline<'s> {
     /// Whether a cut before this line is between two rows for certain.
     fn is_sharp(&self, cut: usize) -> bool {
         let around = cut.saturating_sub(SHARP)..cut + SHARP;
-        let shape = edges(self.survey, cut.min(self.starts.len() - 1));
-        let is_alike = |line: usize| edges(self.survey, line) == shape;
+        let cells = |line: usize| self.survey.cells(line).len();
+        let is_alike = |line: usize| cells(line) == cells(cut);
         let mut around = around.map(|line| self.starts.get(line) == Some(&true) && is_alike(line));
-        cut >= SHARP && around.all(|is_row| is_row)
+        cut >= SHARP && cut < self.starts.len() && around.all(|is_row| is_row)
     }
 
     /// The farthest line that is shown too, from `line` on towards `limit`: so many lines and rows.

@@ -140,6 +140,13 @@ impl Run {
 }
 
 impl Arrays {
+    /// What the windows of an array did cost that no outcome has told of.
+    pub(in crate::engine) fn paid(&self, index: usize) -> Usage {
+        let all = self.paid.lock();
+        let paid = all.get(&index);
+        paid.map(|paid| paid.usage.clone()).unwrap_or_default()
+    }
+
     /// What the windows of an array did cost that no outcome has told of, with this one, which
     /// counts once.
     fn pay(&self, index: usize, key: AnswerKey, usage: &Usage) -> Usage {

@@ -78,7 +78,9 @@ impl Run {
         if lane.read.values().all(|read| read.whole.pieces.is_empty()) {
             (progress.spent, progress.attempt) = (lane.spent.clone(), lane.attempts.max(1));
             let error = lane.error().unwrap_or_else(unread);
-            return self.give_up(&mut progress, error).await;
+            self.waits.begin(&self.journal).await?;
+            self.give_up(&mut progress, error).await?;
+            return self.waits.end(&self.journal).await;
         }
         lane.turn(Phase::Verifying).await?;
         let (merged, completeness) = lane.verified().await?;
@@ -92,8 +94,11 @@ impl Run {
             return Ok(());
         };
         let judged = Judged::own(completeness);
+        // Whatever other calls wait for, a job that has something to say does not.
+        self.waits.begin(&self.journal).await?;
         self.conclude(&mut progress, index, checked, said, judged)
             .await?;
+        self.waits.end(&self.journal).await?;
         self.mend().await
     }
 }
@@ -152,11 +157,12 @@ impl Lane<'_> {
         loop {
             let due = self.told.due();
             let ended = tokio::select! {
-                ended = calls.next() => ended,
+                biased;
                 () = until(due) => {
                     self.tell().await?;
                     continue;
                 }
+                ended = calls.next() => ended,
             };
             match ended {
                 None => return outcome,

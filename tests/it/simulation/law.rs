@@ -230,6 +230,12 @@ fn is_right(row: &Row, result: &SubtreeResult, sequence: u64) -> Result<bool, St
     let client = client_of(&row.view.spec.config);
     let mut outcomes = row.outcomes.values();
     let outcome = outcomes.find(|(settled, _)| *settled == sequence);
+    let known = result.completeness.as_ref();
+    let is_lacking = known.is_some_and(|known| known.verdict == Verdict::Incomplete);
+    if is_lacking && outcome.is_none() {
+        // It was taken back by a retry.
+        return Ok(true);
+    }
     same!("the result is kept", outcome.is_some(), true);
     let aside = outcome.and_then(|(_, aside)| aside.as_ref());
     same!(

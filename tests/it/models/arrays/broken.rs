@@ -161,9 +161,8 @@ async fn what_was_read_before_a_cancel_is_not_read_again() {
     assert_eq!(requests(&end), 3, "{end}");
     let tokens = |end: &Value| end["usage_metadata"]["total_token_count"].as_u64().unwrap();
     assert!(tokens(&end) > 2 * 2_000, "{end}");
-    let path = format!("/v1/extract/jobs/{job}");
-    let polled = app.get(&path, "job").await.body;
-    assert_eq!(polled["usage_metadata"], end["usage_metadata"]);
+    let results = app.results(&job).await.body;
+    assert_eq!(results["metadata"]["usage_metadata"], end["usage_metadata"]);
     server.until_idle().await;
 
     gate.add_permits(100);
