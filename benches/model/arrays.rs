@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::long::{Document, Spec};
 use crate::model::{Pace, Reader, Server, Wire};
-use crate::process::{Process, model_of};
+use crate::process::{Process, Seen, model_of};
 
 const WIRE: Wire = Wire::Gemini;
 /// Tokens after which answers are cut off, and rows of which all are written.
@@ -18,7 +18,7 @@ const MODEL: &str = "model";
 const CODE: &str = "code";
 const INSTRUCTIONS: &str = "Take your time.";
 /// Rows that take ten windows of a plain document.
-const TEN_WINDOWS: usize = 1_050;
+const TEN_WINDOWS: usize = 1_260;
 
 /// Rows that were read in their order: of all in the truth, and of all that were read.
 fn recall_and_precision(read: &Value, truth: &Value) -> (f64, f64) {
@@ -107,36 +107,69 @@ async fn row(rows: usize, spec: Spec, name: &str, by: &str) {
     }
 }
 
-/// Ten windows at an ideal pace, or a table read by code, beside one call for all.
-async fn race(by: &str) {
-    let document = Document::make(Spec::plain(1, TEN_WINDOWS));
+/// A job for the rows of a plain document, read in windows or in one call; the model as it was
+/// asked.
+async fn read(document: &Document, by: &str, is_one_call: bool) -> (Seen, Server) {
     let (server, truth) = (Server::start(), document.truth());
     let process = Process::start(&server, true, None);
     let reader = Reader::of(&truth, "article");
-    let pace = Pace::usual();
-    let honest = reader.clone();
-    server.script(move |asked| Some(honest.reply(asked).paced(pace)));
+    // Minutes of one call are worked out: nobody has to wait for them.
+    let pace = (!is_one_call).then(Pace::usual);
+    server.script(move |asked| {
+        let reply = reader.reply(asked);
+        Some(match pace {
+            Some(pace) => reply.paced(pace),
+            None => reply,
+        })
+    });
     let id = process.upload(document.text()).await;
     let items = &document.schema()["properties"]["items"];
     let schema = json!({"type": "object", "properties": {"items": items}});
     let mut body = json!({"document_id": id, "schema": schema, "stream": true,
-        "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 20}});
+        "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 20,
+            "enable_agentic_array_extraction": !is_one_call}});
     if by == MODEL {
         body["config"]["additional_instructions"] = json!(INSTRUCTIONS);
     }
-    let seen = process.run(&body).await;
+    (process.run(&body).await, server)
+}
+
+/// Ten windows at an ideal pace, or a table read by code, beside one call for all rows. Both pay
+/// for all that they send and write: rules, document, task, schema, answer.
+async fn race(by: &str) {
+    let document = Document::make(Spec::plain(1, TEN_WINDOWS));
+    let (one, server) = read(&document, by, true).await;
+    assert_eq!(server.count(), 1, "{}", one.end);
+    let usage = |seen: &Seen, name: &str| seen.end["usage_metadata"][name].as_u64().unwrap();
+    let written = usage(&one, "candidates_token_count");
+    let ideal = Pace::usual().ideal(usage(&one, "prompt_token_count"), 0, written);
+    let single = ideal.as_secs_f64();
+    let (seen, server) = read(&document, by, false).await;
     let took = seen.ended.duration_since(seen.asked).as_secs_f64();
-    let letters = |text: &str| text.chars().count() as u64 / 4;
-    let (prompt, answer) = (letters(&document.text()), letters(&truth.to_string()));
-    let single = pace.ideal(prompt, 0, answer).as_secs_f64();
-    let tokens = seen.end["usage_metadata"]["total_token_count"]
-        .as_f64()
-        .unwrap();
+    let tokens = |seen: &Seen| usage(seen, "total_token_count") as f64;
     println!(
-        "{by}, {} calls: {took:.2} s, one call {single:.2} s: {:.3}; tokens {:.2}",
+        "{by}, {} calls: {took:.2} s, one call {single:.2} s: {:.3}; {} tokens, one call {}: {:.3}",
         server.count(),
         took / single,
-        tokens / (prompt + answer) as f64
+        tokens(&seen),
+        tokens(&one),
+        tokens(&seen) / tokens(&one)
+    );
+    if by == CODE {
+        return;
+    }
+    let asked = server.asked();
+    let letters = |text: &str| text.chars().count() as f64 / 4.0;
+    let calls = asked.len() as f64;
+    let shown: f64 = asked.iter().map(|asked| letters(asked.document())).sum();
+    let sent: f64 = asked.iter().map(|asked| letters(&asked.prompt())).sum();
+    println!(
+        "  of each call: {:.0} tokens of rules, task and schema, {:.0} of the document, of which {:.0} other calls have too; {:.0} written, {:.0} of them twice",
+        (sent - shown) / calls,
+        shown / calls,
+        (shown - letters(&document.text())) / calls,
+        usage(&seen, "candidates_token_count") as f64 / calls,
+        (usage(&seen, "candidates_token_count") as f64 - written as f64) / calls
     );
 }
 

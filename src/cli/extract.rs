@@ -168,7 +168,7 @@ fn whole(result: &JobResult) -> Value {
             "warnings": view.spec.warnings,
             "error_type": error.map(|(fault, _)| fault),
             "error_message": error.map(|(_, message)| message),
-            "usage_metadata": view.usage,
+            "usage_metadata": view.spent(),
         },
     })
 }

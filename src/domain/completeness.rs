@@ -112,6 +112,20 @@ pub struct Census {
     pub sums: Vec<Sum>,
 }
 
+impl Completeness {
+    /// Of rows that nothing could be held against.
+    pub fn unknown(rows: usize, reason: &str) -> Self {
+        Self {
+            verdict: Verdict::Unknown,
+            evidence: Evidence {
+                rows_read: u32::try_from(rows).unwrap_or(u32::MAX),
+                reasons: vec![reason.to_owned()],
+                ..Evidence::default()
+            },
+        }
+    }
+}
+
 /// A count that is printed in the document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stated {

@@ -201,6 +201,9 @@ pub struct SubtreeResult {
     /// Of an array that was looked at for missing rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completeness: Option<Box<Completeness>>,
+    /// The same of each array that shares the subtree with other fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arrays: Vec<JudgedArray>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oversize: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -245,6 +248,20 @@ pub struct SubtreeRetry {
     /// each has attempts of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Stretch>,
+}
+
+/// An array, and whether rows of it are missing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JudgedArray {
+    pub path: Pointer,
+    #[serde(flatten)]
+    pub completeness: Completeness,
+}
+
+impl JudgedArray {
+    pub fn is_incomplete(&self) -> bool {
+        self.completeness.verdict == Verdict::Incomplete
+    }
 }
 
 /// Whether rows of an array are missing, in a word. The evidence is in its `subtree_result`.
@@ -437,6 +454,9 @@ pub struct Aside {
     /// Of withheld results only: its evidence holds printed sums.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completeness: Option<Box<Completeness>>,
+    /// Their evidence may be long, and holds printed sums.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arrays: Vec<JudgedArray>,
 }
 
 impl Aside {
@@ -450,6 +470,7 @@ impl Aside {
             attributions: result.attributions.take(),
             validation: None,
             completeness: None,
+            arrays: std::mem::take(&mut result.arrays),
         }
     }
 
@@ -459,6 +480,7 @@ impl Aside {
         result.attributions = self.attributions;
         result.validation = self.validation.or(result.validation.take());
         result.completeness = self.completeness.or(result.completeness.take());
+        result.arrays = self.arrays;
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`JobView`] is the fold of a job's events. A store calls [`JobView::admit`] inside the
 //! transaction that writes the event, so the log and the row can never tell different stories.
 
+mod arrays;
 mod held;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::completeness::Completeness;
 use super::config::Config;
 use super::error::Fault;
 use super::event::{
-    ArrayProgress, ArrayVerdict, End, Envelope, Event, ItemsPreview, JobStatus, Links,
+    ArrayProgress, ArrayVerdict, End, Envelope, Event, ItemsPreview, JobStatus, JudgedArray, Links,
     PROTOCOL_VERSION, Phase, PlannedSubtree, Progress, Reason, Start, Step, SubtreeError,
     SubtreeResult, SubtreeRetry, Validation,
 };
@@ -29,6 +30,7 @@ use super::status::Status;
 use super::time::Time;
 use super::usage::Usage;
 use super::webhook::Secret;
+pub use arrays::{Paid, TakenBack};
 pub use held::ReviewDraft;
 
 /// A checked request, as it is kept with the job.
@@ -116,6 +118,8 @@ pub struct JobView {
     pub arrays: Vec<ArrayVerdict>,
     /// Incomplete arrays that were taken back: what they did cost until then is in `usage`.
     pub taken_back: Vec<TakenBack>,
+    /// What was paid for windows of arrays that have no outcome; it is not in `usage`.
+    pub paid: Vec<Paid>,
     /// What became of the review, once one was needed.
     pub review: Option<Box<Review>>,
     /// The job has ended in a way that gives out its result; only asked where there is a gate.
@@ -126,13 +130,6 @@ pub struct JobView {
     pub output_file: Option<FileId>,
     /// Never changed, so all views of the job share it.
     pub spec: Arc<JobSpec>,
-}
-
-/// An array whose outcome was taken back after a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TakenBack {
-    pub subtree_id: String,
-    pub run: u32,
 }
 
 /// What the engine wants to say next. Numbers, times and progress are filled in when it is
@@ -171,6 +168,10 @@ pub type AnswerKey = [u8; 32];
 /// What was read in one window of a document, for one array.
 #[derive(Debug, Clone)]
 pub struct WindowDraft {
+    /// The outcome that the array will have.
+    pub ordinal: Ordinal,
+    /// What all windows of that array did cost that no outcome has told of, this one included.
+    pub paid: Usage,
     /// Names it by all that it was asked with.
     pub key: AnswerKey,
     /// Rows, where they stand, and what they did cost. Only the engine reads it.
@@ -215,6 +216,8 @@ pub struct ResultDraft {
     pub completeness: Option<Box<Completeness>>,
     /// Where that array goes, if not to `path`.
     pub array_path: Option<Pointer>,
+    /// What is known of arrays that are a part of the value.
+    pub arrays: Vec<JudgedArray>,
     /// Under which the answer is found again; none where it is not to be used again.
     pub answer: Option<AnswerKey>,
     /// Of a batch.
@@ -342,6 +345,7 @@ impl JobView {
             error: None,
             arrays: Vec::new(),
             taken_back: Vec::new(),
+            paid: Vec::new(),
             review: None,
             released: false,
             records: record_count.map(RecordTally::of),
@@ -494,32 +498,11 @@ impl JobView {
         }))
     }
 
-    fn take_arrays_back(&mut self) {
-        let (gone, kept) = std::mem::take(&mut self.arrays)
-            .into_iter()
-            .partition(ArrayVerdict::is_incomplete);
-        self.arrays = kept;
-        let run = self.run - 1;
-        let gone: Vec<ArrayVerdict> = gone;
-        self.taken_back
-            .retain(|old| !gone.iter().any(|array| array.subtree_id == old.subtree_id));
-        self.taken_back
-            .extend(gone.into_iter().map(|array| TakenBack {
-                subtree_id: array.subtree_id,
-                run,
-            }));
-    }
-
     fn succeed(&mut self, draft: ResultDraft) -> Event {
         self.settle(draft.fields, &draft.usage, draft.record.as_ref());
+        self.settle_windows(draft.ordinal, &draft.usage);
         self.subtrees_succeeded += 1;
-        if let (Some(completeness), None) = (&draft.completeness, &self.records) {
-            self.arrays.push(ArrayVerdict {
-                subtree_id: draft.subtree_id.clone(),
-                path: draft.array_path.unwrap_or_else(|| draft.path.clone()),
-                verdict: completeness.verdict,
-            });
-        }
+        self.add_arrays(&draft);
         let (record_index, record_id) = named(draft.record);
         Event::SubtreeResult(SubtreeResult {
             subtree_id: draft.subtree_id,
@@ -533,6 +516,7 @@ impl JobView {
             duration_ms: draft.duration_ms,
             validation: draft.validation,
             completeness: draft.completeness,
+            arrays: draft.arrays,
             oversize: false,
             withheld: self.spec.config.review.is_some(),
             result_url: None,
@@ -542,6 +526,7 @@ impl JobView {
 
     fn fail(&mut self, draft: ErrorDraft) -> Event {
         self.settle(draft.fields, &draft.usage, draft.record.as_ref());
+        self.settle_windows(draft.ordinal, &draft.usage);
         self.subtrees_failed += 1;
         let message = self.spoken(draft.fault, draft.message);
         self.error = Some((draft.fault, message.clone()));
@@ -659,23 +644,9 @@ impl JobView {
             cancel_reason,
             output_file_id: self.output_file,
             arrays: self.arrays.clone(),
-            usage_metadata: self.usage.clone(),
+            usage_metadata: self.spent(),
             progress: self.progress(),
         }))
-    }
-
-    fn lacks_rows_it_requires(&self) -> bool {
-        let mut arrays = self.arrays.iter();
-        self.spec.config.require_complete_arrays && arrays.any(ArrayVerdict::is_incomplete)
-    }
-
-    fn lacking(&self) -> String {
-        let lacking = self.arrays.iter().filter(|array| array.is_incomplete());
-        let paths: Vec<_> = lacking.map(|array| format!("`{}`", array.path)).collect();
-        format!(
-            "Rows are missing from {}, and `require_complete_arrays` is set. What was read is in the results, with the evidence; a retry reads what failed.",
-            paths.join(", ")
-        ).chars().take(2_000).collect()
     }
 }
 

@@ -17,7 +17,7 @@ mod table;
 use serde::{Deserialize, Serialize};
 
 pub use cut::{Located, WindowLimits, windows};
-pub use list::List;
+pub use list::{List, Listed, lists};
 pub use merge::{Merged, Part, merge};
 pub use place::place;
 pub(crate) use place::{Haystack, Needle, find, needles};

@@ -17,7 +17,7 @@ use super::stored;
 use crate::domain::completeness::Completeness;
 use crate::domain::config::{Cache, Config};
 use crate::domain::document::{Document, DocumentInput};
-use crate::domain::event::{Aside, Kind, Validation};
+use crate::domain::event::{Aside, JudgedArray, Kind, Validation};
 use crate::domain::id::Scope;
 use crate::domain::job::{AnswerKey, ResultDraft};
 use crate::domain::plan::{Plan, Subtree};
@@ -90,6 +90,8 @@ struct Settled {
     validation: Option<Validation>,
     #[serde(default)]
     completeness: Option<Box<Completeness>>,
+    #[serde(default)]
+    arrays: Vec<JudgedArray>,
 }
 
 impl Settled {
@@ -101,6 +103,7 @@ impl Settled {
             settled.attributions = aside.attributions;
             settled.validation = aside.validation.or(settled.validation);
             settled.completeness = aside.completeness.or(settled.completeness);
+            settled.arrays = aside.arrays;
         }
         Ok(settled)
     }
@@ -175,8 +178,9 @@ impl Run {
             attempts: 0,
             duration_ms: 0,
             validation: settled.validation,
-            array_path: self.array_path(index, settled.completeness.is_some()),
+            array_path: self.array_path(index),
             completeness: settled.completeness,
+            arrays: settled.arrays,
             answer: Some(kept.key),
             record: None,
         };

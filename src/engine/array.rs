@@ -18,13 +18,15 @@ mod told;
 mod whole;
 mod window;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use serde_json::Value;
 use tracing::error;
 
+use super::journal::Halt;
 use super::plans::Planned;
 use crate::domain::config::Config;
 use crate::domain::cost::{Pace, Span, Terms, Weight, chunked, size};
@@ -32,14 +34,16 @@ use crate::domain::document::{Document, DocumentInput};
 use crate::domain::pack::{Aim, Work};
 use crate::domain::plan::{Kind, Plan, Subtree, Take};
 use crate::domain::pointer::Pointer;
-use crate::domain::rows::{List, Located, Survey, Tables, WindowLimits, windows};
+use crate::domain::rows::{List, Listed, Located, Survey, Tables, WindowLimits, windows};
 
 pub(super) use forecast::Calls;
+use kept::Paid;
 pub(super) use rows::Reading;
 use told::Told;
+pub(super) use whole::Judged;
 
 /// Tokens that the answer of one window is planned for: in longer ones models leave out rows.
-const ANSWER: f64 = 4_000.0;
+const ANSWER: f64 = 4_500.0;
 /// An array whose answer is longer is read in windows, though its document fits one.
 const LONG_ANSWER: f64 = 8_000.0;
 /// An answer that is not divided further, tokens: the call itself takes as long.
@@ -48,6 +52,8 @@ const LEAST_ANSWER: f64 = 100.0;
 const TABLE_ROWS: u32 = 60;
 /// How much later than at its soonest an array may be there, for fewer calls.
 const AS_GOOD: f64 = 1.15;
+/// Words of a document that are looked through in less than a millisecond.
+const FEW_WORDS: usize = 1_000;
 /// The part of a window that other windows show as well.
 const OVERLAP: f64 = 0.1;
 /// Keywords of an array that are about all of its rows, and say nothing of those of one window.
@@ -69,14 +75,20 @@ pub(super) struct Look<'a> {
     pub(super) work: &'a Work,
 }
 
-/// The arrays of a job that can be read in windows, or that are read whole and judged.
+/// The arrays of a job: those that can be read in windows, and all that are judged.
 #[derive(Default)]
 pub(super) struct Arrays {
     known: BTreeMap<usize, Arc<Array>>,
+    /// Of the whole plan.
+    lists: Arc<Vec<Listed>>,
+    /// What they are judged by; none where the model is shown no words.
+    words: Option<Arc<Words>>,
     /// Whether the model answers in tokens, which may be too few for an array.
     may_be_cut: bool,
     /// What was told of arrays that come whole.
     told: Mutex<BTreeMap<usize, Told>>,
+    /// What was paid for windows, until their outcomes tell of it.
+    paid: Mutex<BTreeMap<usize, Paid>>,
 }
 
 /// An array of objects, and where its rows are.
@@ -106,9 +118,9 @@ pub(super) struct Array {
 }
 
 impl Arrays {
-    /// Looks the document through for the rows of all pending arrays. None are known where that is
-    /// switched off for a model that answers in tokens, nor where the model is shown files or
-    /// pictures in place of words.
+    /// Looks the document through for the rows of all pending arrays. Where that is switched off
+    /// for a model that answers in tokens they are only judged; where the model is shown files or
+    /// pictures in place of words nothing can be known of them.
     pub(super) async fn of(
         look: &Look<'_>,
         document: &Arc<Document>,
@@ -119,20 +131,30 @@ impl Arrays {
         let form = config.document_input;
         let is_read = matches!(form, DocumentInput::Auto | DocumentInput::Text);
         let may_be_cut = look.output_tokens.is_some();
-        if may_be_cut && !config.enable_agentic_array_extraction {
-            return Self::default();
-        }
-        let plan = Arc::clone(&planned.plan);
-        let is_array = |index: &usize| {
-            let subtree = plan.subtrees.get(*index);
-            subtree.is_some_and(|subtree| subtree.kind == Kind::AgenticArray)
+        let lists = Arc::clone(planned.lists());
+        let mut arrays = Self {
+            lists: Arc::clone(&lists),
+            ..Self::default()
         };
-        let arrays: Vec<usize> = pending.iter().copied().filter(is_array).collect();
-        if arrays.is_empty() || !is_read || !document.kind.has_text() {
-            return Self::default();
+        if !is_read || !document.kind.has_text() {
+            return arrays;
+        }
+        let words = Arc::new(Words::of(document));
+        arrays.words = Some(Arc::clone(&words));
+        let own = lists.iter().filter(|listed| listed.is_own);
+        let own: BTreeSet<usize> = own.map(|listed| listed.subtree).collect();
+        let own: Vec<usize> = pending
+            .iter()
+            .copied()
+            .filter(|at| own.contains(at))
+            .collect();
+        if own.is_empty() || may_be_cut && !config.enable_agentic_array_extraction {
+            return arrays;
         }
         let surveyor = Surveyor {
-            plan,
+            plan: Arc::clone(&planned.plan),
+            lists,
+            words,
             plan_key: planned.key.clone(),
             document: Arc::clone(document),
             output: look.output_tokens.map(|tokens| tokens as f64),
@@ -149,16 +171,26 @@ impl Arrays {
             quotes: config.per_key_attribution,
             reads_tables: !is_instructed(config),
         };
-        let known = tokio::task::spawn_blocking(move || surveyor.arrays(&arrays)).await;
-        Self {
-            known: known.unwrap_or_else(|cause| {
-                // They are asked for in one call, as short ones are.
-                error!(%cause, "array.unlocated: the document could not be looked through");
-                BTreeMap::new()
-            }),
-            may_be_cut,
-            told: Mutex::default(),
-        }
+        let known = offload(document, move || surveyor.arrays(&own)).await;
+        arrays.may_be_cut = may_be_cut;
+        arrays.known = known.unwrap_or_else(|_| {
+            // They are asked for in one call, as short ones are.
+            error!("array.unlocated: the document could not be looked through");
+            BTreeMap::new()
+        });
+        arrays
+    }
+
+    /// The arrays that a subtree has.
+    fn of_subtree(&self, index: usize) -> impl Iterator<Item = &Listed> {
+        let lists = self.lists.iter();
+        lists.filter(move |listed| listed.subtree == index)
+    }
+
+    /// Where in its value a subtree that is an array has it; none where it is no array.
+    pub(super) fn place(&self, index: usize) -> Option<&Pointer> {
+        let mut own = self.of_subtree(index).filter(|listed| listed.is_own);
+        own.next().map(|listed| &listed.at)
     }
 
     pub(super) fn is_long(&self, index: usize) -> bool {
@@ -195,6 +227,41 @@ impl Array {
     }
 }
 
+/// A document's words, looked through when somebody first asks.
+struct Words {
+    document: Arc<Document>,
+    survey: OnceLock<Arc<Survey>>,
+}
+
+impl Words {
+    fn of(document: &Arc<Document>) -> Self {
+        Self {
+            document: Arc::clone(document),
+            survey: OnceLock::new(),
+        }
+    }
+
+    fn survey(&self) -> &Arc<Survey> {
+        let look = || Arc::new(Survey::of(Arc::clone(&self.document)));
+        self.survey.get_or_init(look)
+    }
+}
+
+/// Work on a document, off the threads that serve requests: short work is done before another
+/// thread would be awake.
+async fn offload<T: Send + 'static>(
+    document: &Document,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Halt> {
+    let pages = document.pages.iter();
+    let words: usize = pages.map(|page| page.words.len()).sum();
+    if words > FEW_WORDS {
+        let done = tokio::task::spawn_blocking(work);
+        return done.await.map_err(|_| Halt::Lost);
+    }
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Halt::Lost)
+}
+
 /// How an array is read.
 struct Cut {
     located: Located,
@@ -221,6 +288,8 @@ impl Cut {
 
 struct Surveyor {
     plan: Arc<Plan>,
+    lists: Arc<Vec<Listed>>,
+    words: Arc<Words>,
     plan_key: String,
     document: Arc<Document>,
     /// None where the model does not answer in tokens.
@@ -237,9 +306,9 @@ struct Surveyor {
 
 impl Surveyor {
     fn arrays(&self, indices: &[usize]) -> BTreeMap<usize, Arc<Array>> {
-        let survey = Arc::new(Survey::of(Arc::clone(&self.document)));
+        let survey = self.words.survey();
         let arrays = indices.iter().filter_map(|index| {
-            let array = self.array(&survey, *index)?;
+            let array = self.array(survey, *index)?;
             Some((*index, Arc::new(array)))
         });
         arrays.collect()
@@ -247,7 +316,8 @@ impl Surveyor {
 
     fn array(&self, survey: &Arc<Survey>, index: usize) -> Option<Array> {
         let subtree = Arc::clone(self.plan.subtrees.get(index)?);
-        let list = List::of(&self.plan, index)?;
+        let mut own = self.lists.iter().filter(|listed| listed.is_own);
+        let list = own.find(|listed| listed.subtree == index)?.list.clone();
         let row = size::answer(&subtree, None, self.quotes).likely / size::ROWS as f64;
         let cut = if let Some(output) = self.output {
             self.cut(survey, &list, &subtree, (output, row))

@@ -254,6 +254,7 @@ fn outcome(engine: &Inner, spec: &JobSpec, value: Result<Value, CallError>, usag
             duration_ms,
             validation: None,
             completeness: None,
+            arrays: Vec::new(),
             array_path: None,
             answer: None,
         }),

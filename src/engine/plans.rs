@@ -15,6 +15,7 @@ use crate::domain::error::{Code, Error};
 use crate::domain::merge::{Breach, breaches};
 use crate::domain::plan::Plan;
 use crate::domain::plan::SplitterConfigs;
+use crate::domain::rows::{Listed, lists};
 use crate::domain::schema;
 
 /// Changes whenever the same schema would get another plan.
@@ -30,6 +31,7 @@ pub(super) struct Planned {
     pub(super) plan: Arc<Plan>,
     validators: Vec<OnceLock<Result<Validator, Error>>>,
     whole: OnceLock<Option<Validator>>,
+    lists: OnceLock<Arc<Vec<Listed>>>,
 }
 
 impl Planned {
@@ -40,7 +42,13 @@ impl Planned {
             plan: Arc::new(plan),
             validators,
             whole: OnceLock::new(),
+            lists: OnceLock::new(),
         }
+    }
+
+    /// All arrays of objects, in the order of the plan.
+    pub(super) fn lists(&self) -> &Arc<Vec<Listed>> {
+        self.lists.get_or_init(|| Arc::new(lists(&self.plan)))
     }
 
     /// What several subtrees break together in a document of their values; nothing where the

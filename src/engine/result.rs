@@ -220,17 +220,24 @@ impl JobResult {
             aside.restore(&mut event);
         }
         let (value, attributions) = (event.extracted_result, event.attributions);
+        let subtree_id = event.subtree_id;
         if let Some(completeness) = event.completeness {
             // An array may be only a part of the value that its event carries.
             let mut known = self.view.arrays.iter();
-            let known = known.find(|array| array.subtree_id == event.subtree_id);
+            let known = known.find(|array| array.subtree_id == subtree_id);
             let path = known.map_or(&event.path, |array| &array.path).clone();
             self.arrays.push(FoundArray {
-                subtree_id: event.subtree_id,
+                subtree_id: subtree_id.clone(),
                 path,
                 completeness,
             });
         }
+        self.arrays
+            .extend(event.arrays.into_iter().map(|array| FoundArray {
+                subtree_id: subtree_id.clone(),
+                path: array.path,
+                completeness: Box::new(array.completeness),
+            }));
         if let (Some(all), Some(one)) = (&mut self.validation, event.validation) {
             all.valid &= one.valid;
             all.errors.extend(one.errors);

@@ -3,11 +3,11 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::array::Judged;
 use super::call::{Progress, Run, millis};
 use super::journal::Halt;
 use super::metrics::label;
 use super::ports::CallError;
-use crate::domain::completeness::{Completeness, Verdict};
 use crate::domain::error::Fault;
 use crate::domain::event::{Validation, ValidationError};
 use crate::domain::evidence::{Attributions, Logprobs};
@@ -147,9 +147,8 @@ impl Run {
         {
             return self.fail(progress, index, &invalid(subtree, breach)).await;
         }
-        let completeness = self.judged_whole(index, checked.value()).await?;
-        self.conclude(progress, index, checked, said, completeness)
-            .await
+        let judged = self.judged_whole(index, checked.value()).await?;
+        self.conclude(progress, index, checked, said, judged).await
     }
 
     /// Makes a value an outcome, whatever its schema says of it.
@@ -159,7 +158,7 @@ impl Run {
         index: usize,
         checked: Checked,
         said: (Attributions, Logprobs),
-        completeness: Option<Completeness>,
+        judged: Judged,
     ) -> Result<(), Halt> {
         let Some(subtree) = self.planned.plan.subtrees.get(index) else {
             return Ok(());
@@ -197,21 +196,20 @@ impl Run {
             duration_ms: millis(progress.started.elapsed()),
             validation,
             // With rows missing it is worth asking again.
-            answer: self
-                .key(index)
-                .filter(|_| !is_incomplete(completeness.as_ref())),
-            array_path: self.array_path(index, completeness.is_some()),
-            completeness: completeness.map(Box::new),
+            answer: self.key(index).filter(|_| !judged.lacks_rows()),
+            array_path: self.array_path(index),
+            completeness: judged.own.map(Box::new),
+            arrays: judged.inside,
             record: None,
         };
         self.deliver(draft).await
     }
 
-    /// Where an array that was looked at goes, if it is only a part of its subtree's value.
-    pub(super) fn array_path(&self, index: usize, is_judged: bool) -> Option<Pointer> {
-        let array = self.arrays.get(index).filter(|_| is_judged)?;
-        let path = array.path();
-        (path != array.subtree.path).then_some(path)
+    /// Where the array that a subtree is goes, if not to the path of the subtree.
+    pub(super) fn array_path(&self, index: usize) -> Option<Pointer> {
+        let at = self.arrays.place(index).filter(|at| !at.is_root())?;
+        let subtree = self.planned.plan.subtrees.get(index)?;
+        Some(subtree.path.concat(at))
     }
 
     pub(super) async fn give_up(
@@ -237,7 +235,11 @@ impl Run {
             message: "The server failed on this part of the document.".into(),
             retry_after_ms: None,
         };
-        self.give_up(&mut self.progress(load), error).await
+        let mut progress = self.progress(load);
+        for index in progress.missing.clone() {
+            progress.spent.add(&self.arrays.paid(index));
+        }
+        self.give_up(&mut progress, error).await
     }
 
     async fn fail(
@@ -282,10 +284,6 @@ fn invalid(subtree: &Subtree, breach: &ValidationError) -> CallError {
         ),
         retry_after_ms: None,
     }
-}
-
-fn is_incomplete(completeness: Option<&Completeness>) -> bool {
-    completeness.is_some_and(|known| known.verdict == Verdict::Incomplete)
 }
 
 pub(super) fn raw<T: serde::Serialize>(value: &T) -> Result<Box<RawValue>, serde_json::Error> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::domain::error::Fault;
 use crate::domain::event::{ArrayVerdict, Step};
 use crate::domain::id::{FileId, JobId};
-use crate::domain::job::{JobSpec, JobView, TakenBack};
+use crate::domain::job::{JobSpec, JobView, Paid, TakenBack};
 use crate::domain::record::RecordTally;
 use crate::domain::review::Review;
 use crate::domain::status::Status;
@@ -32,6 +32,8 @@ struct State {
     arrays: Vec<ArrayVerdict>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     taken_back: Vec<TakenBack>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    paid: Vec<Paid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     records: Option<RecordTally>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +85,7 @@ pub fn read(columns: Columns) -> Result<JobView, StoreError> {
         error: state.error,
         arrays: state.arrays,
         taken_back: state.taken_back,
+        paid: state.paid,
         records: state.records,
         output_file: state.output_file,
         review: state.review,
@@ -113,6 +116,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         error,
         arrays,
         taken_back,
+        paid,
         records,
         output_file,
         review,
@@ -131,6 +135,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         error: error.clone(),
         arrays: arrays.clone(),
         taken_back: taken_back.clone(),
+        paid: paid.clone(),
         records: *records,
         output_file: *output_file,
         review: review.clone(),

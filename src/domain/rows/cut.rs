@@ -7,10 +7,11 @@ use super::survey::{Edge, Survey};
 use super::{List, Place, Stretch, Window};
 use crate::domain::cost::size::LETTERS_A_TOKEN;
 
-/// Lines around a window's own that are shown too, at least.
-const OVERLAP_LINES: usize = 3;
-/// Rows around a window's own that are shown too.
-const OVERLAP_ROWS: usize = 2;
+/// Lines and rows around a window's own that are shown too, at least.
+const OVERLAP: (usize, usize) = (3, 2);
+/// Lines on either side of a cut that are rows of one line each, of as many cells, where the row
+/// above is enough: nobody can take the end of one row for the beginning of the next.
+const SHARP: usize = 2;
 /// The most lines that are shown around a window's own, on either side.
 const MOST_OVERLAP: usize = 16;
 /// How far back from the end of a full window a better place to cut is looked for, as a part of it.
@@ -234,8 +235,20 @@ impl<'s> Outline<'s> {
 
     /// A window that answers for `own`.
     pub(super) fn window(&self, own: &Range<usize>, region: &Range<usize>) -> Option<Window> {
-        let first = self.reach(own.start, region.start, |line| line.checked_sub(1));
-        let last = self.reach(own.end - 1, region.end - 1, |line| Some(line + 1));
+        let least = if self.is_sharp(own.start) {
+            (1, 1)
+        } else {
+            OVERLAP
+        };
+        let above = (own.start, region.start, least);
+        let first = self.reach(above, |line| line.checked_sub(1));
+        let least = if self.is_sharp(own.end) {
+            (0, 0)
+        } else {
+            OVERLAP
+        };
+        let below = (own.end - 1, region.end - 1, least);
+        let last = self.reach(below, |line| Some(line + 1));
         Some(Window {
             shown: self.survey.stretch(first, last)?,
             own: self.survey.stretch(own.start, own.end - 1)?,
@@ -243,11 +256,23 @@ impl<'s> Outline<'s> {
         })
     }
 
-    /// The farthest line that is shown too, from `line` on towards `limit`.
-    fn reach(&self, line: usize, limit: usize, step: impl Fn(usize) -> Option<usize>) -> usize {
+    /// Whether a cut before this line is between two rows for certain.
+    fn is_sharp(&self, cut: usize) -> bool {
+        let around = cut.saturating_sub(SHARP)..cut + SHARP;
+        let cells = |line: usize| self.survey.cells(line).len();
+        let is_alike = |line: usize| cells(line) == cells(cut);
+        let mut around = around.map(|line| self.starts.get(line) == Some(&true) && is_alike(line));
+        cut >= SHARP && cut < self.starts.len() && around.all(|is_row| is_row)
+    }
+
+    /// The farthest line that is shown too, from `line` on towards `limit`: so many lines and rows.
+    fn reach(
+        &self,
+        (line, limit, least): (usize, usize, (usize, usize)),
+        step: impl Fn(usize) -> Option<usize>,
+    ) -> usize {
         let (mut at, mut lines, mut rows) = (line, 0, 0);
-        while at != limit && lines < MOST_OVERLAP && (lines < OVERLAP_LINES || rows < OVERLAP_ROWS)
-        {
+        while at != limit && lines < MOST_OVERLAP && (lines < least.0 || rows < least.1) {
             let Some(next) = step(at) else { break };
             at = next;
             lines += 1;
@@ -260,7 +285,7 @@ impl<'s> Outline<'s> {
     /// before the first rows from there on.
     fn header(&self, first: usize, least: usize) -> Vec<Stretch> {
         let starts = &self.starts;
-        let below = (first..starts.len()).take(MOST_OVERLAP + OVERLAP_LINES);
+        let below = (first..starts.len()).take(MOST_OVERLAP + OVERLAP.0);
         let has_own = below
             .clone()
             .any(|line| self.is_header(line) && starts.get(line + 1) == Some(&true));

@@ -1,13 +1,21 @@
 //! What is known of an array before anything is read.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::domain::plan::{Kind, Plan, Subtree, Take};
+use crate::domain::pointer::Pointer;
 use crate::domain::shape::{Shape, Shapes, Style};
 use crate::domain::value::fold;
 
 /// Properties of a row that are looked at.
 const MOST_PROPERTIES: usize = 400;
+/// Arrays of one subtree that are told apart, nodes of its schema that are looked at for them, and
+/// how far in.
+const MOST_INSIDE: usize = 50;
+const MOST_NODES: usize = 50_000;
+const DEEPEST: usize = 16;
 
 /// An array of objects, as its schema tells it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,27 +42,82 @@ pub(crate) struct Property {
     pub is_list: bool,
 }
 
-impl List {
-    /// `None` where the subtree is no array of objects, or is not in the plan.
-    pub fn of(plan: &Plan, subtree: usize) -> Option<Self> {
-        let (name, array) = array(plan.subtrees.get(subtree)?)?;
-        let properties = properties(&array);
-        let keys = |of: &[Property]| of.iter().map(|p| p.key.clone()).collect::<Vec<_>>();
-        let own = keys(&properties);
-        let (mut twins, mut before) = (0, 0);
-        for (at, other) in plan.subtrees.iter().enumerate() {
-            let alike = at == subtree
-                || array_of(other).is_some_and(|array| keys(&self::properties(&array)) == own);
-            twins += usize::from(alike);
-            before += usize::from(alike && at < subtree);
+/// An array of objects, and where a subtree has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// Into the plan's subtrees.
+    pub subtree: usize,
+    /// Relative to the subtree's value.
+    pub at: Pointer,
+    /// Whether the subtree is that array and nothing else.
+    pub is_own: bool,
+    pub list: List,
+}
+
+/// All arrays of objects of a plan, in its order: those that have a subtree, and those that share
+/// one with other fields. Not those inside a row, which belong to it, nor those of a member that
+/// the schema does not name.
+pub fn lists(plan: &Plan) -> Vec<Listed> {
+    let subtrees = plan.subtrees.iter().enumerate();
+    let mut all: Vec<Listed> = subtrees
+        .flat_map(|(index, subtree)| match array(subtree) {
+            Some(own) => vec![Listed::own(index, subtree, own)],
+            None => inside(index, subtree),
+        })
+        .collect();
+    let mut alike: HashMap<Vec<&str>, usize> = HashMap::new();
+    let before: Vec<usize> = all
+        .iter()
+        .map(|listed| {
+            let count = alike.entry(listed.list.keys()).or_default();
+            *count += 1;
+            *count - 1
+        })
+        .collect();
+    let twins = all.iter().map(|listed| alike[&listed.list.keys()]);
+    let twins: Vec<usize> = twins.collect();
+    for ((listed, before), twins) in all.iter_mut().zip(before).zip(twins) {
+        (listed.list.before, listed.list.twins) = (before, twins);
+    }
+    all
+}
+
+impl Listed {
+    fn own(index: usize, subtree: &Subtree, (name, array): (String, Value)) -> Self {
+        let at = match &subtree.take {
+            Take::Keys(_) => Pointer::root().join(&name),
+            Take::Whole | Take::Rest(_) => Pointer::root(),
+        };
+        Self {
+            subtree: index,
+            at,
+            is_own: true,
+            list: List::new(name, array),
         }
-        Some(Self {
+    }
+}
+
+impl List {
+    fn new(name: String, array: Value) -> Self {
+        Self {
+            properties: properties(&array),
             name,
             array,
-            properties,
-            twins,
-            before,
-        })
+            twins: 1,
+            before: 0,
+        }
+    }
+
+    /// `None` where the subtree is no array of objects, or is not in the plan.
+    pub fn of(plan: &Plan, subtree: usize) -> Option<Self> {
+        let mut all = lists(plan).into_iter();
+        all.find(|listed| listed.is_own && listed.subtree == subtree)
+            .map(|listed| listed.list)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        let properties = self.properties.iter();
+        properties.map(|property| property.key.as_str()).collect()
     }
 
     /// Names of the arrays of objects inside a row.
@@ -73,8 +136,65 @@ impl List {
     }
 }
 
-fn array_of(subtree: &Subtree) -> Option<Value> {
-    array(subtree).map(|(_, array)| array)
+/// Those that a subtree has beside other fields.
+fn inside(index: usize, subtree: &Subtree) -> Vec<Listed> {
+    let schema = &subtree.schema;
+    let shapes = Shapes::of(schema, Style::of(schema));
+    let mut found: Vec<(Pointer, String, &Value)> = Vec::new();
+    let mut left = vec![(schema, Pointer::root(), String::new(), 0)];
+    let mut looked_at = 0;
+    while let Some((node, at, name, depth)) = left.pop() {
+        looked_at += 1;
+        if looked_at > MOST_NODES || found.len() == MOST_INSIDE {
+            break;
+        }
+        if depth > DEEPEST {
+            continue;
+        }
+        match shapes.shape(node) {
+            Shape::ArrayOfObjects => {
+                if found.iter().all(|(known, ..)| *known != at) {
+                    found.push((at, name, node));
+                }
+                continue;
+            }
+            // The last that is put here is looked at first.
+            Shape::Object(object) => {
+                let members: Vec<_> = shapes.properties(object).collect();
+                let members = members.into_iter().rev();
+                left.extend(
+                    members.map(|(key, node)| (node, at.join(key), key.to_owned(), depth + 1)),
+                );
+            }
+            Shape::Other => {}
+        }
+        let node = shapes.resolve(node);
+        let choices = ["anyOf", "oneOf", "allOf"].into_iter();
+        let choices = choices.filter_map(|keyword| node.get(keyword)?.as_array());
+        left.extend(
+            choices
+                .flatten()
+                .map(|choice| (choice, at.clone(), name.clone(), depth + 1)),
+        );
+    }
+    let found = found.into_iter().map(|(at, name, node)| Listed {
+        subtree: index,
+        at,
+        is_own: false,
+        list: List::new(name, self_contained(node, schema)),
+    });
+    found.collect()
+}
+
+/// A part of a schema with what its references lead to.
+fn self_contained(node: &Value, schema: &Value) -> Value {
+    let mut array = node.clone();
+    for around in ["$defs", "definitions", "$schema"] {
+        if let (Some(said), Value::Object(members)) = (schema.get(around), &mut array) {
+            members.entry(around).or_insert_with(|| said.clone());
+        }
+    }
+    array
 }
 
 /// Name and schema of the array that a subtree carries.
@@ -89,15 +209,8 @@ fn array(subtree: &Subtree) -> Option<(String, Value)> {
         }
         Take::Keys(keys) => {
             let [key] = keys.as_slice() else { return None };
-            let mut array = subtree.schema.get("properties")?.get(key)?.clone();
-            for around in ["$defs", "definitions", "$schema"] {
-                if let (Some(said), Value::Object(members)) =
-                    (subtree.schema.get(around), &mut array)
-                {
-                    members.entry(around).or_insert_with(|| said.clone());
-                }
-            }
-            Some((key.clone(), array))
+            let array = subtree.schema.get("properties")?.get(key)?;
+            Some((key.clone(), self_contained(array, &subtree.schema)))
         }
         Take::Rest(_) => None,
     }

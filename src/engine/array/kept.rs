@@ -1,13 +1,13 @@
 //! Windows that are kept: written when they are read, and found again by whoever goes on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
-use super::Array;
+use super::{Array, Arrays};
 use crate::domain::config::Cache;
 use crate::domain::evidence::{Attributions, Logprobs};
 use crate::domain::job::{AnswerKey, Draft, WindowDraft};
@@ -109,6 +109,7 @@ impl Run {
             if kept.job == job && whole.run > told {
                 // No outcome has told of it yet.
                 self.purse.charge(&whole.usage);
+                self.arrays.pay(array.index, kept.key, &whole.usage);
             } else {
                 whole.usage = self.blank.clone();
                 whole.attempts = 0;
@@ -119,12 +120,48 @@ impl Run {
     }
 
     /// Waits until a window is on disk.
-    pub(super) async fn keep_window(&self, key: AnswerKey, whole: &Whole) -> Result<(), Halt> {
+    pub(super) async fn keep_window(
+        &self,
+        index: usize,
+        key: AnswerKey,
+        whole: &Whole,
+    ) -> Result<(), Halt> {
         let Ok(body) = serde_json::value::to_raw_value(whole) else {
             return Ok(());
         };
-        self.journal
-            .record(Draft::Window(WindowDraft { key, body }))
-            .await
+        let window = WindowDraft {
+            ordinal: self.ordinal(index),
+            paid: self.arrays.pay(index, key, &whole.usage),
+            key,
+            body,
+        };
+        self.journal.record(Draft::Window(window)).await
     }
+}
+
+impl Arrays {
+    /// What the windows of an array did cost that no outcome has told of.
+    pub(in crate::engine) fn paid(&self, index: usize) -> Usage {
+        let all = self.paid.lock();
+        let paid = all.get(&index);
+        paid.map(|paid| paid.usage.clone()).unwrap_or_default()
+    }
+
+    /// What the windows of an array did cost that no outcome has told of, with this one, which
+    /// counts once.
+    fn pay(&self, index: usize, key: AnswerKey, usage: &Usage) -> Usage {
+        let mut all = self.paid.lock();
+        let paid = all.entry(index).or_default();
+        if paid.windows.insert(key) {
+            paid.usage.add(usage);
+        }
+        paid.usage.clone()
+    }
+}
+
+/// Windows that were paid for.
+#[derive(Default)]
+pub(super) struct Paid {
+    windows: HashSet<AnswerKey>,
+    usage: Usage,
 }

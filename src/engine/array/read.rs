@@ -8,13 +8,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
-use super::Array;
 use super::kept::Piece;
 use super::rebase::rebased;
 use super::rows::unread;
 use super::table::Windows;
 use super::told::Told;
 use super::window::{Read, around, heading};
+use super::{Array, Judged, offload};
 use crate::domain::completeness::{Completeness, Outcome, Reading, judge};
 use crate::domain::event::Phase;
 use crate::domain::job::AnswerKey;
@@ -82,7 +82,9 @@ impl Run {
         if lane.read.values().all(|read| read.whole.pieces.is_empty()) {
             (progress.spent, progress.attempt) = (lane.spent.clone(), lane.attempts.max(1));
             let error = lane.error().unwrap_or_else(unread);
-            return self.give_up(&mut progress, error).await;
+            self.waits.begin(&self.journal).await?;
+            self.give_up(&mut progress, error).await?;
+            return self.waits.end(&self.journal).await;
         }
         lane.turn(Phase::Verifying).await?;
         let (merged, completeness) = lane.verified().await?;
@@ -96,8 +98,12 @@ impl Run {
         let Some(checked) = self.checked(index, value) else {
             return Ok(());
         };
-        self.conclude(&mut progress, index, checked, said, Some(completeness))
+        let judged = Judged::own(completeness);
+        // Whatever other calls wait for, a job that has something to say does not.
+        self.waits.begin(&self.journal).await?;
+        self.conclude(&mut progress, index, checked, said, judged)
             .await?;
+        self.waits.end(&self.journal).await?;
         self.mend().await
     }
 }
@@ -171,11 +177,12 @@ impl Lane<'_> {
         loop {
             let due = self.told.due();
             let ended = tokio::select! {
-                ended = calls.next() => ended,
+                biased;
                 () = until(due) => {
                     self.tell().await?;
                     continue;
                 }
+                ended = calls.next() => ended,
             };
             match ended {
                 None => return outcome,
@@ -286,13 +293,13 @@ impl Lane<'_> {
                 .collect(),
             fault: self.error().map(|error| error.fault),
         };
-        let judged = tokio::task::spawn_blocking(move || {
+        offload(&self.run.document, move || {
             let parts = pieces.iter().map(Piece::part).collect();
             let merged = merge(&array.survey, &array.list, parts);
             let completeness = judge(&array.survey, &array.list, &merged, &reading);
             (merged, completeness)
-        });
-        judged.await.map_err(|_| Halt::Lost)
+        })
+        .await
     }
 
     /// Why a window was not read.

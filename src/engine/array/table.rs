@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::Array;
 use super::kept::{Piece, Whole};
 use super::read::Lane;
 use super::window::Read;
+use super::{Array, offload};
 use crate::domain::completeness::Outcome;
 use crate::domain::document::Document;
 use crate::domain::evidence::{Attributions, Logprobs, quote_words};
@@ -69,7 +69,10 @@ impl Lane<'_> {
     async fn learn(&self, tables: &Arc<Tables>, lessons: &[Lesson]) -> Result<Lessons, Halt> {
         let (array, tables) = (Arc::clone(&self.array), Arc::clone(tables));
         let lessons = lessons.to_vec();
-        offload(move || tables.learn(&array.survey, &lessons)).await
+        offload(&self.run.document, move || {
+            tables.learn(&array.survey, &lessons)
+        })
+        .await
     }
 
     /// What the model reads of the samples; those that it does not read to their end teach nothing.
@@ -112,8 +115,9 @@ impl Lane<'_> {
         for _ in 0..ROUNDS {
             let (array, tables) = (Arc::clone(&self.array), Arc::clone(&tables));
             let (learned, without) = (Arc::clone(&learned), refused.clone());
-            let divided =
-                offload(move || tables.divide(&array.survey, &learned, &without, array.limits));
+            let divided = offload(&self.run.document, move || {
+                tables.divide(&array.survey, &learned, &without, array.limits)
+            });
             let Some(division) = divided.await? else {
                 return Ok(());
             };
@@ -203,10 +207,4 @@ fn piece(document: Option<&Document>, coded: Coded) -> Piece {
         logprobs: Logprobs::new(),
         is_absent: false,
     }
-}
-
-/// Off the threads that serve requests.
-async fn offload<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Halt> {
-    let done = tokio::task::spawn_blocking(work);
-    done.await.map_err(|_| Halt::Lost)
 }

@@ -1,17 +1,23 @@
-//! An array that came in one answer: told of where it is long, and judged.
-
-use std::sync::Arc;
+//! Arrays that came in one answer: told of where they are long, and judged, each by itself.
 
 use serde_json::Value;
 
 use super::told::Told;
-use super::{Array, Arrays};
-use crate::domain::completeness::{Completeness, Outcome, Reading, judge};
-use crate::domain::event::Phase;
+use super::{Array, Arrays, Words, offload};
+use crate::domain::completeness::{Completeness, Outcome, Reading, Verdict, judge};
+use crate::domain::event::{JudgedArray, Phase};
 use crate::domain::job::Draft;
-use crate::domain::rows::{Part, Stretch, Window, merge, place};
+use crate::domain::pointer::Pointer;
+use crate::domain::rows::{
+    List, Listed, Part, Stretch, Window, WindowLimits, merge, place, windows,
+};
 use crate::engine::call::Run;
 use crate::engine::journal::Halt;
+
+/// Why nothing is known of an array that the model saw in a picture or in a file.
+const UNSEEN: &str = "The document was not given as words, so that nothing could be counted.";
+/// The same where no line may be of a row.
+const NO_LINES: &str = "The document has no lines that could be counted.";
 
 impl Run {
     /// Tells those who watch that a call is about to read long arrays, each of them whole.
@@ -24,22 +30,83 @@ impl Run {
         Ok(())
     }
 
-    /// Whether rows are missing from a value that was answered in one piece; none where it is no
-    /// array of objects, or was not read from words.
+    /// Whether rows are missing from the arrays of a value that was answered in one piece.
     pub(in crate::engine) async fn judged_whole(
         &self,
         index: usize,
         value: &Value,
-    ) -> Result<Option<Completeness>, Halt> {
-        let Some(array) = self.arrays.get(index) else {
-            return Ok(None);
-        };
-        let rows = array.rows(value.clone()).unwrap_or_default();
-        if let Some(draft) = self.arrays.verify(&array, &rows) {
-            self.journal.push(draft).await?;
+    ) -> Result<Judged, Halt> {
+        if let Some(array) = self.arrays.get(index) {
+            let rows = array.rows(value.clone()).unwrap_or_default();
+            if let Some(draft) = self.arrays.verify(&array, &rows) {
+                self.journal.push(draft).await?;
+            }
         }
-        let judged = tokio::task::spawn_blocking(move || judged(&array, rows));
-        Ok(judged.await.ok().flatten())
+        let lists: Vec<Listed> = self.arrays.of_subtree(index).cloned().collect();
+        let rows = lists.into_iter().map(|listed| {
+            let rows = listed.at.get(value).and_then(Value::as_array);
+            let rows = rows.cloned().unwrap_or_default();
+            (listed, rows)
+        });
+        let rows: Vec<(Listed, Vec<Value>)> = rows.collect();
+        if rows.is_empty() {
+            return Ok(Judged::default());
+        }
+        let (path, words) = (self.path(index), self.arrays.words.clone());
+        offload(&self.document, move || {
+            let mut judged = Judged::default();
+            for (listed, rows) in rows {
+                judged.add(
+                    &path,
+                    &listed,
+                    completeness(words.as_deref(), &listed.list, rows),
+                );
+            }
+            judged
+        })
+        .await
+    }
+
+    fn path(&self, index: usize) -> Pointer {
+        let subtree = self.planned.plan.subtrees.get(index);
+        subtree
+            .map(|subtree| subtree.path.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// What is known of the arrays of one value.
+#[derive(Default)]
+pub(in crate::engine) struct Judged {
+    /// Of the array that the subtree is.
+    pub(in crate::engine) own: Option<Completeness>,
+    /// Of each array that shares the subtree with other fields.
+    pub(in crate::engine) inside: Vec<JudgedArray>,
+}
+
+impl Judged {
+    pub(in crate::engine) fn own(completeness: Completeness) -> Self {
+        Self {
+            own: Some(completeness),
+            inside: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, path: &Pointer, listed: &Listed, completeness: Completeness) {
+        if listed.is_own {
+            self.own = Some(completeness);
+            return;
+        }
+        self.inside.push(JudgedArray {
+            path: path.concat(&listed.at),
+            completeness,
+        });
+    }
+
+    pub(in crate::engine) fn lacks_rows(&self) -> bool {
+        let own = self.own.as_ref();
+        own.is_some_and(|own| own.verdict == Verdict::Incomplete)
+            || self.inside.iter().any(JudgedArray::is_incomplete)
     }
 }
 
@@ -79,9 +146,16 @@ pub(super) fn window(windows: &[Window]) -> Option<Window> {
     })
 }
 
-fn judged(array: &Arc<Array>, rows: Vec<Value>) -> Option<Completeness> {
-    let window = window(&array.located.windows)?;
-    let places = place(&array.survey, &array.list, &window, &rows);
+fn completeness(words: Option<&Words>, list: &List, rows: Vec<Value>) -> Completeness {
+    let Some(words) = words else {
+        return Completeness::unknown(rows.len(), UNSEEN);
+    };
+    let survey = words.survey();
+    let located = windows(survey, list, WindowLimits::default());
+    let Some(window) = window(&located.windows) else {
+        return Completeness::unknown(rows.len(), NO_LINES);
+    };
+    let places = place(survey, list, &window, &rows);
     let reading = Reading {
         windows: vec![(window.clone(), Outcome::Read)],
         fault: None,
@@ -92,6 +166,6 @@ fn judged(array: &Arc<Array>, rows: Vec<Value>) -> Option<Completeness> {
         rows,
         places,
     };
-    let merged = merge(&array.survey, &array.list, vec![part]);
-    Some(judge(&array.survey, &array.list, &merged, &reading))
+    let merged = merge(survey, list, vec![part]);
+    judge(survey, list, &merged, &reading)
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::Array;
 use super::kept::{Piece, Whole};
 use super::rows::{Came, Reading, unread};
+use super::{Array, offload};
 use crate::domain::completeness::Outcome;
 use crate::domain::document::Document;
 use crate::domain::job::AnswerKey;
@@ -151,16 +151,16 @@ impl Run {
         part.whole.left = rest.unwrap_or_default();
         part.whole.pieces.push(piece);
         if matches!(part.outcome, Outcome::Read) {
-            self.keep_window(key, &part.whole).await?;
+            self.keep_window(array.index, key, &part.whole).await?;
         }
         Ok(part)
     }
 
     async fn progress_of(&self, array: &Arc<Array>, window: &Window) -> Result<Progress, Halt> {
         let (survey, shown) = (Arc::clone(&array.survey), window.clone());
-        let shown = tokio::task::spawn_blocking(move || show(&survey, &shown)).await;
+        let shown = offload(&self.document, move || show(&survey, &shown)).await?;
         let mut progress = self.progress(vec![array.index]);
-        progress.document = Arc::new(shown.map_err(|_| Halt::Lost)?);
+        progress.document = Arc::new(shown);
         progress.reading = Some(Reading::of(array, window.own));
         Ok(progress)
     }
@@ -168,7 +168,7 @@ impl Run {
     /// The rows with the lines that they stand on.
     async fn placed(&self, array: &Arc<Array>, window: Window, came: Came) -> Result<Piece, Halt> {
         let array = Arc::clone(array);
-        let placed = tokio::task::spawn_blocking(move || {
+        offload(&self.document, move || {
             let places = place(&array.survey, &array.list, &window, &came.rows);
             Piece {
                 window,
@@ -178,8 +178,8 @@ impl Run {
                 logprobs: came.logprobs,
                 is_absent: came.is_absent,
             }
-        });
-        placed.await.map_err(|_| Halt::Lost)
+        })
+        .await
     }
 }
 

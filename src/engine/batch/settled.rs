@@ -85,6 +85,8 @@ pub(in crate::engine) fn end(outcome: &Outcome) -> End {
     struct Judged {
         #[serde(default)]
         completeness: Option<Known>,
+        #[serde(default)]
+        arrays: Vec<Known>,
     }
     #[derive(Deserialize)]
     struct Known {
@@ -93,7 +95,9 @@ pub(in crate::engine) fn end(outcome: &Outcome) -> End {
     if outcome.event.kind != Kind::SubtreeResult {
         return End::Failed;
     }
-    let judged: Option<Judged> = serde_json::from_slice(&outcome.event.payload).ok();
-    let known = judged.and_then(|judged| judged.completeness);
-    End::of(known.is_some_and(|known| known.verdict == Verdict::Incomplete))
+    let payloads = [Some(&outcome.event.payload), outcome.aside.as_ref()];
+    let judged = payloads.into_iter().flatten();
+    let judged = judged.filter_map(|json| serde_json::from_slice::<Judged>(json).ok());
+    let mut known = judged.flat_map(|judged| judged.completeness.into_iter().chain(judged.arrays));
+    End::of(known.any(|known| known.verdict == Verdict::Incomplete))
 }

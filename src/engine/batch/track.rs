@@ -3,6 +3,7 @@
 use tokio::sync::Mutex;
 
 use crate::domain::completeness::Verdict;
+use crate::domain::event::JudgedArray;
 use crate::domain::job::{Draft, Ordinal, ResultDraft};
 use crate::domain::record::{RecordMark, RecordStatus};
 use crate::engine::journal::{Halt, Journal};
@@ -151,6 +152,7 @@ impl Track {
 fn lacks_rows(result: &ResultDraft) -> bool {
     let completeness = result.completeness.as_ref();
     completeness.is_some_and(|known| known.verdict == Verdict::Incomplete)
+        || result.arrays.iter().any(JudgedArray::is_incomplete)
 }
 
 #[cfg(test)]

@@ -287,7 +287,7 @@ pub(super) fn results_body(result: &JobResult) -> Value {
         "status": view.status,
         "results": result.results,
         "metadata": {
-            "usage_metadata": view.usage,
+            "usage_metadata": view.spent(),
             "failed_subtrees": result.failed,
             "warnings": view.spec.warnings,
             "plan": view.spec.forecast,

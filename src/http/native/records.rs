@@ -81,7 +81,7 @@ pub(super) fn results_body(view: &JobView) -> Value {
         "records_url": format!("{}/records", links.job),
         "output_file_id": view.output_file,
         "metadata": {
-            "usage_metadata": view.usage,
+            "usage_metadata": view.spent(),
             "warnings": view.spec.warnings,
             "model": view.spec.config.model,
             "prompt_version": view.spec.prompt_version,

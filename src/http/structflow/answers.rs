@@ -38,6 +38,7 @@ fn error(view: &JobView) -> Value {
 
 /// A job without what was extracted, as lists show it.
 pub fn summary(view: &JobView) -> Value {
+    let spent = view.spent();
     let mut body = json!({
         "job_id": view.id,
         "model": view.spec.config.model,
@@ -48,10 +49,10 @@ pub fn summary(view: &JobView) -> Value {
         "completed_at": view.ended_at,
         "expires_at": view.expires_at,
         "usage": {
-            "input_tokens": view.usage.prompt_token_count,
-            "output_tokens": view.usage.candidates_token_count + view.usage.thoughts_token_count,
-            "total_tokens": view.usage.total_token_count,
-            "requests": view.usage.request_count,
+            "input_tokens": spent.prompt_token_count,
+            "output_tokens": spent.candidates_token_count + spent.thoughts_token_count,
+            "total_tokens": spent.total_token_count,
+            "requests": spent.request_count,
         },
     });
     if word(view.status) == "failed" {

@@ -206,6 +206,7 @@ impl Appender {
         for draft in &commit.drafts {
             if let Draft::Window(window) = draft {
                 rows.windows.add(commit.job, window);
+                view.pay(window);
                 continue;
             }
             let outcome = draft.ordinal().map(|ordinal| (commit.job, ordinal));

@@ -368,6 +368,7 @@ fn append(
     for draft in commit.drafts {
         if let Draft::Window(window) = &draft {
             windows::keep(connection, commit.job, window)?;
+            view.pay(window);
             continue;
         }
         let ordinal = draft.ordinal();

@@ -6,6 +6,7 @@ mod forecast;
 #[cfg(unix)]
 mod killed;
 mod paged;
+mod shared;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};

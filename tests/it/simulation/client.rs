@@ -18,7 +18,7 @@ use rivulet::engine::{
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::model::{FIELDS, NAME, value};
+use super::model::{FIELDS, LIST, NAME, are_rows, value};
 use super::weather::{CALM, JOBS};
 use super::wire::short;
 use super::world::{Life, Running, World, dice};
@@ -431,9 +431,10 @@ impl Client {
                 let may_be_out = u64::from(self.world.weather.is_bound);
                 let is_whole = left_out.is_some_and(|out| out <= may_be_out)
                     && parts.len() as u64 * FIELDS <= view.total_fields;
-                let is_right = parts
-                    .iter()
-                    .all(|(name, part)| *part == value(self.number, &format!("/{name}")));
+                let is_right = parts.iter().all(|(name, part)| match name.as_str() {
+                    LIST => are_rows(part),
+                    _ => *part == value(self.number, &format!("/{name}")),
+                });
                 if !is_whole || !is_right {
                     self.surprise("reads a wrong result", &result.results);
                 }

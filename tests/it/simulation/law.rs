@@ -1,14 +1,16 @@
 //! What must hold of a job on the disk, worked out from its log alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use rivulet::domain::completeness::Verdict;
 use rivulet::domain::event::{Aside, Envelope, Event, Kind, Reason, SubtreeResult};
 use rivulet::domain::rows::Stretch;
 use rivulet::domain::status::Status;
+use serde_json::Value;
 
 use super::client::client_of;
 use super::memory::Row;
-use super::model::{BINDING, BOUND, FIELDS, said};
+use super::model::{BINDING, BOUND, FIELDS, LIST, are_rows, rows, said};
 
 /// Fails with the values when they differ.
 macro_rules! same {
@@ -41,6 +43,8 @@ struct Told {
     total: u64,
     /// By subtree: whether it succeeded.
     outcomes: BTreeMap<String, bool>,
+    /// Those of them that are arrays known to lack rows.
+    lacking: BTreeSet<String>,
     /// How often retries were told of, by subtree, window and attempt.
     attempts: BTreeMap<(String, Option<Stretch>, u32), u32>,
     requests: u64,
@@ -90,12 +94,18 @@ impl Told {
                 if is_reopening {
                     self.run += 1;
                     self.has_ended = false;
-                    self.outcomes.retain(|_, succeeded| *succeeded);
+                    let lacking = std::mem::take(&mut self.lacking);
+                    self.outcomes
+                        .retain(|id, succeeded| *succeeded && !lacking.contains(id));
                 }
             }
             Event::SubtreeResult(event) => {
                 self.requests += event.usage_metadata.request_count;
                 let fields = event.progress.fields_processed;
+                let known = event.completeness.as_ref();
+                if known.is_some_and(|known| known.verdict == Verdict::Incomplete) {
+                    self.lacking.insert(event.subtree_id.clone());
+                }
                 self.settle(event.subtree_id, true, fields)?;
             }
             Event::SubtreeError(event) => {
@@ -220,6 +230,12 @@ fn is_right(row: &Row, result: &SubtreeResult, sequence: u64) -> Result<bool, St
     let client = client_of(&row.view.spec.config);
     let mut outcomes = row.outcomes.values();
     let outcome = outcomes.find(|(settled, _)| *settled == sequence);
+    let known = result.completeness.as_ref();
+    let is_lacking = known.is_some_and(|known| known.verdict == Verdict::Incomplete);
+    if is_lacking && outcome.is_none() {
+        // It was taken back by a retry.
+        return Ok(true);
+    }
     same!("the result is kept", outcome.is_some(), true);
     let aside = outcome.and_then(|(_, aside)| aside.as_ref());
     same!(
@@ -234,7 +250,28 @@ fn is_right(row: &Row, result: &SubtreeResult, sequence: u64) -> Result<bool, St
     if result.subtree_id == BOUND && result.path.is_root() && found.get() == "{}" {
         return Ok(false);
     }
+    if result.subtree_id == LIST {
+        return is_list(found.get(), result);
+    }
     let expected = said(client, &result.subtree_id, &result.path);
     same!("value", found.get(), expected.to_string());
+    Ok(true)
+}
+
+/// Whether a list has rows of the table, and all of them where it is called complete.
+fn is_list(found: &str, result: &SubtreeResult) -> Result<bool, String> {
+    let mut found: Value = serde_json::from_str(found).unwrap();
+    if result.path.is_root() {
+        found = found[LIST].take();
+    }
+    same!("whether these are rows", are_rows(&found), true);
+    let verdict = result.completeness.as_ref().map(|known| known.verdict);
+    same!("whether there is a verdict", verdict.is_some(), true);
+    let is_whole = found == Value::Array(rows());
+    same!(
+        "rows of a list",
+        is_whole,
+        verdict != Some(Verdict::Incomplete)
+    );
     Ok(true)
 }

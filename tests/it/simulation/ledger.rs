@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rivulet::domain::id::JobId;
 use rivulet::engine::ports::{Claimed, Committed, Guard};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::memory::Memory;
@@ -27,7 +28,7 @@ pub struct Ledger {
     /// Jobs that were stored for a client.
     pub stored: BTreeMap<u64, Vec<JobId>>,
     /// Asks under way.
-    asking: BTreeMap<(LifeNumber, u64, usize), u32>,
+    asking: BTreeMap<(LifeNumber, u64, usize, String), u32>,
 }
 
 impl Ledger {
@@ -129,9 +130,10 @@ impl Ledger {
         disk: &Memory,
         life: LifeNumber,
         client: u64,
-        index: usize,
+        (index, window): (usize, &str),
     ) -> Result<(), String> {
-        *self.asking.entry((life, client, index)).or_default() += 1;
+        let asking = (life, client, index, window.to_owned());
+        *self.asking.entry(asking).or_default() += 1;
         // Of two jobs under one name, one of them deleted, nobody knows which one is meant.
         let Some([job]) = self.stored.get(&client).map(Vec::as_slice) else {
             return Ok(());
@@ -157,17 +159,44 @@ impl Ledger {
         Ok(())
     }
 
-    pub fn asked(&mut self, life: LifeNumber, client: u64, index: usize) {
-        let asking = self.asking.entry((life, client, index)).or_default();
+    /// Whether no window with these rows was read for the client's job before. Who does not own the
+    /// job any more may not know of it.
+    pub fn is_news(
+        &self,
+        disk: &Memory,
+        life: LifeNumber,
+        client: u64,
+        rows: &[Value],
+    ) -> Result<(), String> {
+        let Some([job]) = self.stored.get(&client).map(Vec::as_slice) else {
+            return Ok(());
+        };
+        if self.owners.get(job).is_none_or(|owner| owner.0 != life) {
+            return Ok(());
+        }
+        let is_known = disk.kept_windows(*job).any(|body| {
+            let body: Value = serde_json::from_str(body).unwrap();
+            body["pieces"][0]["rows"] == json!(rows)
+        });
+        if is_known && !rows.is_empty() {
+            return Err(format!("a window was read before, from {} on", rows[0]));
+        }
+        Ok(())
+    }
+
+    pub fn asked(&mut self, life: LifeNumber, client: u64, (index, window): (usize, &str)) {
+        let asking = (life, client, index, window.to_owned());
+        let asking = self.asking.entry(asking).or_default();
         *asking = asking.saturating_sub(1);
     }
 
     /// Asks under way for the same; none where two jobs have one name.
-    pub fn asking(&self, life: LifeNumber, client: u64, index: usize) -> u32 {
+    pub fn asking(&self, life: LifeNumber, client: u64, (index, window): (usize, &str)) -> u32 {
         if self.stored.get(&client).is_some_and(|jobs| jobs.len() > 1) {
             return 0;
         }
-        let asking = self.asking.get(&(life, client, index));
+        let asking = (life, client, index, window.to_owned());
+        let asking = self.asking.get(&asking);
         asking.copied().unwrap_or(0)
     }
 }

@@ -101,6 +101,12 @@ impl Memory {
         active.count() as u32
     }
 
+    /// The windows of a job that were read.
+    pub fn kept_windows(&self, job: JobId) -> impl Iterator<Item = &str> {
+        let mut all = self.windows.range((job, [0; 32])..=(job, [u8::MAX; 32]));
+        std::iter::from_fn(move || all.next().map(|(_, body)| body.as_str()))
+    }
+
     fn slots(&self, scope: &Scope) -> u32 {
         let tenant = self.tenants.get(scope.as_str());
         tenant.map_or(0, |tenant| tenant.active)
@@ -257,6 +263,7 @@ impl Memory {
         let (mut answers, mut windows) = (Vec::new(), Vec::new());
         for draft in commit.drafts {
             if let Draft::Window(window) = draft {
+                view.pay(&window);
                 windows.push(window);
                 continue;
             }

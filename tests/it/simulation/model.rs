@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use rivulet::domain::document::DocumentInput;
+use rivulet::domain::document::{Document, DocumentInput};
 use rivulet::domain::error::Fault;
 use rivulet::domain::evidence::{Attributions, Logprobs};
 use rivulet::domain::plan::Subtree;
@@ -26,6 +26,45 @@ pub const FIELDS: u64 = 4;
 pub fn value(client: u64, path: &str) -> Value {
     let say = |name: &str| format!("{client}{path}{name}");
     json!({"a": say("/a"), "b": say("/b"), "c": null, "d": say("/d")})
+}
+
+/// The list of a document with a long table, and how many rows that has.
+pub const LIST: &str = "rows";
+const ROWS: usize = 75;
+const ROWS_A_PAGE: usize = 5;
+
+fn row(number: usize) -> Value {
+    json!({"a": format!("A{number:03}"), "b": number * 7, "c": null, "d": format!("text{number}")})
+}
+
+/// All rows of the table, the same in all documents.
+pub fn rows() -> Vec<Value> {
+    (0..ROWS).map(row).collect()
+}
+
+/// The document of all clients: a table over many pages, or next to nothing.
+pub fn text(weather: &Weather) -> String {
+    if !weather.has_rows {
+        return String::new();
+    }
+    let line = |number: usize| format!("A{number:03}    {:>6}    text{number:<4}\n", number * 7);
+    let lines: Vec<String> = (0..ROWS).map(line).collect();
+    let pages = lines.chunks(ROWS_A_PAGE).map(|page| page.concat());
+    pages.collect::<Vec<_>>().join("\u{c}")
+}
+
+/// The rows that stand in what a call shows.
+fn shown(document: &Document) -> Vec<Value> {
+    let lines = document.pages.iter().flat_map(|page| page.text.lines());
+    let numbers = lines.filter_map(|line| line.strip_prefix('A')?.get(..3)?.parse().ok());
+    numbers.map(row).collect()
+}
+
+/// Whether these are rows of the table in their order, none of them twice.
+pub fn are_rows(found: &Value) -> bool {
+    let mut all = rows().into_iter();
+    let found = found.as_array();
+    found.is_some_and(|found| found.iter().all(|row| all.any(|one| one == *row)))
 }
 
 /// What it says of a subtree: a part, or the document with that part alone.
@@ -51,6 +90,10 @@ pub fn schema(weather: &Weather) -> Value {
     let parts = (0..weather.subtrees).map(|index| (format!("part{index}"), part.clone()));
     let parts: serde_json::Map<_, _> = parts.collect();
     let mut schema = json!({"type": "object", "properties": parts});
+    if weather.has_rows {
+        let row = json!({"type": "object", "properties": {"a": {}, "b": {}, "c": {}, "d": {}}});
+        schema["properties"][LIST] = json!({"type": "array", "items": row});
+    }
     if weather.is_bound {
         schema["dependentRequired"] = json!({BINDING: [BOUND]});
     }
@@ -80,6 +123,8 @@ struct Asking {
     life: Arc<Life>,
     client: u64,
     subtrees: Vec<usize>,
+    /// Names what the call shows of the document.
+    window: String,
 }
 
 impl Asking {
@@ -93,7 +138,13 @@ impl Asking {
                 world.violate(format!("{}: it is stopping", of()));
             }
             let mut ledger = world.ledger.lock();
-            let held = ledger.ask(&disk, life.number, client, *index);
+            let window = &call.document.sha256;
+            let held = ledger.ask(&disk, life.number, client, (*index, window));
+            let is_list = call.plan.subtrees[*index].id == LIST;
+            let held = held.and_then(|()| match is_list && world.weather.broken == 0 {
+                true => ledger.is_news(&disk, life.number, client, &shown(&call.document)),
+                false => Ok(()),
+            });
             drop(ledger);
             world.hold(held, of);
         }
@@ -102,6 +153,7 @@ impl Asking {
             life: Arc::clone(life),
             client,
             subtrees: call.subtrees.clone(),
+            window: call.document.sha256.clone(),
         }
     }
 }
@@ -112,7 +164,7 @@ impl Asking {
         sleep(Duration::from_millis(1)).await;
         for index in &self.subtrees {
             let ledger = self.world.ledger.lock();
-            let asking = ledger.asking(self.life.number, self.client, *index);
+            let asking = ledger.asking(self.life.number, self.client, (*index, &self.window));
             drop(ledger);
             if asking > 1 {
                 let (life, client) = (&self.life, self.client);
@@ -128,7 +180,7 @@ impl Drop for Asking {
     fn drop(&mut self) {
         let mut ledger = self.world.ledger.lock();
         for index in &self.subtrees {
-            ledger.asked(self.life.number, self.client, *index);
+            ledger.asked(self.life.number, self.client, (*index, &self.window));
         }
     }
 }
@@ -180,6 +232,7 @@ impl Provider for Simulated {
     fn manner(&self, _model: &str) -> Manner {
         Manner {
             takes_corrections: self.world.weather.is_bound,
+            output_tokens: self.world.weather.has_rows.then_some(8_000),
             ..Manner::default()
         }
     }
@@ -202,6 +255,10 @@ impl Provider for Simulated {
                         let subtree = &call.plan.subtrees[index];
                         let value = match Self::overlooks(&world, &life, subtree) {
                             true => json!({}),
+                            false if subtree.id == LIST => {
+                                let rows = json!(shown(&call.document));
+                                if subtree.path.is_root() { json!({ LIST: rows }) } else { rows }
+                            }
                             false => said(asking.client, &subtree.id, &subtree.path),
                         };
                         yield Ok(Answer::Subtree { index, value, attributions: Attributions::new(), logprobs: Logprobs::new() });

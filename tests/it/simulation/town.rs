@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use rivulet::document::Readers;
 use rivulet::domain::document::{Document, Kind, Page};
 use rivulet::domain::error::Error;
 use rivulet::domain::id::{JobId, Scope};
@@ -20,7 +21,7 @@ use super::client::Client;
 use super::law;
 use super::ledger::LifeNumber;
 use super::memory::is_active;
-use super::model::{NAME, Simulated};
+use super::model::{NAME, Simulated, text};
 use super::shelf::Shelf;
 use super::weather::{Act, CALM, JOBS};
 use super::wire::{BEFORE, Wire, short};
@@ -66,10 +67,20 @@ pub fn run(seed: u64, is_traced: bool, is_whole: bool) -> Outcome {
     }
 }
 
-struct OnePage;
+/// Gives the document of the town, whatever it reads.
+struct Given {
+    text: String,
+}
 
-impl Reader for OnePage {
+impl Reader for Given {
     fn read(&self, _bytes: &[u8]) -> Result<Document, Error> {
+        if !self.text.is_empty() {
+            let read = Readers.read(self.text.as_bytes())?;
+            return Ok(Document {
+                sha256: SHA256.into(),
+                ..read
+            });
+        }
         Ok(Document {
             kind: Kind::Text,
             sha256: SHA256.into(),
@@ -271,7 +282,9 @@ async fn start(world: &Arc<World>, node: usize) {
         outbox: wire.shelf.clone(),
         sender: Arc::new(Silent),
         blobs: wire.clone(),
-        reader: Arc::new(OnePage),
+        reader: Arc::new(Given {
+            text: text(&world.weather),
+        }),
         providers: vec![Arc::new(Simulated {
             world: Arc::clone(world),
             life: Arc::clone(&life),

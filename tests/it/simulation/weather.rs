@@ -63,6 +63,8 @@ pub struct Weather {
     pub is_bound: bool,
     /// In a hundred answers of the second: it is overlooked.
     pub overlooks: u64,
+    /// Whether the document has a long table, which is read in windows.
+    pub has_rows: bool,
     /// Milliseconds from the start, in their order.
     pub acts: Vec<(u64, Act)>,
 }
@@ -97,6 +99,7 @@ impl Weather {
             subtrees: pick(dice, &[1, 2, 5]),
             is_bound: false,
             overlooks: 0,
+            has_rows: false,
             acts: vec![(CALM, Act::Calm)],
         };
         for node in 0..nodes {
@@ -106,6 +109,7 @@ impl Weather {
         weather.acts.sort_unstable();
         weather.is_bound = weather.subtrees > 1 && dice.roll(3) == 0;
         weather.overlooks = pick(dice, &[0, 30, 70]);
+        weather.has_rows = dice.roll(4) == 0;
         weather
     }
 

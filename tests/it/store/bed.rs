@@ -380,6 +380,7 @@ pub fn result_of(ordinal: Ordinal, length: usize) -> Draft {
         duration_ms: 5,
         validation: None,
         completeness: None,
+        arrays: Vec::new(),
         array_path: None,
         answer: None,
         record: None,

@@ -3,13 +3,19 @@
 use rivulet::domain::id::{JobId, Scope};
 use rivulet::domain::job::{AnswerKey, Draft, WindowDraft};
 use rivulet::domain::time::Time;
+use rivulet::domain::usage::Usage;
 use rivulet::engine::ports::{Deleted, Reopen, Reopened};
 
 use super::bed::{Bed, error, result, scope, settled};
 
 fn window(key: AnswerKey, body: &str) -> Draft {
     let body = serde_json::value::RawValue::from_string(body.to_owned()).unwrap();
-    Draft::Window(WindowDraft { key, body })
+    Draft::Window(WindowDraft {
+        ordinal: 0,
+        paid: Usage::default(),
+        key,
+        body,
+    })
 }
 
 async fn found(bed: &Bed, scope: &Scope, job: JobId, keys: &[AnswerKey]) -> Vec<(JobId, String)> {

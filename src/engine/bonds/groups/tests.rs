@@ -29,6 +29,7 @@ fn draft(plan: &Plan, ordinal: u32, bytes: usize) -> ResultDraft {
         duration_ms: 0,
         validation: None,
         completeness: None,
+        arrays: Vec::new(),
         array_path: None,
         answer: None,
         record: None,

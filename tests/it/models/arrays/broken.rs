@@ -35,6 +35,10 @@ fn ailing(server: &Server, document: &Document) -> Arc<AtomicBool> {
     healed
 }
 
+fn requests(end: &Value) -> u64 {
+    end["usage_metadata"]["request_count"].as_u64().unwrap()
+}
+
 pub(super) async fn retry(app: &TestApp, job: &str) {
     let path = format!("/v1/extract/jobs/{job}/retry");
     let retried = app.post(&path, &json!({}), "job_summary").await;
@@ -153,6 +157,12 @@ async fn what_was_read_before_a_cancel_is_not_read_again() {
     let rest = stream.rest().await;
     let end = rest.last().unwrap().payload();
     assert_eq!(end["status"], "cancelled");
+    // The fields, and two windows of an array that has no outcome.
+    assert_eq!(requests(&end), 3, "{end}");
+    let tokens = |end: &Value| end["usage_metadata"]["total_token_count"].as_u64().unwrap();
+    assert!(tokens(&end) > 2 * 2_000, "{end}");
+    let results = app.results(&job).await.body;
+    assert_eq!(results["metadata"]["usage_metadata"], end["usage_metadata"]);
     server.until_idle().await;
 
     gate.add_permits(100);
@@ -161,6 +171,8 @@ async fn what_was_read_before_a_cancel_is_not_read_again() {
     let last = end["sequence_number"].to_string();
     let second = ended(&app, job, Some(&last)).await;
     assert_eq!(second.rows("items"), &document.truth()["items"]);
+    // What the end told of is not told of again.
+    assert_eq!(requests(&second.end), 5, "{}", second.end);
     let after = windows(&server);
     let once = after.values().filter(|times| **times == 1).count();
     assert_eq!((before.len(), after.len()), (4, 4), "two were under way");

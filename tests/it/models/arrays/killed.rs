@@ -1,6 +1,6 @@
 //! The real binary, killed in the middle of long arrays.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -142,6 +142,68 @@ async fn no_window_that_was_kept_is_read_again_after_a_kill() {
     rivulet::tls::install();
     for (seed, done) in [(21, 1), (22, 2), (23, 3)] {
         tokio::time::timeout(PATIENCE, round(seed, done))
+            .await
+            .unwrap();
+    }
+}
+
+/// How often each list was asked for in each part of the document.
+fn parts(model: &Server) -> BTreeMap<(String, String), usize> {
+    let mut parts = BTreeMap::new();
+    for asked in model.asked() {
+        let schema = asked.schema().unwrap().to_string();
+        if schema.contains("Goods that were") {
+            let part = (schema, asked.document().to_owned());
+            *parts.entry(part).or_insert(0) += 1;
+        }
+    }
+    parts
+}
+
+/// Kills the server while the model shows how tables are read, or once code has read them, and
+/// lets it go on.
+async fn round_of_tables(asked: usize) {
+    let document = Document::make(Spec::hard(2, 400));
+    let (model, folder, client) = (Server::start(), tempfile::tempdir().unwrap(), Client::new());
+    let reader = reader(&document);
+    let pace = Pace {
+        write: 20_000.0,
+        ..Pace::usual()
+    };
+    model.script(move |asked| Some(reader.reply(asked).paced(pace)));
+    let server = Process::start(folder.path(), &model);
+    let body = json!({"document": document.text(), "schema": document.schema(),
+        "config": {"model": model_of(WIRE), "max_num_concurrent_requests": 1}});
+    let job = server.submit(&client, &body).await;
+    model.until_asked(asked).await;
+    drop(server);
+    model.until_idle().await;
+    let kept = kept(folder.path());
+    let before = parts(&model);
+
+    let server = Process::start(folder.path(), &model);
+    let frames = server.follow(&client, &job).await.rest().await;
+    let end = frames.last().unwrap().payload();
+    assert_eq!(end["status"], "completed", "{end}");
+    let results = server.results(&client, &job).await;
+    let arrays = results["metadata"]["arrays"].as_array().unwrap();
+    for (name, array) in ["items", "returned_items"].iter().zip(arrays) {
+        assert_eq!(results["results"][name], document.truth()[name]);
+        let by_code = array["evidence"]["rows_from_tables"].as_u64();
+        assert!(by_code > Some(30), "{array}");
+    }
+    let after = parts(&model);
+    let again: usize = after.values().sum::<usize>() - before.values().sum::<usize>();
+    println!("{asked} asked: {kept} kept of {}", after.len());
+    assert!(kept > 0 && kept < after.len(), "{kept} of {}", after.len());
+    assert_eq!(again, after.len() - kept, "{asked} asked, {kept} kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_shows_how_a_table_is_read_is_not_asked_for_again_after_a_kill() {
+    rivulet::tls::install();
+    for asked in [3, 4, 8] {
+        tokio::time::timeout(PATIENCE, round_of_tables(asked))
             .await
             .unwrap();
     }
