@@ -352,16 +352,21 @@ fn own_object(members: &Map<String, Value>) -> Object<'_> {
     let mut asked = Vec::new();
     let patterns = members.get("patternProperties").and_then(Value::as_object);
     let patterns = patterns.into_iter().flat_map(Map::values);
-    asked.extend(patterns.filter(|node| says_something(node)).map(Term::of));
+    let (said, free): (Vec<_>, Vec<_>) = patterns.partition(|node| says_something(node));
+    asked.extend(said.into_iter().map(Term::of));
     let others = members
         .get("additionalProperties")
         .or_else(|| members.get("unevaluatedProperties"));
     asked.extend(others.filter(|node| says_something(node)).map(Term::of));
+    // What is matched and may be anything is not bound by what is said of the rest.
+    if !asked.is_empty() && free.into_iter().any(|node| node != &Value::Bool(false)) {
+        asked.push(Term::of(&Value::Bool(true)));
+    }
+    let is_matched = members.contains_key("patternProperties");
     let others = match (asked.is_empty(), others) {
         (false, _) => Others::Asked(Term::any(asked)),
         (true, Some(Value::Bool(false))) if members.contains_key("additionalProperties") => {
-            let has_patterns = members.get("patternProperties").is_some();
-            if has_patterns {
+            if is_matched {
                 Others::Open
             } else {
                 Others::Closed
@@ -373,6 +378,7 @@ fn own_object(members: &Map<String, Value>) -> Object<'_> {
         fields,
         required,
         others,
+        is_matched,
     }
 }
 
