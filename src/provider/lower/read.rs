@@ -42,6 +42,21 @@ const RULES: [&str; 8] = [
     "dependencies",
 ];
 
+/// Keywords with schemas of the same value.
+const IN_PLACE: [&str; 11] = [
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "if",
+    "then",
+    "else",
+    "dependentSchemas",
+    "dependencies",
+    "$ref",
+    "$dynamicRef",
+    "$recursiveRef",
+];
+
 /// Nodes that one form may be made of; past it a form says less.
 const MAX_OPEN: usize = 200;
 
@@ -358,8 +373,15 @@ fn own_object(members: &Map<String, Value>) -> Object<'_> {
         .get("additionalProperties")
         .or_else(|| members.get("unevaluatedProperties"));
     asked.extend(others.filter(|node| says_something(node)).map(Term::of));
-    // What is matched and may be anything is not bound by what is said of the rest.
-    if !asked.is_empty() && free.into_iter().any(|node| node != &Value::Bool(false)) {
+    // What is matched and may be anything is not bound by what is said of the rest, nor is what
+    // another part of the schema looks at by what is said of all that no part does.
+    let is_left_over = !members.contains_key("additionalProperties")
+        && members.contains_key("unevaluatedProperties")
+        && IN_PLACE
+            .iter()
+            .any(|keyword| members.contains_key(*keyword));
+    let is_free = is_left_over || free.into_iter().any(|node| node != &Value::Bool(false));
+    if !asked.is_empty() && is_free {
         asked.push(Term::of(&Value::Bool(true)));
     }
     let is_matched = members.contains_key("patternProperties");

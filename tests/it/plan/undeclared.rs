@@ -66,6 +66,16 @@ fn what_an_expression_lets_be_anything_is_not_read_as_the_others_are() {
 }
 
 #[test]
+fn what_an_alternative_lets_be_anything_is_not_read_as_what_none_looks_at() {
+    let schema = json!({"unevaluatedProperties": {"type": "array", "items": {"type": "object", "properties": {"a": {}}}},
+        "oneOf": [{"required": ["xx"], "patternProperties": {"x": true}}, {"required": ["b"], "properties": {"b": true}}]});
+    let value = json!({"xx": "there"});
+    for profile in [&OPENAI, &GRAMMAR] {
+        assert_eq!(trip(&schema, profile, &value).1, value);
+    }
+}
+
+#[test]
 fn an_object_that_is_divided_whole_is_still_asked_for_what_it_requires_besides() {
     let rows = json!({"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}});
     let schema = json!({"type": "object", "required": ["lines", "number"], "properties": {"lines": rows, "fees": rows}});
