@@ -101,8 +101,6 @@ fn named_places(marks: &Validator, instance: &Value) -> HashSet<String> {
 struct Stray<'s> {
     schema: &'s Value,
     named: HashSet<String>,
-    /// Which of them are left out.
-    is_out: fn(&Value) -> bool,
 }
 
 impl Stray<'_> {
@@ -111,8 +109,7 @@ impl Stray<'_> {
             Value::Object(members) => members.retain(|key, value| {
                 let at = at.join(key);
                 self.leave_out(&at, value);
-                let stays = self.named.contains(at.as_str()) || !declares(self.schema, key);
-                stays || !(self.is_out)(value)
+                self.named.contains(at.as_str()) || !declares(self.schema, key)
             }),
             Value::Array(items) => {
                 for (index, item) in items.iter_mut().enumerate() {
@@ -199,31 +196,21 @@ fn case(dice: &mut Dice) {
     let numbered = instances.iter().enumerate();
     for (at, instance) in numbered.filter(|(_, value)| is_valid(value)) {
         let of = if at < named { &parts } else { &nothing };
-        let without = |is_out: fn(&Value) -> bool| {
-            let stray = Stray {
-                schema: &schema,
-                named: named_places(&marks, instance),
-                is_out,
-            };
-            let mut part = instance.clone();
-            stray.leave_out(&Pointer::root(), &mut part);
-            Some(part).filter(|part| marks.is_valid(part) && is_valid(part))
+        // What is declared elsewhere is asked for as it is declared there, or not at all.
+        let stray = Stray {
+            schema: &schema,
+            named: named_places(&marks, instance),
         };
-        // What is declared elsewhere is read as it is declared there: null may mean that it is not
-        // there, and members that have to be there are null.
-        let is_read_otherwise =
-            |value: &Value| value.is_null() || value.is_object() || value.is_array();
-        if let Some(told) = without(is_read_otherwise) {
-            answer(&plan, &lowered, &told, of);
+        let mut part = instance.clone();
+        stray.leave_out(&Pointer::root(), &mut part);
+        if !marks.is_valid(&part) || !is_valid(&part) {
+            continue;
         }
+        let answer = answer(&plan, &lowered, &part, of);
         // What the schema does not name is not asked for, and is laid out all the same.
         if at >= named {
             continue;
         }
-        let Some(instance) = without(|_| true) else {
-            continue;
-        };
-        let answer = answer(&plan, &lowered, &instance, of);
         let mut errors = sent.iter_errors(&answer);
         // Subtrees that the instance has nothing for are missing at the root.
         let inside = errors.find(|error| !error.instance_path().as_str().is_empty());
