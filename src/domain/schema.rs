@@ -122,6 +122,9 @@ pub fn accept(schema: &Value) -> Result<Validator, Error> {
             "With every `$ref` followed the schema has more than {MAX_EXPANDED_NODES} nodes, the limit. Split it into several schemas."
         ),
     )?;
+    if survey.names.schemas.len() > 1 {
+        refuse_no_definitions(schema, draft)?;
+    }
     if survey.references.iter().any(|(_, text)| text.is_empty()) {
         // The compiler takes anything where the reference is empty (RFC 3986, 4.4).
         let mut named = schema.clone();
@@ -294,6 +297,26 @@ fn refuse_no_schemas(schema: &Value, draft: Draft, survey: &Survey) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The same of a schema with other addresses inside it, where what references lead to is told by
+/// writing it anew.
+fn refuse_no_definitions(schema: &Value, draft: Draft) -> Result<(), Error> {
+    let Some(local) = localize(schema) else {
+        return Ok(());
+    };
+    let definitions = local.get("$defs").and_then(Value::as_object);
+    let mut definitions = definitions.into_iter().flatten();
+    let is_schema = |node: &Value| {
+        (node.is_object() || node.is_boolean()) && check_against_meta_schema(node, draft).is_ok()
+    };
+    match definitions.find(|(_, node)| !is_schema(node)) {
+        None => Ok(()),
+        Some((name, _)) => Err(invalid(vec![Detail {
+            pointer: String::new(),
+            message: format!("A reference to `{name}` leads to what is no schema."),
+        }])),
+    }
 }
 
 fn invalid(errors: Vec<Detail>) -> Error {
@@ -619,6 +642,22 @@ mod tests {
         let validator = accept(&schema).unwrap();
         assert!(validator.is_valid(&json!({"lines": [{"sub": []}], "total": 5})));
         assert!(!validator.is_valid(&json!({"lines": [{"sub": 5}]})));
+    }
+
+    #[test]
+    fn a_reference_to_what_an_old_draft_does_not_look_at_has_to_lead_to_a_schema_of_it() {
+        // `items` is no boolean in draft 4, and `$defs` no word of it.
+        let rows = json!({"type": "array", "items": {"items": true}});
+        let named = json!({"$id": "other.json", "type": "string"});
+        let mut schema = json!({"$schema": "http://json-schema.org/draft-04/schema#",
+            "$ref": "#/$defs/rows", "$defs": {"rows": rows}});
+        assert_eq!(refused(&schema).0, Code::InvalidSchema);
+        for id in ["one", "two"] {
+            schema["$defs"][id] = named.clone();
+            schema["$defs"][id]["id"] = json!(format!("https://example.com/{id}"));
+            schema["$defs"][id]["$id"] = schema["$defs"][id]["id"].clone();
+        }
+        assert_eq!(refused(&schema).0, Code::InvalidSchema);
     }
 
     #[test]

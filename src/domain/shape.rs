@@ -167,6 +167,16 @@ impl<'a> Shapes<'a> {
             .map(|(key, property)| (key.as_str(), property))
     }
 
+    /// Whether an object has to have a member that `properties` does not name.
+    pub fn requires_more(&self, object: &'a Value) -> bool {
+        let properties = member(object, "properties").and_then(Value::as_object);
+        let is_named = |name| properties.is_some_and(|named| named.contains_key(name));
+        let required = member(object, "required").and_then(Value::as_array);
+        let mut required = required.into_iter().flatten().filter_map(Value::as_str);
+        member(object, "additionalProperties") != Some(&Value::Bool(false))
+            && required.any(|name| !is_named(name))
+    }
+
     /// Whether null, `{}` or `[]` is a legal way to say that nothing is there.
     pub fn can_say_nothing(&self, node: &'a Value) -> bool {
         let (inner, nullable) = self.without_null(node);

@@ -4,9 +4,10 @@
 //! understand is left out of the schema and said in words; what it cannot say in any schema is
 //! written otherwise and read back: members of any name as pairs, items by position as numbered
 //! members, values of any type as JSON text. For every value that the user's schema takes,
-//! laying it out and raising it again gives that value; only members that the schema does not
-//! name are left out, since they are not asked for. The schema that is sent takes every value
-//! laid out for it whose members are named by the alternatives that it keeps to.
+//! laying it out and raising it again gives that value; only members that the schema neither names
+//! nor requires are left out, since they are not asked for, and members that only other
+//! alternatives name are read as those say: null may be nothing there. The schema that is sent
+//! takes every value laid out for it whose members are named by the alternatives that it keeps to.
 //!
 //! "Not there" is always an answer. Where the schema has no word for it, it stays a null, and
 //! validation reports the miss.

@@ -5,6 +5,7 @@ mod generated;
 mod recursion;
 mod room;
 mod suite;
+mod undeclared;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -195,7 +195,8 @@ impl<'a> Cutter<'_, 'a> {
             || bonds.binds_more
             || object
                 .get("additionalProperties")
-                .is_some_and(Value::is_object);
+                .is_some_and(Value::is_object)
+            || self.shapes.requires_more(object);
         if others {
             let chosen = bonds.loosened.map_or(0, |keyword| {
                 self.shapes.named_in(object, keyword, &bonds.own)

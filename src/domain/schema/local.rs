@@ -32,6 +32,8 @@ pub fn localize(schema: &Value) -> Option<Value> {
     let base = referencing::uri::from_str(NOWHERE).ok()?;
     let mut names = Names::default();
     names.find(schema);
+    // The document is a schema of its own, whether it has a name or not.
+    names.schemas += usize::from(!schema.get("$id").is_some_and(Value::is_string));
     let mut localizer = Localizer {
         root: schema,
         draft,
@@ -57,7 +59,7 @@ pub fn localize(schema: &Value) -> Option<Value> {
 struct Names<'a> {
     /// Nodes by their `$dynamicAnchor`.
     dynamic: HashMap<&'a str, usize>,
-    /// Schemas with an `$id`.
+    /// Schemas with an `$id`, and the document.
     schemas: usize,
     is_recursive: bool,
 }

@@ -62,11 +62,20 @@ struct Touch<'a> {
     counted: BTreeSet<&'a str>,
     /// Something of all members.
     is_of_all: bool,
+    /// Properties of the object itself.
+    declared: Option<&'a Map<String, Value>>,
     /// Schemas looked at. They may lead to each other in more ways than could be walked.
     seen: HashSet<*const Value>,
 }
 
 impl<'a> Touch<'a> {
+    fn of(object: &'a Value) -> Self {
+        Self {
+            declared: object.get("properties").and_then(Value::as_object),
+            ..Self::default()
+        }
+    }
+
     fn names(&self) -> impl Iterator<Item = &'a str> + '_ {
         self.shaped.union(&self.counted).copied()
     }
@@ -81,7 +90,9 @@ impl<'a> Touch<'a> {
             ("properties", Value::Object(properties)) => {
                 for (name, schema) in properties {
                     let says_nothing = *schema == json!(true) || *schema == json!({});
-                    let names = if says_nothing {
+                    let is_known = self.declared.is_some_and(|own| own.contains_key(name));
+                    // What only stands here is asked for by it.
+                    let names = if says_nothing && is_known {
                         &mut self.counted
                     } else {
                         &mut self.shaped
@@ -199,7 +210,7 @@ impl<'a> Shapes<'a> {
                 "propertyNames" | "unevaluatedProperties" | "then" | "else" => {}
                 "if" => units.push(self.condition(object)),
                 "anyOf" | "oneOf" if choice(object) == Some(key) => {
-                    let mut touch = Touch::default();
+                    let mut touch = Touch::of(object);
                     touch.keyword(self.root, key, value, 0);
                     let asks = !touch.shaped.is_empty();
                     // What a branch says of all members it says of fewer too.
@@ -207,7 +218,7 @@ impl<'a> Shapes<'a> {
                     units.push((vec![key], touch, asks));
                 }
                 key if BINDING.contains(&key) => {
-                    let mut touch = Touch::default();
+                    let mut touch = Touch::of(object);
                     touch.keyword(self.root, key, value, 0);
                     units.push((vec![key], touch, false));
                 }
@@ -250,7 +261,7 @@ impl<'a> Shapes<'a> {
     }
 
     fn condition(&self, object: &'a Value) -> Unit<'a> {
-        let mut touch = Touch::default();
+        let mut touch = Touch::of(object);
         touch.condition(self.root, object);
         (CONDITION.to_vec(), touch, false)
     }

@@ -145,6 +145,8 @@ pub(super) struct Object<'a> {
     pub fields: Vec<Field<'a>>,
     pub required: BTreeSet<&'a str>,
     pub others: Others<'a>,
+    /// Whether what is said of the others is said of those that an expression matches.
+    pub is_matched: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -187,6 +189,7 @@ impl Form<'_> {
                 fields: Vec::new(),
                 required: BTreeSet::new(),
                 others: Others::Open,
+                is_matched: false,
             }),
             array: Some(Array {
                 first: Vec::new(),
@@ -228,7 +231,10 @@ impl Form<'_> {
             && self.number.is_some()
             && self.string
             && self.values.is_none()
-            && self.object.as_ref().is_some_and(Object::is_free)
+            && self
+                .object
+                .as_ref()
+                .is_some_and(|object| object.is_free() && object.required.is_empty())
             && self.array.as_ref().is_some_and(Array::is_free)
     }
 
@@ -404,6 +410,25 @@ impl<'a> Object<'a> {
         self.fields.is_empty() && self.others == Others::Open
     }
 
+    /// The declared members, and after them those that have to be there all the same.
+    pub(super) fn wanted(&self) -> Vec<Field<'a>> {
+        let mut wanted = self.fields.clone();
+        let anything = Term::of(&Value::Bool(true));
+        let term = match self.undeclared() {
+            Undeclared::Nothing => return wanted,
+            Undeclared::Other(term) if !self.is_matched => term,
+            Undeclared::Anything | Undeclared::Other(_) => anything,
+        };
+        let is_declared = |key: &str| self.fields.iter().any(|field| field.key == key);
+        let others = self.required.iter().filter(|key| !is_declared(key));
+        wanted.extend(others.map(|key| Field {
+            key,
+            term: term.clone(),
+            is_hint: false,
+        }));
+        wanted
+    }
+
     fn undeclared(&self) -> Undeclared<'a> {
         match &self.others {
             Others::Closed => Undeclared::Nothing,
@@ -422,6 +447,7 @@ impl<'a> Object<'a> {
             }
         }
         self.required.extend(other.required);
+        self.is_matched |= other.is_matched;
         self.others = match (self.others, other.others) {
             (Others::Closed, _) | (_, Others::Closed) => Others::Closed,
             (Others::Asked(a), Others::Asked(b)) => Others::Asked(Term::all(vec![a, b])),
@@ -455,6 +481,7 @@ impl<'a> Object<'a> {
             }
         }
         self.required.retain(|key| other.required.contains(key));
+        self.is_matched |= other.is_matched;
         self.others = match (self.others, other.others) {
             _ if is_free => Others::Asked(Term::of(&Value::Bool(true))),
             (Others::Asked(a), Others::Asked(b)) => Others::Asked(Term::any(vec![a, b])),

@@ -1,5 +1,6 @@
 //! A schema that a provider refuses, cut in two.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -128,12 +129,32 @@ fn cut(node: &Value, root: &Value, depth: usize) -> Option<(Value, Value)> {
 
 /// Members without a declaration are asked for once, with the first half.
 fn leave_others(half: &mut Value) {
-    if half
+    let Value::Object(members) = half else { return };
+    if members
         .get("additionalProperties")
         .is_some_and(Value::is_object)
-        && let Some(members) = half.as_object_mut()
     {
         members.shift_remove("additionalProperties");
+    }
+    let declared = names(members);
+    keep_required(members, |name| declared.contains(name));
+}
+
+fn names(members: &Map<String, Value>) -> HashSet<String> {
+    let properties = members.get("properties").and_then(Value::as_object);
+    properties
+        .into_iter()
+        .flat_map(Map::keys)
+        .cloned()
+        .collect()
+}
+
+fn keep_required(members: &mut Map<String, Value>, keep: impl Fn(&str) -> bool) {
+    if let Some(Value::Array(required)) = members.get_mut("required") {
+        required.retain(|name| name.as_str().is_some_and(&keep));
+        if required.is_empty() {
+            members.shift_remove("required");
+        }
     }
 }
 
@@ -142,11 +163,9 @@ fn only(members: &Map<String, Value>, keys: &[String]) -> Value {
     if let Some(Value::Object(properties)) = half.get_mut("properties") {
         properties.retain(|key, _| keys.contains(key));
     }
-    if let Some(Value::Array(required)) = half.get_mut("required") {
-        required.retain(|name| keys.iter().any(|key| name == key));
-        if required.is_empty() {
-            half.shift_remove("required");
-        }
-    }
+    let declared = names(members);
+    keep_required(&mut half, |name| {
+        keys.iter().any(|key| key == name) || !declared.contains(name)
+    });
     Value::Object(half)
 }

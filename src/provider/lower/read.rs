@@ -42,6 +42,21 @@ const RULES: [&str; 8] = [
     "dependencies",
 ];
 
+/// Keywords with schemas of the same value.
+const IN_PLACE: [&str; 11] = [
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "if",
+    "then",
+    "else",
+    "dependentSchemas",
+    "dependencies",
+    "$ref",
+    "$dynamicRef",
+    "$recursiveRef",
+];
+
 /// Nodes that one form may be made of; past it a form says less.
 const MAX_OPEN: usize = 200;
 
@@ -352,16 +367,28 @@ fn own_object(members: &Map<String, Value>) -> Object<'_> {
     let mut asked = Vec::new();
     let patterns = members.get("patternProperties").and_then(Value::as_object);
     let patterns = patterns.into_iter().flat_map(Map::values);
-    asked.extend(patterns.filter(|node| says_something(node)).map(Term::of));
+    let (said, free): (Vec<_>, Vec<_>) = patterns.partition(|node| says_something(node));
+    asked.extend(said.into_iter().map(Term::of));
     let others = members
         .get("additionalProperties")
         .or_else(|| members.get("unevaluatedProperties"));
     asked.extend(others.filter(|node| says_something(node)).map(Term::of));
+    // What is matched and may be anything is not bound by what is said of the rest, nor is what
+    // another part of the schema looks at by what is said of all that no part does.
+    let is_left_over = !members.contains_key("additionalProperties")
+        && members.contains_key("unevaluatedProperties")
+        && IN_PLACE
+            .iter()
+            .any(|keyword| members.contains_key(*keyword));
+    let is_free = is_left_over || free.into_iter().any(|node| node != &Value::Bool(false));
+    if !asked.is_empty() && is_free {
+        asked.push(Term::of(&Value::Bool(true)));
+    }
+    let is_matched = members.contains_key("patternProperties");
     let others = match (asked.is_empty(), others) {
         (false, _) => Others::Asked(Term::any(asked)),
         (true, Some(Value::Bool(false))) if members.contains_key("additionalProperties") => {
-            let has_patterns = members.get("patternProperties").is_some();
-            if has_patterns {
+            if is_matched {
                 Others::Open
             } else {
                 Others::Closed
@@ -373,6 +400,7 @@ fn own_object(members: &Map<String, Value>) -> Object<'_> {
         fields,
         required,
         others,
+        is_matched,
     }
 }
 

@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use jsonschema::Validator;
+use rivulet::domain::error::Error;
 use rivulet::domain::merge;
 use rivulet::domain::plan::{Plan, SplitterConfigs};
 use rivulet::domain::pointer::Pointer;
@@ -84,37 +85,40 @@ fn marked(schema: &mut Value) {
     }
 }
 
-/// Leaves out the members that are declared somewhere in the schema, and not in what the value
-/// keeps to: such a member may be anything there, and nobody asks for it.
-fn keep_named(schema: &Value, named: &HashSet<String>, at: &Pointer, value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|key, value| {
-                let at = at.join(key);
-                keep_named(schema, named, &at, value);
-                named.contains(at.as_str()) || !declares(schema, key)
-            });
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter_mut().enumerate() {
-                keep_named(schema, named, &at.index(index), item);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// An instance without the members that only alternatives declare that it does not keep to; none
-/// where it is not valid without them.
-fn named_part(schema: &Value, marks: &Validator, instance: &Value) -> Option<Value> {
+/// The places of an instance that the alternatives declare that it keeps to.
+fn named_places(marks: &Validator, instance: &Value) -> HashSet<String> {
     let evaluation = marks.evaluate(instance);
     let annotations = evaluation.iter_annotations();
     let marks_it = |value: &Value| value.get(NAMED).is_some();
     let named = annotations.filter(|entry| marks_it(entry.annotations.value()));
-    let named = named.map(|entry| entry.instance_location.as_str().to_owned());
-    let mut part = instance.clone();
-    keep_named(schema, &named.collect(), &Pointer::root(), &mut part);
-    marks.is_valid(&part).then_some(part)
+    named
+        .map(|entry| entry.instance_location.as_str().to_owned())
+        .collect()
+}
+
+/// Members that are declared somewhere in the schema, and not in what the value keeps to: such a
+/// member may be anything there, and nobody asks for it.
+struct Stray<'s> {
+    schema: &'s Value,
+    named: HashSet<String>,
+}
+
+impl Stray<'_> {
+    fn leave_out(&self, at: &Pointer, value: &mut Value) {
+        match value {
+            Value::Object(members) => members.retain(|key, value| {
+                let at = at.join(key);
+                self.leave_out(&at, value);
+                self.named.contains(at.as_str()) || !declares(self.schema, key)
+            }),
+            Value::Array(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.leave_out(&at.index(index), item);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What a model would answer, each part raised again to what it was.
@@ -128,7 +132,7 @@ fn answer(plan: &Plan, lowered: &Lowered, instance: &Value, of: &[&Value]) -> Va
             same(of[index], &part, &raised.value),
             "{}: {}\n{part}\nwas laid out as {laid}\nand came back as {}",
             lowered.profile(),
-            of[index],
+            plan.subtrees[index].schema,
             raised.value
         );
         answer.insert(lowered.member_of(index), laid);
@@ -137,11 +141,32 @@ fn answer(plan: &Plan, lowered: &Lowered, instance: &Value, of: &[&Value]) -> Va
 }
 
 /// Keywords that a dialect does not know yet are asked for all the same: they are what is wanted
-/// though nothing checks them. So a value has to be one under the newest dialect as well.
-fn newest(schema: &Value) -> Option<Validator> {
-    let mut schema = schema.clone();
-    schema.as_object_mut()?.shift_remove("$schema")?;
-    schema::compile(&schema).ok()
+/// though nothing checks them. So a value has to be one under the newest dialect as well, and
+/// nothing is claimed of a schema that is none there.
+fn newest(schema: &Value) -> Result<Option<Validator>, Error> {
+    let mut newest = schema.clone();
+    if undated(&mut newest) {
+        schema::compile(&newest).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Takes the dialects away that a schema and the schemas in it name; whether there was one.
+fn undated(node: &mut Value) -> bool {
+    match node {
+        Value::Object(members) => {
+            let is_dated = members.get("$schema").is_some_and(Value::is_string);
+            members.retain(|key, value| key != "$schema" || !value.is_string());
+            members
+                .values_mut()
+                .fold(is_dated, |dated, inner| undated(inner) | dated)
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .fold(false, |dated, item| undated(item) | dated),
+        _ => false,
+    }
 }
 
 fn case(dice: &mut Dice) {
@@ -161,7 +186,9 @@ fn case(dice: &mut Dice) {
     let parts: Vec<_> = plan.subtrees.iter().map(|part| &part.schema).collect();
     // What is made up beside the schema may be named elsewhere in it.
     let nothing = vec![&Value::Null; parts.len()];
-    let newest = newest(&schema);
+    let Ok(newest) = newest(&schema) else {
+        return;
+    };
     let is_valid = |value: &Value| {
         let is_newest = newest.as_ref().is_none_or(|newest| newest.is_valid(value));
         is_newest && validator.is_valid(value)
@@ -169,14 +196,21 @@ fn case(dice: &mut Dice) {
     let numbered = instances.iter().enumerate();
     for (at, instance) in numbered.filter(|(_, value)| is_valid(value)) {
         let of = if at < named { &parts } else { &nothing };
-        answer(&plan, &lowered, instance, of);
+        // What is declared elsewhere is asked for as it is declared there, or not at all.
+        let stray = Stray {
+            schema: &schema,
+            named: named_places(&marks, instance),
+        };
+        let mut part = instance.clone();
+        stray.leave_out(&Pointer::root(), &mut part);
+        if !marks.is_valid(&part) || !is_valid(&part) {
+            continue;
+        }
+        let answer = answer(&plan, &lowered, &part, of);
         // What the schema does not name is not asked for, and is laid out all the same.
         if at >= named {
             continue;
         }
-        let part = named_part(&schema, &marks, instance).filter(&is_valid);
-        let Some(instance) = part else { continue };
-        let answer = answer(&plan, &lowered, &instance, of);
         let mut errors = sent.iter_errors(&answer);
         // Subtrees that the instance has nothing for are missing at the root.
         let inside = errors.find(|error| !error.instance_path().as_str().is_empty());

@@ -63,3 +63,15 @@ fn an_object_inside_itself_in_many_ways_stays_within_the_subtrees() {
     // Of three levels there would be 8,421.
     assert_eq!(paths(&company(4, &names)).len(), 21);
 }
+
+#[test]
+fn a_reference_that_leads_back_to_a_document_without_a_name_keeps_its_meaning() {
+    let named = json!({"$id": "inner.json", "$recursiveAnchor": true, "anyOf": [
+        {"type": "string"}, {"type": "object", "additionalProperties": {"$recursiveRef": "#"}}]});
+    let schema = json!({"$schema": "https://json-schema.org/draft/2019-09/schema", "$recursiveAnchor": true,
+        "$defs": {"inner": named}, "anyOf": [{"type": "integer"}, {"$ref": "#/$defs/inner"}]});
+    let instance = json!({"foo": 1});
+    assert!(schema::accept(&schema).unwrap().is_valid(&instance));
+    let plan = Plan::of(&schema, SplitterConfigs::default());
+    check("back", &plan, &instance);
+}

@@ -23,7 +23,8 @@ impl<'a> Emitter<'_, 'a> {
             Others::Open if object.is_free() => Some(Term::of(&Value::Bool(true))),
             Others::Open | Others::Closed => None,
         };
-        if object.fields.is_empty()
+        let wanted = object.wanted();
+        if wanted.is_empty()
             && !beside_array
             && !profile.is_free
             && let Some(term) = &others
@@ -36,11 +37,11 @@ impl<'a> Emitter<'_, 'a> {
             };
             return (schema, code);
         }
-        self.note_members(object, at);
+        self.note_members(object, wanted.len(), at);
         let mut properties = Map::new();
         let mut required = Vec::new();
         let mut fields = Vec::new();
-        for Field { key, term, .. } in &object.fields {
+        for Field { key, term, .. } in &wanted {
             let is_required = object.required.contains(key);
             let (schema, field) = self.field(key, term, is_required, &taken, depth, at);
             taken.push(field.name.clone());
@@ -81,7 +82,13 @@ impl<'a> Emitter<'_, 'a> {
         (self.closed(properties, required, additional), own)
     }
 
-    fn note_members(&mut self, object: &Object<'a>, at: &Pointer) {
+    fn note_members(&mut self, object: &Object<'a>, wanted: usize, at: &Pointer) {
+        if wanted > object.fields.len() {
+            self.note(
+                at,
+                "members that are required and nowhere declared are asked for as whatever may stand there",
+            );
+        }
         if object.others == Others::Open && !object.fields.is_empty() {
             self.note(
                 at,
