@@ -8,6 +8,7 @@ mod held;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::completeness::Completeness;
@@ -73,12 +74,25 @@ pub struct JobSpec {
     /// The endpoint it was asked for at, where its dialect has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// What its dialect keeps with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// Of a job over many records, which the document then holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
     /// What is done with the document. Left out where values are extracted.
     #[serde(default, skip_serializing_if = "Operation::is_extract")]
     pub operation: Operation,
+}
+
+/// The request in the words of a dialect that shows it again, and counts how long a job is kept
+/// from its start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// As it came, but for what the documents hold.
+    pub request: Value,
+    /// The most milliseconds from the start of the job, or of its last retry, to its expiry.
+    pub lifetime_ms: u64,
 }
 
 /// A setting that was accepted and changes nothing, and why.
@@ -100,6 +114,8 @@ pub struct JobView {
     pub created_at: Time,
     /// Time of the last committed event.
     pub updated_at: Time,
+    /// When its run was begun; none while it waits for that, and in jobs of before it was kept.
+    pub started_at: Option<Time>,
     pub ended_at: Option<Time>,
     pub expires_at: Option<Time>,
     pub step: Step,
@@ -330,6 +346,7 @@ impl JobView {
             sequence: 1,
             created_at: at,
             updated_at: at,
+            started_at: None,
             ended_at: None,
             expires_at: None,
             step: Step::Queued,
@@ -384,6 +401,18 @@ impl JobView {
                 .is_some_and(|tally| tally.partial + tally.failed > 0)
     }
 
+    /// When it expires at the latest, where that is counted from its start: also known before its
+    /// end. A retry begins the count anew.
+    pub fn latest_expiry(&self) -> Option<Time> {
+        let lifetime_ms = self.spec.asked.as_ref()?.lifetime_ms;
+        let begun = if self.run == 1 {
+            self.created_at
+        } else {
+            self.started_at.unwrap_or(self.updated_at)
+        };
+        Some(begun.plus_millis(lifetime_ms))
+    }
+
     /// Admits a draft as the next event and folds it in.
     ///
     /// The caller has made sure that an outcome of the same ordinal was not admitted before.
@@ -421,6 +450,9 @@ impl JobView {
                 incomplete,
             } => self.reopen(failed_fields, incomplete)?,
         };
+        if self.status == Status::Processing {
+            self.started_at.get_or_insert(at);
+        }
         self.sequence += 1;
         self.updated_at = at;
         Ok(Envelope {
@@ -482,6 +514,7 @@ impl JobView {
         self.error = None;
         self.review = None;
         self.released = false;
+        self.started_at = None;
         self.ended_at = None;
         self.expires_at = None;
         Ok(Event::JobStatus(JobStatus {
@@ -640,7 +673,11 @@ impl JobView {
         }
         self.step = Step::Done;
         self.ended_at = Some(at);
-        self.expires_at = Some(at.plus_millis(retention_ms));
+        let kept_until = at.plus_millis(retention_ms);
+        self.expires_at = Some(match self.latest_expiry() {
+            Some(latest) => kept_until.min(latest).max(at),
+            None => kept_until,
+        });
         let available = self.subtrees_succeeded > 0 && !self.is_withheld();
         let (error_type, error_message) = self.error.clone().unzip();
         Ok(Event::End(End {
