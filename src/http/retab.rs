@@ -79,19 +79,36 @@ fn jobs(config: &mut web::ServiceConfig) {
 }
 
 fn endpoints(config: &mut web::ServiceConfig) {
-    let asked = || [on(Method::POST, direct::run)];
     config
-        .service(resource("/v1/documents/extract", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/documents/extractions", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/documents/parse", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/documents/split", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/documents/classify", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/schemas/generate", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/projects/extract", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/extractions", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/parses", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/splits", asked()).wrap(from_fn(guard)))
-        .service(resource("/v1/classifications", asked()).wrap(from_fn(guard)));
+        .service(
+            resource("/v1/documents/extract", [on(Method::POST, direct::run)]).wrap(from_fn(guard)),
+        )
+        .service(
+            resource("/v1/documents/extractions", [on(Method::POST, direct::run)])
+                .wrap(from_fn(guard)),
+        )
+        .service(
+            resource("/v1/documents/parse", [on(Method::POST, direct::run)]).wrap(from_fn(guard)),
+        )
+        .service(
+            resource("/v1/documents/split", [on(Method::POST, direct::run)]).wrap(from_fn(guard)),
+        )
+        .service(
+            resource("/v1/documents/classify", [on(Method::POST, direct::run)])
+                .wrap(from_fn(guard)),
+        )
+        .service(
+            resource("/v1/schemas/generate", [on(Method::POST, direct::run)]).wrap(from_fn(guard)),
+        )
+        .service(
+            resource("/v1/projects/extract", [on(Method::POST, direct::run)]).wrap(from_fn(guard)),
+        )
+        .service(resource("/v1/extractions", [on(Method::POST, direct::run)]).wrap(from_fn(guard)))
+        .service(resource("/v1/parses", [on(Method::POST, direct::run)]).wrap(from_fn(guard)))
+        .service(resource("/v1/splits", [on(Method::POST, direct::run)]).wrap(from_fn(guard)))
+        .service(
+            resource("/v1/classifications", [on(Method::POST, direct::run)]).wrap(from_fn(guard)),
+        );
 }
 
 async fn refuse(request: HttpRequest) -> Result<&'static str, Problem> {

@@ -1,24 +1,23 @@
 //! An extraction while it lands: a line of JSON for each look at it that shows something new.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use bytes::Bytes;
 use futures_util::stream::{Stream, unfold};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::answers::seconds;
 use super::bodies::extraction_id;
 use super::direct::unanswered;
-use super::flat::{Flat, difference, flatten};
+use super::flat::{Flat, difference, flatten, likelihoods};
+use super::jobs::named;
 use crate::domain::error::{Code, Error};
-use crate::domain::evidence::Attributions;
 use crate::domain::id::{Cursor, Scope};
 use crate::domain::job::JobView;
-use crate::domain::pointer::Pointer;
 use crate::domain::time::Time;
 use crate::engine::{Engine, JobResult, Wanted};
 
@@ -36,9 +35,9 @@ pub fn respond(engine: Engine, scope: Scope, view: &JobView, heartbeat: Duration
         heartbeat,
         sequence: 0,
         shown: Flat::new(),
-        sure: BTreeMap::new(),
+        sure: Flat::new(),
         first_at: None,
-        has_ended: false,
+        stage: Stage::Open,
     };
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/stream+json"))
@@ -47,17 +46,31 @@ pub fn respond(engine: Engine, scope: Scope, view: &JobView, heartbeat: Duration
         .streaming(lines(landing))
 }
 
-fn lines(landing: Landing) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn lines(landing: Landing) -> impl Stream<Item = io::Result<Bytes>> {
     unfold(landing, |mut landing| async move {
-        if landing.has_ended {
-            return None;
-        }
-        let line = landing.next().await.unwrap_or_else(|error| {
-            landing.has_ended = true;
-            landing.fault(&error)
-        });
-        Some((Ok(line), landing))
+        let line = match landing.stage {
+            Stage::Ended => return None,
+            Stage::Broken => {
+                landing.stage = Stage::Ended;
+                // Clients look at no error within a stream: what came so far would pass for all.
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+            Stage::Open => Ok(landing.next().await.unwrap_or_else(|error| {
+                landing.stage = Stage::Broken;
+                landing.fault(&error)
+            })),
+        };
+        Some((line, landing))
     })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The last line has been sent.
+    Ended,
+    /// It has been sent, and is not the end of the job.
+    Broken,
 }
 
 /// How far a client has seen a job.
@@ -69,36 +82,46 @@ struct Landing {
     /// Of the last event that was looked at.
     sequence: u64,
     shown: Flat,
-    sure: BTreeMap<String, f64>,
+    /// The confidences that were shown.
+    sure: Flat,
     first_at: Option<Time>,
-    has_ended: bool,
+    stage: Stage,
 }
 
 impl Landing {
     async fn next(&mut self) -> Result<Bytes, Error> {
-        let job = self.view.id;
+        let (engine, scope, job) = (self.engine.clone(), self.scope.clone(), self.view.id);
         let cursor = (self.sequence > 0).then_some(Cursor {
             job: Some(job),
             sequence: self.sequence,
         });
-        let page = self
-            .engine
-            .events_page(&self.scope, job, cursor, PAGE, self.heartbeat);
-        let page = page.await?;
+        let asked_at = Instant::now();
+        let page = engine.events_page(&scope, job, cursor, PAGE, self.heartbeat);
+        let page = match page.await {
+            // The user has as many readers as it may: this one looks less often.
+            Err(full) if full.code == Code::TooManyStreams => {
+                sleep(self.heartbeat).await;
+                return Ok(HEARTBEAT);
+            }
+            page => page?,
+        };
         self.sequence = page.cursor;
         if page.terminal {
-            self.has_ended = true;
-            self.view = self.engine.job(&self.scope, job).await?;
+            self.view = engine.job(&scope, job).await?;
             if let Some(failed) = unanswered(&self.view) {
                 return Err(failed);
             }
-            let result = self.engine.result(&self.scope, job, Wanted::Final).await?;
+            let result = engine.result(&scope, job, Wanted::Final).await?;
+            self.stage = Stage::Ended;
             return Ok(self.look(&result));
         }
         if page.events.is_empty() {
+            if asked_at.elapsed() < self.heartbeat {
+                return Err(draining(&self.view));
+            }
             return Ok(HEARTBEAT);
         }
-        match self.engine.result(&self.scope, job, Wanted::SoFar).await {
+        match engine.result(&scope, job, Wanted::SoFar).await {
             Ok(result) => Ok(self.look(&result)),
             // Nothing is shown before somebody has looked at it.
             Err(held) if held.code == Code::ReviewRequired => Ok(HEARTBEAT),
@@ -111,27 +134,18 @@ impl Landing {
         self.view = result.view.clone();
         let now = flatten(&result.results);
         let (new, gone) = difference(&self.shown, &now);
-        let empty = Attributions::new();
-        let attributions = result.attributions.as_ref().unwrap_or(&empty);
-        let mut sure = BTreeMap::new();
-        confidences(
-            &result.results,
-            &Pointer::root(),
-            "",
-            attributions,
-            &mut sure,
-        );
-        let surer: BTreeMap<_, _> = sure
-            .iter()
-            .filter(|(path, value)| self.sure.get(*path) != Some(value))
-            .map(|(path, value)| (path.clone(), *value))
-            .collect();
-        if !self.has_ended && new.is_empty() && gone.is_empty() && surer.is_empty() {
+        let known = result.attributions.as_ref();
+        let tree = known.map(|attributions| likelihoods(&result.results, attributions));
+        let mut sure = flatten(&tree.unwrap_or_default());
+        sure.retain(|_, confidence| confidence.is_number());
+        let (surer, _) = difference(&self.sure, &sure);
+        let has_ended = self.stage == Stage::Ended;
+        if !has_ended && new.is_empty() && gone.is_empty() && surer.is_empty() {
             return HEARTBEAT;
         }
         self.first_at.get_or_insert(self.view.updated_at);
         (self.shown, self.sure) = (now, sure);
-        let whole = self.has_ended.then_some(&result.results);
+        let whole = has_ended.then_some(&result.results);
         let delta = json!({
             "role": "assistant",
             // Text comes whole, at the end: what was found until then is no JSON yet.
@@ -139,80 +153,70 @@ impl Landing {
             "flat_parsed": new,
             "flat_likelihoods": surer,
             "flat_deleted_keys": gone,
-            "is_valid_json": self.has_ended,
+            "is_valid_json": has_ended,
             "full_parsed": whole,
         });
-        self.line(
-            &json!([{
-                "index": 0,
-                "finish_reason": self.has_ended.then_some("stop"),
-                "logprobs": null,
-                "delta": delta,
-            }]),
-            &Value::Null,
-        )
+        let is_partial = has_ended && self.view.is_partial();
+        let reason = match (has_ended, is_partial) {
+            (false, _) => None,
+            (true, false) => Some("stop"),
+            (true, true) => Some("length"),
+        };
+        let lack = is_partial.then(|| {
+            let message = "Something is known to be missing. What is there is in this line.";
+            json!({ "code": "partial", "message": message, "details": {} })
+        });
+        self.line(&delta, reason, &json!(lack))
     }
 
     /// The last line of a stream that has no end to show.
     fn fault(&self, error: &Error) -> Bytes {
+        let delta = json!({
+            "role": "assistant",
+            "content": "",
+            "flat_parsed": {},
+            "flat_likelihoods": {},
+            "flat_deleted_keys": [],
+            "is_valid_json": false,
+            "full_parsed": null,
+        });
         let fault = json!({
             "code": error.code.name(),
             "message": error.detail,
             "details": { "errors": error.errors },
         });
-        self.line(&json!([]), &fault)
+        self.line(&delta, None, &fault)
     }
 
-    fn line(&self, choices: &Value, fault: &Value) -> Bytes {
+    fn line(&self, delta: &Value, reason: Option<&str>, fault: &Value) -> Bytes {
         let view = &self.view;
-        let last_at = self.has_ended.then_some(view.ended_at).flatten();
-        let members = [
-            ("id", json!(extraction_id(view))),
-            ("object", json!("chat.completion.chunk")),
-            ("created", json!(seconds(view.created_at))),
-            ("model", json!(view.spec.config.model)),
-            ("choices", choices.clone()),
-            ("extraction_id", json!(extraction_id(view))),
-            ("request_at", json!(view.created_at)),
-            ("first_token_at", json!(self.first_at)),
-            ("last_token_at", json!(last_at)),
-            ("streaming_error", fault.clone()),
-        ];
-        let members = members.map(|(name, value)| (name.to_owned(), value));
-        let chunk = Value::Object(Map::from_iter(members));
+        let last_at = view.ended_at.filter(|_| self.stage == Stage::Ended);
+        let choice = json!({
+            "index": 0,
+            "finish_reason": reason,
+            "logprobs": null,
+            "delta": delta,
+        });
+        let chunk = json!({
+            "id": extraction_id(view),
+            "object": "chat.completion.chunk",
+            "created": seconds(view.created_at),
+            "model": view.spec.config.model,
+            "choices": [choice],
+            "extraction_id": extraction_id(view),
+            "request_at": view.created_at,
+            "first_token_at": self.first_at,
+            "last_token_at": last_at,
+            "streaming_error": fault,
+        });
         Bytes::from(format!("{chunk}\n"))
     }
 }
 
-/// How sure each leaf is, by flat path; only what is known.
-fn confidences(
-    value: &Value,
-    place: &Pointer,
-    path: &str,
-    attributions: &Attributions,
-    all: &mut BTreeMap<String, f64>,
-) {
-    let below = |name: &str| match path {
-        "" => name.to_owned(),
-        above => format!("{above}.{name}"),
-    };
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                confidences(value, &place.join(name), &below(name), attributions, all);
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                let path = below(&index.to_string());
-                confidences(item, &place.index(index), &path, attributions, all);
-            }
-        }
-        _ => {
-            let known = attributions.get(place.as_str());
-            if let Some(confidence) = known.and_then(|known| known.confidence) {
-                all.insert(path.to_owned(), confidence);
-            }
-        }
-    }
+fn draining(view: &JobView) -> Error {
+    let message = format!(
+        "The server is shutting down. GET /v1/jobs/{} has the job later.",
+        named(view.id)
+    );
+    Error::new(Code::Draining, message)
 }
