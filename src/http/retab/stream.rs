@@ -26,6 +26,9 @@ const PAGE: u32 = 200;
 /// Clients skip a line with nothing in it.
 const HEARTBEAT: Bytes = Bytes::from_static(b"\n");
 
+/// How long the last line has to leave before the connection is broken off.
+const FLUSH: Duration = Duration::from_millis(100);
+
 /// The response that streams a job to its end.
 pub fn respond(engine: Engine, scope: Scope, view: &JobView, heartbeat: Duration) -> HttpResponse {
     let landing = Landing {
@@ -52,6 +55,8 @@ fn lines(landing: Landing) -> impl Stream<Item = io::Result<Bytes>> {
             Stage::Ended => return None,
             Stage::Broken => {
                 landing.stage = Stage::Ended;
+                // The last line is sent while there is nothing more to send.
+                sleep(FLUSH).await;
                 // Clients look at no error within a stream: what came so far would pass for all.
                 Err(io::ErrorKind::ConnectionAborted.into())
             }

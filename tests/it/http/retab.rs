@@ -1,5 +1,6 @@
 //! The Retab dialect: what its pages promise, by name.
 
+mod clients;
 mod direct;
 mod jobs;
 mod listing;

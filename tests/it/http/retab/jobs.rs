@@ -254,7 +254,7 @@ async fn every_endpoint_that_is_served_works_as_a_job() {
     let app = TestApp::start().run().await;
     let kinds = json!([{"name": "invoice", "description": "A bill with a total"}, {"name": "letter", "description": ""}]);
     let document = document("invoice.txt", INVOICE);
-    let schema = json!({"name": "i", "schema": {"type": "object", "properties": {"total": {"type": "number"}}}});
+    let schema = json!({"name": "i", "schema_definition": {"type": "object", "properties": {"total": {"type": "number"}}}});
     let stored = app
         .post("/v1/extract/schemas", &schema, "schema")
         .await

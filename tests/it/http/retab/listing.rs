@@ -81,8 +81,7 @@ async fn pages_lead_on_by_after_and_back_by_before_in_both_orders() {
 async fn every_filter_finds_what_it_names_and_nothing_else() {
     let app = plain().await;
     let jobs = named(&app, &["Invoice-1.pdf.txt", "letter.md", "scan.TXT"]).await;
-    let schema =
-        json!({"name": "i", "schema": {"type": "object", "properties": {"a": {"type": "string"}}}});
+    let schema = json!({"name": "i", "schema_definition": {"type": "object", "properties": {"a": {"type": "string"}}}});
     let project = app
         .post("/v1/extract/schemas", &schema, "schema")
         .await
