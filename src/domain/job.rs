@@ -4,11 +4,11 @@
 //! transaction that writes the event, so the log and the row can never tell different stories.
 
 mod held;
+mod kept;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::completeness::Completeness;
@@ -31,6 +31,7 @@ use super::time::Time;
 use super::usage::Usage;
 use super::webhook::Secret;
 pub use held::ReviewDraft;
+pub use kept::Asked;
 
 /// A checked request, as it is kept with the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,16 +84,6 @@ pub struct JobSpec {
     /// What is done with the document. Left out where values are extracted.
     #[serde(default, skip_serializing_if = "Operation::is_extract")]
     pub operation: Operation,
-}
-
-/// The request in the words of a dialect that shows it again, and counts how long a job is kept
-/// from its start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Asked {
-    /// As it came, but for what the documents hold.
-    pub request: Value,
-    /// The most milliseconds from the start of the job, or of its last retry, to its expiry.
-    pub lifetime_ms: u64,
 }
 
 /// A setting that was accepted and changes nothing, and why.
@@ -401,18 +392,6 @@ impl JobView {
                 .is_some_and(|tally| tally.partial + tally.failed > 0)
     }
 
-    /// When it expires at the latest, where that is counted from its start: also known before its
-    /// end. A retry begins the count anew.
-    pub fn latest_expiry(&self) -> Option<Time> {
-        let lifetime_ms = self.spec.asked.as_ref()?.lifetime_ms;
-        let begun = if self.run == 1 {
-            self.created_at
-        } else {
-            self.started_at.unwrap_or(self.updated_at)
-        };
-        Some(begun.plus_millis(lifetime_ms))
-    }
-
     /// Admits a draft as the next event and folds it in.
     ///
     /// The caller has made sure that an outcome of the same ordinal was not admitted before.
@@ -673,11 +652,7 @@ impl JobView {
         }
         self.step = Step::Done;
         self.ended_at = Some(at);
-        let kept_until = at.plus_millis(retention_ms);
-        self.expires_at = Some(match self.latest_expiry() {
-            Some(latest) => kept_until.min(latest).max(at),
-            None => kept_until,
-        });
+        self.expires_at = Some(self.kept_until(at, retention_ms));
         let available = self.subtrees_succeeded > 0 && !self.is_withheld();
         let (error_type, error_message) = self.error.clone().unzip();
         Ok(Event::End(End {

@@ -381,3 +381,39 @@ async fn equal_requests_under_one_key_start_one_job_and_keys_of_other_dialects_a
     let theirs = theirs.header("Idempotency-Key", "k").send().await.unwrap();
     assert_eq!(theirs.status(), 202);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_keeps_results_for_less_says_so_at_the_end_of_the_job() {
+    let provider = Arc::new(Server(Scripted::plain()));
+    let app = TestApp::start().provider(provider).set("retention", "1h");
+    let app = app.run().await;
+    let done = end(
+        &app,
+        &started(&app, &of(EXTRACT, &scripted_request())).await,
+    )
+    .await;
+    let left = done["expires_at"].as_i64().unwrap() - done["completed_at"].as_i64().unwrap();
+    assert_eq!(left, 3_600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_another_dialect_over_many_records_shows_each_of_them() {
+    let app = plain().await;
+    let records = json!([{"id": "one", "data": 1}, {"id": "two", "data": 2}]);
+    let body = json!({"schema": scripted_request()["json_schema"], "inputs": records});
+    let native = app.submit(&body).await;
+    let done = end(&app, &format!("job_{}", native.replace('-', ""))).await;
+    assert_eq!(
+        (&done["status"], &done["response"]["status_code"]),
+        (&json!("completed"), &json!(200))
+    );
+    let records = done["response"]["body"]["records"].as_array().unwrap();
+    let output = json!({"a": "/a", "b": "/b", "c": null, "d": "/d"});
+    for (record, id) in records.iter().zip(["one", "two"]) {
+        assert_eq!(
+            (&record["id"], &record["output"], &record["is_whole"]),
+            (&json!(id), &output, &json!(true))
+        );
+    }
+    assert_eq!(records.len(), 2);
+}
