@@ -223,6 +223,7 @@ async fn run(
         metadata: Metadata::default(),
         dialect: None,
         endpoint: None,
+        asked: None,
     };
     let caller = Principal::local();
     let (known, asked) = (server.spans().len(), tokio::time::Instant::now());

@@ -243,6 +243,7 @@ async fn seed(data: &Path) {
         metadata: Metadata::default(),
         dialect: None,
         endpoint: None,
+        asked: None,
         batch: None,
         operation: Operation::Extract,
     };

@@ -82,6 +82,7 @@ codes! {
     UnsupportedMediaType "unsupported_media_type" 415 false "This kind of file or body is not read here";
     InvalidSchema "invalid_schema" 422 false "The JSON Schema cannot be used";
     SchemaTooComplex "schema_too_complex" 422 false "The JSON Schema is over a limit";
+    JobFailed "job_failed" 422 false "The job that was waited for has failed";
     InvalidCorrection "invalid_correction" 422 false "A corrected value cannot stand there";
     InvalidConfig "invalid_config" 422 false "A config value is out of its range";
     BudgetTooSmall "budget_too_small" 422 false "The job cannot be done within its budget";

@@ -3,7 +3,7 @@
 use regex::{Regex, RegexBuilder};
 
 use super::error::{Code, Error};
-use super::id::JobId;
+use super::id::{JobId, SchemaId};
 use super::metadata::Metadata;
 use super::status::Status;
 use super::time::Time;
@@ -23,6 +23,8 @@ pub struct JobFilter {
     pub dialect: Option<String>,
     /// The endpoint it was asked for at, where its dialect has several.
     pub endpoint: Option<String>,
+    /// The stored schema it was made with.
+    pub schema_id: Option<SchemaId>,
     pub model: Option<String>,
     /// Found anywhere in the name of the document, without regard to ASCII case.
     pub name_contains: Option<String>,
@@ -39,9 +41,9 @@ pub struct JobFilter {
 /// The dialect of jobs that no dialect is named of.
 pub const NATIVE: &str = "native";
 
-/// A regular expression, bounded in what it costs.
+/// Regular expressions that a name must all match, each bounded in what it costs.
 #[derive(Debug, Clone)]
-pub struct NamePattern(Regex);
+pub struct NamePattern(Vec<Regex>);
 
 impl NamePattern {
     /// Refused with `invalid_request`, which names the parameter `name`.
@@ -58,11 +60,18 @@ impl NamePattern {
         }
         let built = RegexBuilder::new(text).size_limit(MAX_COMPILED).build();
         built
-            .map(Self)
+            .map(|regex| Self(vec![regex]))
             .map_err(|error| refused(format!("{error}.")))
     }
 
     pub fn is_in(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        self.0.iter().all(|regex| regex.is_match(text))
+    }
+
+    /// What matches both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
     }
 }

@@ -5,6 +5,7 @@
 
 mod arrays;
 mod held;
+mod kept;
 
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use super::usage::Usage;
 use super::webhook::Secret;
 pub use arrays::{Paid, TakenBack};
 pub use held::ReviewDraft;
+pub use kept::Asked;
 
 /// A checked request, as it is kept with the job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +77,9 @@ pub struct JobSpec {
     /// The endpoint it was asked for at, where its dialect has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// What its dialect keeps with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
     /// Of a job over many records, which the document then holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
@@ -102,6 +107,8 @@ pub struct JobView {
     pub created_at: Time,
     /// Time of the last committed event.
     pub updated_at: Time,
+    /// When its run was begun; none while it waits for that, and in jobs of before it was kept.
+    pub started_at: Option<Time>,
     pub ended_at: Option<Time>,
     pub expires_at: Option<Time>,
     pub step: Step,
@@ -333,6 +340,7 @@ impl JobView {
             sequence: 1,
             created_at: at,
             updated_at: at,
+            started_at: None,
             ended_at: None,
             expires_at: None,
             step: Step::Queued,
@@ -425,6 +433,9 @@ impl JobView {
                 incomplete,
             } => self.reopen(failed_fields, incomplete)?,
         };
+        if self.status == Status::Processing {
+            self.started_at.get_or_insert(at);
+        }
         self.sequence += 1;
         self.updated_at = at;
         Ok(Envelope {
@@ -486,6 +497,7 @@ impl JobView {
         self.error = None;
         self.review = None;
         self.released = false;
+        self.started_at = None;
         self.ended_at = None;
         self.expires_at = None;
         Ok(Event::JobStatus(JobStatus {
@@ -625,7 +637,7 @@ impl JobView {
         }
         self.step = Step::Done;
         self.ended_at = Some(at);
-        self.expires_at = Some(at.plus_millis(retention_ms));
+        self.expires_at = Some(self.kept_until(at, retention_ms));
         let available = self.subtrees_succeeded > 0 && !self.is_withheld();
         let (error_type, error_message) = self.error.clone().unzip();
         Ok(Event::End(End {

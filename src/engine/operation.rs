@@ -6,7 +6,6 @@
 //! together from the answer, by code that checks it against the document.
 
 mod classify;
-mod direct;
 mod generate_schema;
 mod parse;
 mod split;

@@ -13,7 +13,7 @@ use super::{Engine, attach, operation, stored};
 use crate::domain::config::Config;
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
-use crate::domain::job::{JobSpec, JobView, Warning};
+use crate::domain::job::{Asked, JobSpec, JobView, Warning};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::Operation;
 use crate::domain::webhook::Secret;
@@ -55,6 +55,8 @@ pub struct JobRequest {
     pub dialect: Option<String>,
     /// The endpoint of the request, where its dialect has several.
     pub endpoint: Option<String>,
+    /// What the dialect keeps with the job.
+    pub asked: Option<Asked>,
 }
 
 /// Refuses what a job over many records cannot have. A gate looks at one result: what of many is to
@@ -154,6 +156,7 @@ impl Engine {
             metadata: request.metadata,
             dialect: request.dialect,
             endpoint: request.endpoint,
+            asked: request.asked,
             batch,
             operation: wish.operation,
         };

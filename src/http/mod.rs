@@ -3,6 +3,7 @@
 //! | base | module | who asks |
 //! |---|---|---|
 //! | `/v1/extract` | [`native`] | clients of the native dialect |
+//! | `/v1/jobs` `/v1/documents` `/v1/schemas` `/v1/projects` `/v1/extractions` `/v1/parses` `/v1/splits` `/v1/classifications` | [`retab`] | clients of Retab |
 //! | `/structflow` `/files` `/uploads` | [`structflow`] | clients of StructFlow |
 //! | `/healthz` `/readyz` `/metrics` `/openapi.json` | `ops` | operators and tools |
 //! | `/` `/docs` `/console/` | `console` | people |
@@ -25,6 +26,7 @@ mod origin;
 mod pace;
 mod query;
 mod repeat;
+pub mod retab;
 mod sse;
 pub mod structflow;
 mod wrapped;
@@ -53,7 +55,16 @@ use origin::{gate, share};
 
 /// Whose words an error is told in, by the base of the path: also one that is raised before a
 /// handler runs. Every other path is answered in the words of the native dialect.
-const WORDINGS: [(&str, Wording); 3] = [
+const WORDINGS: [(&str, Wording); 12] = [
+    ("/v1/jobs", retab::wording),
+    ("/v1/documents", retab::wording),
+    ("/v1/schemas", retab::wording),
+    ("/v1/projects", retab::wording),
+    ("/v1/extractions", retab::wording),
+    ("/v1/parses", retab::wording),
+    ("/v1/splits", retab::wording),
+    ("/v1/classifications", retab::wording),
+    ("/v1/edit", retab::wording),
     ("/structflow", structflow::wording),
     ("/files", structflow::wording),
     ("/uploads", structflow::wording),
@@ -129,6 +140,7 @@ pub fn server(
                     .configure(native::routes),
             )
             .configure(structflow::routes)
+            .configure(retab::routes)
             .configure(ops::routes)
             .configure(console::routes)
             .default_service(web::route().to(nothing_here))

@@ -61,6 +61,9 @@ const SCHEMAS: &[(&str, &str)] = embedded! {
         "upload_chunk" "upload_create" "webhook" "webhook_create" "webhook_list" "webhook_message" "webhook_update";
     "dialects/structflow" as "structflow_": "error" "file_list" "job" "job_create" "job_list"
         "job_summary" "models";
+    "dialects/retab" as "retab_": "classification" "classify_response" "error" "extract_chunk"
+        "extract_response" "extraction" "job" "job_create" "job_list" "parse" "parse_response"
+        "request" "schema" "split" "split_response";
     "events" as "": "agentic_array_progress" "common" "end" "event" "job_status" "ping" "start"
         "subtree_error" "subtree_result" "subtree_retry";
 };

@@ -15,8 +15,8 @@ use crate::domain::time::Time;
 use crate::engine::ports::Order;
 
 /// Items of a page when the request names no number, and the most.
-const LIMIT: u32 = 20;
-const MAX_LIMIT: u32 = 100;
+pub const LIMIT: u32 = 20;
+pub const MAX_LIMIT: u32 = 100;
 /// Characters of a search.
 const MAX_SEARCH: usize = 200;
 /// Seconds that a client may wait for the end of a job.
@@ -41,6 +41,14 @@ impl Parameters {
     pub fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().rev().find(|(key, _)| key == name);
         found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Every value of a parameter that may be there more than once, empty ones left out.
+    pub fn every<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let given = self.0.iter().filter(move |(key, _)| key == name);
+        given
             .map(|(_, value)| value.as_str())
             .filter(|value| !value.is_empty())
     }
@@ -173,7 +181,7 @@ impl Parameters {
     }
 }
 
-fn refused(name: &str, value: &str, allowed: &str) -> Error {
+pub fn refused(name: &str, value: &str, allowed: &str) -> Error {
     let shown: String = value.chars().take(80).collect();
     let message = format!("`{shown}` is not allowed for `{name}`; expected {allowed}.");
     Error::new(Code::InvalidRequest, message.clone()).at(format!("/{name}"), message)

@@ -42,6 +42,8 @@ struct State {
     review: Option<Box<Review>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     released: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    started_at: Option<Time>,
 }
 
 /// Rows of before there were retries have no number.
@@ -90,6 +92,7 @@ pub fn read(columns: Columns) -> Result<JobView, StoreError> {
         output_file: state.output_file,
         review: state.review,
         released: state.released,
+        started_at: state.started_at,
         spec: columns.spec,
     })
 }
@@ -121,6 +124,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         output_file,
         review,
         released,
+        started_at,
         spec: _,
     } = view;
     serde_json::to_string(&State {
@@ -140,6 +144,7 @@ pub fn write(view: &JobView) -> Result<String, serde_json::Error> {
         output_file: *output_file,
         review: review.clone(),
         released: *released,
+        started_at: *started_at,
     })
 }
 

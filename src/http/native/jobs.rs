@@ -125,6 +125,7 @@ impl TryFrom<Value> for CreateRequest {
                 metadata: metadata.transpose()?.unwrap_or_default(),
                 dialect: None,
                 endpoint: None,
+                asked: None,
             },
             stream,
             body_sha256,

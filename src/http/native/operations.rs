@@ -123,7 +123,7 @@ async fn direct(
     };
     let Submitted { view, is_repeat } = submitted(&engine, &caller, asked.job, repeat).await?;
     let wait = Duration::from_secs(u64::from(wait));
-    let view = engine.await_end(&caller.scope, view.id, wait).await?;
+    let view = engine.wait(&caller.scope, view.id, wait).await?;
     let location = (LOCATION, Links::of(view.id).job);
     let mut response = if view.status.is_terminal() {
         let result = engine.result(&caller.scope, view.id, Wanted::Final).await?;

@@ -78,6 +78,10 @@ impl Matching {
                 "specs.spec::json ->> 'endpoint' = ?",
                 filter.endpoint.clone(),
             ),
+            (
+                "specs.spec::json ->> 'schema_id' = ?",
+                filter.schema_id.map(|id| id.to_string()),
+            ),
             (&dialect, filter.dialect.clone()),
             (&missing, pairs.transpose()?),
         ];

@@ -68,6 +68,10 @@ impl Matching {
             ("instr(lower(document_name), ?) > 0", name),
             ("spec ->> '$.config.model' = ?", filter.model.clone()),
             ("spec ->> '$.endpoint' = ?", filter.endpoint.clone()),
+            (
+                "spec ->> '$.schema_id' = ?",
+                filter.schema_id.map(|id| id.to_string()),
+            ),
             (&dialect, filter.dialect.clone()),
             (&missing, pairs.transpose()?),
         ];

@@ -16,6 +16,7 @@ mod plans;
 mod readers;
 mod repeat;
 mod results;
+mod retab;
 mod review;
 mod schemas;
 mod stream;

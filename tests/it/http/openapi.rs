@@ -210,6 +210,7 @@ fn word<'a>(body: &'a Value, name: &str) -> &'a str {
     let message = if name == "detail" { "message" } else { name };
     let told = body[name].as_str();
     told.or_else(|| body["error"][message].as_str())
+        .or_else(|| body["detail"][message].as_str())
         .unwrap_or_default()
 }
 
@@ -265,6 +266,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "native/events",
         "native/files",
         "structflow",
+        "retab",
         "native/jobs",
         "native/mod",
         "native/operations",

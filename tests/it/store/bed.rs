@@ -221,6 +221,7 @@ impl Bed {
             metadata: Metadata::default(),
             dialect: None,
             endpoint: None,
+            asked: None,
             batch: None,
             operation: Operation::Extract,
         };

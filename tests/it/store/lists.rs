@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use rivulet::domain::filter::JobFilter;
-use rivulet::domain::id::Scope;
+use rivulet::domain::id::{SchemaId, Scope};
 use rivulet::domain::job::JobSpec;
 use rivulet::domain::metadata::Metadata;
 use rivulet::domain::page::{ListCursor, ListPage, ListQuery};
@@ -324,6 +324,7 @@ pub async fn jobs_are_listed_by_all_that_a_filter_says(bed: Bed) {
         let spec = JobSpec {
             dialect: dialect.map(str::to_owned),
             endpoint: endpoint.map(str::to_owned),
+            schema_id: endpoint.map(|_| SchemaId(Uuid::from_u128(7))),
             metadata: metadata(pairs),
             ..(*new.view.spec).clone()
         };
@@ -366,6 +367,20 @@ pub async fn jobs_are_listed_by_all_that_a_filter_says(bed: Bed) {
                 ..any()
             },
             vec![first],
+        ),
+        (
+            JobFilter {
+                schema_id: Some(SchemaId(Uuid::from_u128(7))),
+                ..any()
+            },
+            vec![third],
+        ),
+        (
+            JobFilter {
+                schema_id: Some(SchemaId(Uuid::from_u128(8))),
+                ..any()
+            },
+            vec![],
         ),
         (
             JobFilter {

@@ -94,12 +94,50 @@ fn python() -> Result<(PathBuf, PathBuf), String> {
 
 /// The interpreter of a folder with the packages of a list.
 pub fn venv(name: &str, list: &str) -> Result<(PathBuf, PathBuf), String> {
-    let version = output(Command::new("python3").arg("--version"), "Python")?;
+    venv_of(Path::new("python3"), name, list)
+}
+
+/// The same with an interpreter of Python 3.12 or later.
+pub fn modern_venv(name: &str, list: &str) -> Result<(PathBuf, PathBuf), String> {
+    venv_of(&modern_python()?, name, list)
+}
+
+/// The first interpreter on the path, or among those that pyenv keeps, that is modern enough.
+fn modern_python() -> Result<PathBuf, String> {
+    let known = ["python3", "python3.14", "python3.13", "python3.12"];
+    let mut candidates: Vec<_> = known.into_iter().map(PathBuf::from).collect();
+    if let Some(home) = std::env::var_os("HOME") {
+        let kept = fs::read_dir(Path::new(&home).join(".pyenv/versions"));
+        let kept = kept.into_iter().flatten().flatten();
+        let mut kept: Vec<_> = kept.map(|entry| entry.path().join("bin/python3")).collect();
+        kept.sort();
+        candidates.extend(kept);
+    }
+    let is_modern = |python: &PathBuf| {
+        let mut command = Command::new(python);
+        command.args([
+            "-c",
+            "import sys, ensurepip; assert sys.version_info >= (3, 12)",
+        ]);
+        command.output().is_ok_and(|output| output.status.success())
+    };
+    let found = candidates.into_iter().find(is_modern);
+    found.ok_or_else(|| "no Python of 3.12 or later".to_owned())
+}
+
+/// A program of `tests/clients`, beside the packages that it needs.
+pub fn program(name: &str, folder: &Path) -> OsString {
+    fs::write(folder.join(name), source(name)).unwrap();
+    name.into()
+}
+
+fn venv_of(python3: &Path, name: &str, list: &str) -> Result<(PathBuf, PathBuf), String> {
+    let version = output(Command::new(python3).arg("--version"), "Python")?;
     let folder = folder(name);
     let python = folder.join("venv/bin/python");
     let stamp = [&version[..], &source(list)].concat();
     once(&folder, &stamp, || {
-        let mut venv = Command::new("python3");
+        let mut venv = Command::new(python3);
         venv.args(["-m", "venv", "--clear", "venv"]);
         output(venv.current_dir(&folder), "venv of Python")?;
         fs::write(folder.join("requirements.txt"), source(list)).unwrap();

@@ -91,7 +91,8 @@ pub fn codes(response: &Value) -> Vec<&str> {
 pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &Value) {
     let code = body["code"]
         .as_str()
-        .or_else(|| body["error"]["code"].as_str());
+        .or_else(|| body["error"]["code"].as_str())
+        .or_else(|| body["detail"]["code"].as_str());
     let code = code.filter(|_| status >= 400);
     let anywhere = DOCUMENT["x-codes-anywhere"].as_array().unwrap();
     if code.is_some_and(|code| anywhere.iter().any(|known| known == code)) {
