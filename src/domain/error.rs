@@ -80,6 +80,8 @@ codes! {
     ResultExpired "result_expired" 410 false "The result of the job has expired";
     TooLarge "too_large" 413 false "The body is larger than the limit";
     UnsupportedMediaType "unsupported_media_type" 415 false "This kind of file or body is not read here";
+    InvalidForm "invalid_form" 422 false "A field of the form has a value that is not allowed";
+    ProcessFailed "process_failed" 422 false "The document could not be processed as asked";
     InvalidSchema "invalid_schema" 422 false "The JSON Schema cannot be used";
     SchemaTooComplex "schema_too_complex" 422 false "The JSON Schema is over a limit";
     InvalidCorrection "invalid_correction" 422 false "A corrected value cannot stand there";

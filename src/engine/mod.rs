@@ -100,7 +100,7 @@ pub use repeat::{Repeat, Submitted};
 pub use result::{FailedSubtree, FoundArray, JobResult, Wanted};
 pub use retention::Lifetimes;
 pub use review::{ReviewRequest, ReviewState};
-pub use submit::{DocumentSource, JobRequest, SchemaSource};
+pub use submit::{DocumentSource, Extras, JobRequest, SchemaSource};
 pub use tickets::{Admission, Ticket};
 pub use uploads::{MAX_CHUNK, MAX_UPLOADS, UploadDraft};
 pub use webhooks::{MAX_WEBHOOKS, WebhookDraft};
@@ -337,6 +337,15 @@ impl Engine {
 
     pub fn default_model(&self) -> &str {
         &self.inner.settings.default_model
+    }
+
+    /// The model that is part of the server, where there is one.
+    pub fn embedded_model(&self) -> Option<String> {
+        self.inner.embedded_model()
+    }
+
+    pub fn now(&self) -> Time {
+        self.inner.clock.now()
     }
 
     pub fn max_document_bytes(&self) -> u64 {

@@ -15,7 +15,7 @@ use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{JobSpec, JobView, Warning};
 use crate::domain::metadata::Metadata;
-use crate::domain::operation::Operation;
+use crate::domain::operation::{Operation, Parse};
 use crate::domain::webhook::Secret;
 
 /// Where the document of a job comes from.
@@ -57,6 +57,13 @@ pub struct JobRequest {
     pub endpoint: Option<String>,
 }
 
+/// What a job may have beside its request.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// How the document's text is cut into chunks, for [`Engine::parsed`].
+    pub chunks: Option<Parse>,
+}
+
 /// Refuses what a job over many records cannot have. A gate looks at one result: what of many is to
 /// be looked at, it does not say.
 fn refuse_of_batch(request: &JobRequest, config: &Config) -> Result<(), Error> {
@@ -76,11 +83,12 @@ fn refuse_of_batch(request: &JobRequest, config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a new job is known by, beside its id.
+/// What a new job is known by, beside its id, and what it has beside its request.
 #[derive(Default)]
 pub(super) struct Name {
     pub(super) request_hash: Option<String>,
     pub(super) key: Option<IdempotencyKey>,
+    pub(super) extras: Extras,
 }
 
 impl Engine {
@@ -156,6 +164,7 @@ impl Engine {
             endpoint: request.endpoint,
             batch,
             operation: wish.operation,
+            chunks: name.extras.chunks,
         };
         let created = match forecast {
             Ok(forecast) => {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `/v1/extract` | [`native`] | clients of the native dialect |
 //! | `/structflow` `/files` `/uploads` | [`structflow`] | clients of StructFlow |
+//! | `/v2` | [`parseflow`] | clients of Parseflow |
 //! | `/healthz` `/readyz` `/metrics` `/openapi.json` | `ops` | operators and tools |
 //! | `/` `/docs` `/console/` | `console` | people |
 //!
@@ -18,11 +19,13 @@ mod console;
 mod download;
 pub mod error;
 mod files;
+mod form;
 mod members;
 pub mod native;
 mod ops;
 mod origin;
 mod pace;
+pub mod parseflow;
 mod query;
 mod repeat;
 mod sse;
@@ -53,7 +56,8 @@ use origin::{gate, share};
 
 /// Whose words an error is told in, by the base of the path: also one that is raised before a
 /// handler runs. Every other path is answered in the words of the native dialect.
-const WORDINGS: [(&str, Wording); 3] = [
+const WORDINGS: [(&str, Wording); 4] = [
+    ("/v2", parseflow::wording),
     ("/structflow", structflow::wording),
     ("/files", structflow::wording),
     ("/uploads", structflow::wording),
@@ -129,6 +133,7 @@ pub fn server(
                     .configure(native::routes),
             )
             .configure(structflow::routes)
+            .configure(parseflow::routes)
             .configure(ops::routes)
             .configure(console::routes)
             .default_service(web::route().to(nothing_here))

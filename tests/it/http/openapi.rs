@@ -265,6 +265,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "native/events",
         "native/files",
         "structflow",
+        "parseflow",
         "native/jobs",
         "native/mod",
         "native/operations",

@@ -223,6 +223,7 @@ impl Bed {
             endpoint: None,
             batch: None,
             operation: Operation::Extract,
+            chunks: None,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan

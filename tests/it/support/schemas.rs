@@ -13,6 +13,7 @@ static VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
         ("api", ""),
         ("events", ""),
         ("dialects/structflow", "structflow_"),
+        ("dialects/parseflow", "parseflow_"),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("schemas")

@@ -1,0 +1,198 @@
+//! Jobs and results in the words of the dialect.
+
+use serde_json::{Value, json};
+
+use super::NAME;
+use super::account::remaining;
+use super::asked::Mode;
+use crate::domain::error::{Code, Error};
+use crate::domain::id::Scope;
+use crate::domain::job::JobView;
+use crate::domain::operation::Operation;
+use crate::domain::record::Batch;
+use crate::domain::status::Status;
+use crate::engine::{Engine, FailedSubtree, JobResult, Wanted};
+
+/// Records that are asked for at once.
+const STEP: u32 = 200;
+
+/// Clients of this dialect know these words and `delivered`.
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Pending => "queued",
+        Status::Processing | Status::Retrying | Status::ReviewRequired => "running",
+        Status::Completed => "succeeded",
+        Status::Failed | Status::Cancelled | Status::Expired => "failed",
+    }
+}
+
+/// How the document was read; none of a job of another dialect that did it otherwise.
+fn mode(engine: &Engine, view: &JobView) -> Option<&'static str> {
+    let spec = &view.spec;
+    if spec.dialect.as_deref() == Some(NAME) {
+        let named = spec.endpoint.as_deref();
+        let known = Mode::ALL.into_iter().map(Mode::name);
+        return known.into_iter().find(|name| Some(*name) == named);
+    }
+    match spec.operation {
+        Operation::Parse(_) => Some(Mode::Basic.name()),
+        _ if engine.embedded_model().as_ref() == Some(&spec.config.model) => {
+            Some(Mode::Deterministic.name())
+        }
+        _ => None,
+    }
+}
+
+/// The error of a job that failed: also of one whose end has no word here.
+fn error(view: &JobView) -> Value {
+    let (code, message) = match (view.status, &view.error) {
+        (Status::Cancelled, _) => ("cancelled", "The job was cancelled."),
+        (Status::Expired, _) => (
+            "expired",
+            "The result was kept for a time and is gone. Start the job again to have it again.",
+        ),
+        (_, Some((fault, message))) => (fault.name(), message.as_str()),
+        (_, None) => ("internal", "The job failed."),
+    };
+    json!({ "code": code, "message": message })
+}
+
+/// A job; once it has ended also what came of it.
+pub async fn job_body(engine: &Engine, scope: &Scope, view: &JobView) -> Result<Value, Error> {
+    let mut body = json!({
+        "job_id": view.id,
+        "status": word(view.status),
+        "created_at": view.created_at,
+        "updated_at": view.updated_at,
+        "callback_url": view.spec.callback_url,
+        "result": null,
+        "delivery": null,
+        "error": null,
+    });
+    if let Some(mode) = mode(engine, view) {
+        body["mode"] = json!(mode);
+    }
+    if word(view.status) == "failed" {
+        body["error"] = error(view);
+    }
+    if view.status != Status::Completed {
+        return Ok(body);
+    }
+    match result_body(engine, scope, view, true).await {
+        Ok((result, _)) => body["result"] = result,
+        // Gone since the job was looked at.
+        Err(gone) if gone.code == Code::ResultExpired => {
+            let gone = JobView {
+                status: Status::Expired,
+                ..view.clone()
+            };
+            body["status"] = json!(word(gone.status));
+            body["error"] = error(&gone);
+        }
+        // Its document was deleted: what stood in it is not told again.
+        Err(gone) if gone.code == Code::DocumentNotFound => {
+            body["error"] = json!({ "code": gone.code.name(), "message": gone.detail });
+        }
+        Err(other) => return Err(other),
+    }
+    Ok(body)
+}
+
+/// What came of a job that has ended; with it the engine's own reading, of a job over one document.
+pub async fn result_body(
+    engine: &Engine,
+    scope: &Scope,
+    view: &JobView,
+    with_markdown: bool,
+) -> Result<(Value, Option<JobResult>), Error> {
+    if let Some(batch) = view.spec.batch {
+        let extraction = records(engine, scope, view, batch).await?;
+        return Ok((of_parts(engine, view, &json!({}), extraction), None));
+    }
+    let result = engine.result(scope, view.id, Wanted::Final).await?;
+    let (parsed, extraction) = match view.spec.operation {
+        Operation::Parse(_) => (result.results.clone(), json!({})),
+        _ => (engine.parsed(scope, view).await?, result.results.clone()),
+    };
+    let mut body = of_parts(engine, view, &parsed, extraction);
+    if with_markdown {
+        body["markdown"] = parsed["markdown"].clone();
+    }
+    let missing = missing(&result);
+    if !missing.is_empty() {
+        body["missing"] = json!(missing);
+    }
+    body["usage"] = remaining(engine, scope).await?;
+    Ok((body, Some(result)))
+}
+
+fn of_parts(engine: &Engine, view: &JobView, parsed: &Value, extraction: Value) -> Value {
+    let chunks = parsed["chunks"].as_array().into_iter().flatten();
+    let chunks = chunks.map(|chunk| {
+        json!({
+            "index": chunk["index"],
+            "text": chunk["text"],
+            "tokens": chunk["tokens"],
+            "page": chunk["page"],
+            "confidence": chunk["confidence"],
+        })
+    });
+    let chunks: Vec<Value> = chunks.collect();
+    let mut body = json!({
+        "document_id": view.spec.document_id,
+        "filename": view.spec.document_name,
+        "chunk_count": chunks.len(),
+        "chunks": chunks,
+        "extraction": extraction,
+        "markdown": null,
+    });
+    if let Some(mode) = mode(engine, view) {
+        body["mode"] = json!(mode);
+    }
+    body
+}
+
+/// What a reader of `extraction` must not take for whole.
+fn missing(result: &JobResult) -> Vec<Value> {
+    let failed = result.failed.iter().map(|failed: &FailedSubtree| {
+        json!({
+            "path": failed.path,
+            "code": failed.error_type.name(),
+            "message": failed.error_message,
+        })
+    });
+    let arrays = result.view.arrays.iter();
+    let arrays = arrays.filter(|array| array.is_incomplete()).map(|array| {
+        json!({
+            "path": array.path,
+            "code": "incomplete_array",
+            "message": "Rows of this array are missing.",
+        })
+    });
+    failed.chain(arrays).collect()
+}
+
+/// The records of a batch of another dialect.
+async fn records(
+    engine: &Engine,
+    scope: &Scope,
+    view: &JobView,
+    batch: Batch,
+) -> Result<Value, Error> {
+    if batch.is_file {
+        return Ok(json!({ "output_file_id": view.output_file }));
+    }
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = engine.record_results(scope, view.id, after, STEP).await?;
+        let Some(last) = page.last() else {
+            return Ok(json!({ "records": all }));
+        };
+        after = Some(last.index);
+        all.extend(page.iter().map(|record| {
+            let error = record.error.as_ref();
+            let error = error.map(|(fault, message)| json!({"code": fault.name(), "message": message}));
+            json!({ "id": record.id, "index": record.index, "extraction": record.value, "error": error })
+        }));
+    }
+}
