@@ -83,6 +83,9 @@ pub struct JobSpec {
     /// any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunks: Option<Parse>,
+    /// Whether the callback is told of the job in the words of its dialect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_own_callback: bool,
 }
 
 /// A setting that was accepted and changes nothing, and why.

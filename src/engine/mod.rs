@@ -31,6 +31,7 @@
 //! | `again` | an ended job goes on with what failed |
 //! | `review` | results that are held back, and what is decided of them |
 //! | `webhooks`, `delivery` | endpoints of users; the outbox is sent |
+//! | `deliver` | callbacks on demand, and in the words of a dialect |
 //! | `retention` | lets go of what was kept for a time only |
 //! | `orphans` | deletes files that a crash left without a row |
 //! | [`keys`], `tickets` | who asks; what opens one stream without a key |
@@ -46,6 +47,7 @@ mod budget;
 mod call;
 mod cancel;
 mod catalog;
+mod deliver;
 mod delivery;
 mod explain;
 mod files;
@@ -91,6 +93,7 @@ use uuid::Uuid;
 
 pub use batch::{RecordResult, Records};
 pub use catalog::{SchemaDraft, Uploaded, document_key, sha256_hex};
+pub use deliver::CallbackWords;
 pub use explain::PlanRequest;
 pub use files::FilePieces;
 pub use follow::{Follow, Follower, News};
@@ -193,6 +196,9 @@ struct Inner {
     work: Notify,
     /// A hint that something may have been put into the outbox.
     posted: Notify,
+    /// A try at a delivery was recorded here.
+    tried: Notify,
+    callback_words: deliver::Words,
     reading: Arc<Semaphore>,
     /// Apart from `reading`: what takes minutes to draw must not hold up uploads.
     drawing: Arc<Semaphore>,
@@ -272,6 +278,8 @@ impl Engine {
             doubt: Notify::new(),
             work: Notify::new(),
             posted: Notify::new(),
+            tried: Notify::new(),
+            callback_words: deliver::Words::default(),
             blob_gate: RwLock::new(()),
             creating: Arc::default(),
             left: Notify::new(),

@@ -62,6 +62,8 @@ pub struct JobRequest {
 pub struct Extras {
     /// How the document's text is cut into chunks, for [`Engine::parsed`].
     pub chunks: Option<Parse>,
+    /// Whether what its callback is told is worded by its dialect, see [`Engine::word_callbacks`].
+    pub has_own_callback: bool,
 }
 
 /// Refuses what a job over many records cannot have. A gate looks at one result: what of many is to
@@ -165,6 +167,7 @@ impl Engine {
             batch,
             operation: wish.operation,
             chunks: name.extras.chunks,
+            has_own_callback: name.extras.has_own_callback,
         };
         let created = match forecast {
             Ok(forecast) => {

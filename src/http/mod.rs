@@ -114,6 +114,7 @@ pub fn server(
     let address = listener.local_addr()?;
     let workers = options.workers;
     bound(&listener, options.stalled_after);
+    parseflow::word_callbacks(&engine);
     let (engine, options) = (web::Data::new(engine), web::Data::new(options));
     let attempts = web::Data::new(Attempts::new());
     let server = HttpServer::new(move || {

@@ -61,8 +61,8 @@ const SCHEMAS: &[(&str, &str)] = embedded! {
         "upload_chunk" "upload_create" "webhook" "webhook_create" "webhook_list" "webhook_message" "webhook_update";
     "dialects/structflow" as "structflow_": "error" "file_list" "job" "job_create" "job_list"
         "job_summary" "models";
-    "dialects/parseflow" as "parseflow_": "error" "health" "job" "job_create" "me" "process"
-        "result" "usage";
+    "dialects/parseflow" as "parseflow_": "batch" "batch_result" "deliver" "error" "health" "job"
+        "job_create" "me" "process" "result" "usage";
     "events" as "": "agentic_array_progress" "common" "end" "event" "job_status" "ping" "start"
         "subtree_error" "subtree_result" "subtree_retry";
 };

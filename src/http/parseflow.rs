@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `asked` | forms and members, and how they become jobs |
 //! | `preset` | schemas by name |
-//! | `jobs` | start, poll |
+//! | `jobs` | start, poll, deliver |
 //! | `process` | one document in one request |
+//! | `batch` | several texts in one request |
 //! | `answers` | jobs and results in the words of the dialect |
 //! | `archive` | a result as a ZIP file |
 //! | `account` | who asks, and how much they did |
@@ -14,6 +15,7 @@ mod account;
 mod answers;
 mod archive;
 mod asked;
+mod batch;
 mod jobs;
 mod preset;
 mod process;
@@ -27,17 +29,28 @@ use super::auth::guard;
 use super::{on, resource};
 use crate::domain::error::{Code, Error};
 use crate::domain::pointer::Pointer;
+use crate::engine::Engine;
 
 /// What its jobs and its idempotency keys are told apart by.
 const NAME: &str = "parseflow";
 /// All that is served, for those who look for more.
-const SERVED: &str = "POST /v2/jobs, GET /v2/jobs/{job_id}, POST /v2/process, GET /v2/me, GET /v2/usage, GET /v2/health";
+const SERVED: &str = "POST /v2/jobs, GET /v2/jobs/{job_id}, POST /v2/jobs/{job_id}/deliver, POST /v2/process, POST /v2/batch, GET /v2/me, GET /v2/usage, GET /v2/health";
+
+/// Has the callbacks of this dialect's jobs told in its words.
+pub fn word_callbacks(engine: &Engine) {
+    engine.word_callbacks(NAME, answers::callback);
+}
 
 /// All routes of the dialect, each under its whole path.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/v2/jobs", [on(Method::POST, jobs::create)]).wrap(from_fn(guard)))
         .service(resource("/v2/jobs/{id}", [on(Method::GET, jobs::show)]).wrap(from_fn(guard)))
+        .service(
+            resource("/v2/jobs/{id}/deliver", [on(Method::POST, jobs::deliver)])
+                .wrap(from_fn(guard)),
+        )
+        .service(resource("/v2/batch", [on(Method::POST, batch::batch)]).wrap(from_fn(guard)))
         .service(resource("/v2/process", [on(Method::POST, process::process)]).wrap(from_fn(guard)))
         .service(resource("/v2/me", [on(Method::GET, account::me)]).wrap(from_fn(guard)))
         .service(resource("/v2/usage", [on(Method::GET, account::usage)]).wrap(from_fn(guard)))

@@ -1,5 +1,7 @@
 //! Jobs and results in the words of the dialect.
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::NAME;
@@ -9,8 +11,11 @@ use crate::domain::error::{Code, Error};
 use crate::domain::id::Scope;
 use crate::domain::job::JobView;
 use crate::domain::operation::Operation;
+use crate::domain::page::ListQuery;
 use crate::domain::record::Batch;
 use crate::domain::status::Status;
+use crate::domain::webhook::DeliveryState;
+use crate::engine::ports::Delivery;
 use crate::engine::{Engine, FailedSubtree, JobResult, Wanted};
 
 /// Records that are asked for at once.
@@ -57,21 +62,77 @@ fn error(view: &JobView) -> Value {
     json!({ "code": code, "message": message })
 }
 
-/// A job; once it has ended also what came of it.
+/// A job; once it has ended also what came of it and of its callback.
 pub async fn job_body(engine: &Engine, scope: &Scope, view: &JobView) -> Result<Value, Error> {
-    let mut body = json!({
-        "job_id": view.id,
-        "status": word(view.status),
-        "created_at": view.created_at,
-        "updated_at": view.updated_at,
-        "callback_url": view.spec.callback_url,
-        "result": null,
-        "delivery": null,
-        "error": null,
-    });
+    let mut body = outcome(engine, scope, view).await?;
+    body["created_at"] = json!(view.created_at);
+    body["updated_at"] = json!(view.updated_at);
+    body["callback_url"] = json!(view.spec.callback_url);
+    body["delivery"] = Value::Null;
     if let Some(mode) = mode(engine, view) {
         body["mode"] = json!(mode);
     }
+    if let Some(result) = body["result"].as_object_mut() {
+        result.insert("usage".into(), remaining(engine, scope).await?);
+    }
+    if !view.status.is_terminal() {
+        return Ok(body);
+    }
+    if let Some(delivery) = delivery(engine, scope, view).await? {
+        if delivery["delivered"] == true && body["status"] == "succeeded" {
+            body["status"] = json!("delivered");
+        }
+        body["delivery"] = delivery;
+    }
+    Ok(body)
+}
+
+/// What became of the callbacks of a job; none while there are none.
+async fn delivery(engine: &Engine, scope: &Scope, view: &JobView) -> Result<Option<Value>, Error> {
+    let all = ListQuery {
+        limit: 100,
+        cursor: None,
+        search: None,
+    };
+    let all = engine.job_deliveries(scope, view.id, all).await?.items;
+    let callbacks: Vec<_> = all.iter().filter(|one| one.webhook.is_none()).collect();
+    if callbacks.is_empty() {
+        return Ok(None);
+    }
+    let is_delivered = |one: &&Delivery| one.state == DeliveryState::Delivered;
+    let mut told = json!({
+        "attempts": callbacks.iter().map(|one| one.attempts).sum::<u32>(),
+        "delivered": callbacks.iter().any(is_delivered),
+    });
+    let last = callbacks.iter().max_by_key(|one| one.last_attempt_at);
+    if let Some(last) = last {
+        if let Some(at) = last.last_attempt_at {
+            told["last_attempt_at"] = json!(at);
+        }
+        if let Some(status) = last.last_status {
+            told["last_status_code"] = json!(status);
+        }
+    }
+    Ok(Some(told))
+}
+
+/// What a callback of this dialect's jobs is told. Nothing of it changes with the time.
+pub fn callback(
+    engine: Engine,
+    scope: Scope,
+    view: JobView,
+) -> BoxFuture<'static, Result<String, Error>> {
+    async move { Ok(outcome(&engine, &scope, &view).await?.to_string()) }.boxed()
+}
+
+/// How a job stands, and what came of it.
+async fn outcome(engine: &Engine, scope: &Scope, view: &JobView) -> Result<Value, Error> {
+    let mut body = json!({
+        "job_id": view.id,
+        "status": word(view.status),
+        "result": null,
+        "error": null,
+    });
     if word(view.status) == "failed" {
         body["error"] = error(view);
     }
@@ -122,7 +183,6 @@ pub async fn result_body(
     if !missing.is_empty() {
         body["missing"] = json!(missing);
     }
-    body["usage"] = remaining(engine, scope).await?;
     Ok((body, Some(result)))
 }
 

@@ -4,6 +4,7 @@ use actix_web::HttpRequest;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::{NAME, preset};
 use crate::domain::error::{Code, Detail, Error};
@@ -54,6 +55,10 @@ impl Fields {
             return Err(wrong(name, &message));
         }
         Ok(Self(fields))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     pub fn text(&self, name: &str) -> Result<Option<&str>, Error> {
@@ -171,11 +176,16 @@ pub struct Asked {
     pub enforce_schema: bool,
 }
 
+/// The pair of a job's metadata that names its batch.
+pub const BATCH: &str = "batch_id";
+
 /// What a dialect's request has beside its fields.
 pub struct Beside {
     /// What the client says of itself: `X-Client-Id`.
     pub client: Option<String>,
     pub callback_url: Option<String>,
+    /// The batch that the document is of.
+    pub batch: Option<Uuid>,
 }
 
 impl Beside {
@@ -185,6 +195,7 @@ impl Beside {
         Self {
             client: client.filter(|client| !client.trim().is_empty()),
             callback_url: None,
+            batch: None,
         }
     }
 }
@@ -250,8 +261,14 @@ impl Asked {
             }
         };
         let body_sha256 = hash(fields, mode, &document, &beside);
-        let metadata = beside.client.map(|client| json!({ "client_id": client }));
-        let metadata = metadata.map(|pairs| Metadata::parse("/X-Client-Id", &pairs));
+        let mut pairs = Map::new();
+        pairs.extend(
+            beside
+                .client
+                .map(|client| ("client_id".into(), json!(client))),
+        );
+        pairs.extend(beside.batch.map(|batch| (BATCH.into(), json!(batch))));
+        let metadata = Metadata::parse("/X-Client-Id", &Value::Object(pairs));
         Ok(Self {
             job: JobRequest {
                 document: DocumentSource::Inline {
@@ -262,12 +279,13 @@ impl Asked {
                 config: model.map(|model| json!({ "model": model })),
                 callback_url: beside.callback_url,
                 callback_secret: None,
-                metadata: metadata.transpose().map_err(in_form)?.unwrap_or_default(),
+                metadata: metadata.map_err(in_form)?,
                 dialect: Some(NAME.into()),
                 endpoint: Some(mode.name().into()),
             },
             extras: Extras {
                 chunks: Some(chunks),
+                has_own_callback: true,
             },
             body_sha256,
             enforce_schema,

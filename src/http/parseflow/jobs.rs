@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::NAME;
 use super::answers::job_body;
-use super::asked::{Asked, Beside, renamed};
+use super::asked::{Asked, Beside, Fields, in_form, renamed};
 use crate::domain::id::JobId;
 use crate::engine::keys::Principal;
 use crate::engine::{Engine, Repeat, Submitted};
@@ -52,6 +52,27 @@ pub async fn create(
         repeat::mark(&mut response);
     }
     Ok(response)
+}
+
+/// Sends the callback of a job that has ended, or another one of it.
+pub async fn deliver(
+    engine: web::Data<Engine>,
+    caller: Caller,
+    id: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let id = JobId::parse(&id)?;
+    // Before its form: who has no such job is told that.
+    engine.job(&caller.0, id).await?;
+    let form = form(&request, payload, 0).await?;
+    let fields = Fields::of(form.fields, &["callback_url"])?;
+    engine
+        .deliver(&caller.0, id, fields.text("callback_url")?)
+        .await
+        .map_err(in_form)?;
+    let view = engine.job(&caller.0, id).await?;
+    Ok(HttpResponse::Ok().json(job_body(&engine, &caller.0, &view).await?))
 }
 
 /// The job, with its result once it has one.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::NAME;
+use super::account::remaining;
 use super::answers::{job_body, result_body};
 use super::archive::Archive;
 use super::asked::{Asked, Beside, Fields, renamed};
@@ -23,7 +24,7 @@ use crate::http::form::form;
 use crate::http::repeat;
 
 /// How long the end is waited for; the job goes on after that.
-const WAIT: Duration = Duration::from_mins(2);
+pub(super) const WAIT: Duration = Duration::from_mins(2);
 
 const FIELDS: [&str; 11] = [
     "text",
@@ -79,7 +80,8 @@ pub async fn process(
     let mut response = if view.status.is_terminal() {
         let with_markdown = include || !matches!(format, Format::Json);
         let ended = ended(&engine, &caller.scope, &view, with_markdown);
-        let (body, result) = ended.await?;
+        let (mut body, result) = ended.await?;
+        body["usage"] = remaining(&engine, &caller.scope).await?;
         if let Some(result) = result.filter(|_| asked.enforce_schema) {
             enforce(&result)?;
         }

@@ -1,5 +1,7 @@
 //! The Parseflow dialect: what its pages promise, by name.
 
+mod batch;
+mod deliver;
 mod jobs;
 mod process;
 mod refusals;
