@@ -83,6 +83,9 @@ pub struct JobSpec {
     /// any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunks: Option<Parse>,
+    /// Whether models are asked under a key of the caller's own, which is not kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_own_key: bool,
     /// Whether the callback is told of the job in the words of its dialect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_own_callback: bool,

@@ -33,6 +33,7 @@
 //! | `webhooks`, `delivery` | endpoints of users; the outbox is sent |
 //! | `deliver` | callbacks on demand, and in the words of a dialect |
 //! | `retention` | lets go of what was kept for a time only |
+//! | `own_keys` | keys to providers that callers bring for a job |
 //! | `orphans` | deletes files that a crash left without a row |
 //! | [`keys`], `tickets` | who asks; what opens one stream without a key |
 //! | `metrics` | counters |
@@ -60,6 +61,7 @@ mod live;
 mod metrics;
 mod operation;
 mod orphans;
+mod own_keys;
 mod page;
 mod plans;
 pub mod ports;
@@ -199,6 +201,7 @@ struct Inner {
     /// A try at a delivery was recorded here.
     tried: Notify,
     callback_words: deliver::Words,
+    own_keys: own_keys::OwnKeys,
     reading: Arc<Semaphore>,
     /// Apart from `reading`: what takes minutes to draw must not hold up uploads.
     drawing: Arc<Semaphore>,
@@ -280,6 +283,7 @@ impl Engine {
             posted: Notify::new(),
             tried: Notify::new(),
             callback_words: deliver::Words::default(),
+            own_keys: own_keys::OwnKeys::default(),
             blob_gate: RwLock::new(()),
             creating: Arc::default(),
             left: Notify::new(),
@@ -291,6 +295,7 @@ impl Engine {
         tokio::spawn(worker::work(Arc::clone(&inner)));
         tokio::spawn(worker::beat(Arc::clone(&inner)));
         tokio::spawn(retention::keep_swept(Arc::clone(&inner)));
+        tokio::spawn(own_keys::keep_swept(Arc::clone(&inner)));
         tokio::spawn(worker::listen(Arc::clone(&inner)));
         tokio::spawn(live::poll(Arc::clone(&inner)));
         tokio::spawn(lease::watch(Arc::clone(&inner)));

@@ -16,6 +16,7 @@ use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{JobSpec, JobView, Warning};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Operation, Parse};
+use crate::domain::own_key::OwnKey;
 use crate::domain::webhook::Secret;
 
 /// Where the document of a job comes from.
@@ -62,6 +63,8 @@ pub struct JobRequest {
 pub struct Extras {
     /// How the document's text is cut into chunks, for [`Engine::parsed`].
     pub chunks: Option<Parse>,
+    /// A key to the model's provider, for this job only.
+    pub own_key: Option<OwnKey>,
     /// Whether what its callback is told is worded by its dialect, see [`Engine::word_callbacks`].
     pub has_own_callback: bool,
 }
@@ -119,7 +122,8 @@ impl Engine {
         let callback_url = callback_url.map(|url| self.checked_callback(url));
         let callback_url = callback_url.transpose()?;
         let wish = self.wish(scope, &request.schema, &mut config).await?;
-        let (model, provider) = self.served(&config.model)?;
+        let own_key = name.extras.own_key;
+        let (model, provider) = self.served_under(&config.model, own_key.as_ref())?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
         let is_inline = !matches!(request.document, DocumentSource::Stored(_));
@@ -143,7 +147,11 @@ impl Engine {
             }
         }
         let forecast = match batch {
-            None => self.forecast(&config, &planned, &document.sha256).await,
+            None => {
+                let served = (&model, &provider);
+                self.forecast(&config, &planned, &document.sha256, served)
+                    .await
+            }
             // What the records hold is not known before they are read.
             Some(_) => Ok(None),
         };
@@ -167,12 +175,13 @@ impl Engine {
             batch,
             operation: wish.operation,
             chunks: name.extras.chunks,
+            has_own_key: own_key.is_some(),
             has_own_callback: name.extras.has_own_callback,
         };
         let created = match forecast {
             Ok(forecast) => {
                 let spec = spec(forecast);
-                self.create(caller, spec, name.key, &planned, &document)
+                self.create(caller, (spec, own_key), name.key, &planned, &document)
                     .await
             }
             Err(refused) => Err(refused),
@@ -194,7 +203,7 @@ impl Engine {
     async fn create(
         &self,
         caller: &Principal,
-        spec: JobSpec,
+        (spec, own_key): (JobSpec, Option<OwnKey>),
         key: Option<IdempotencyKey>,
         planned: &Planned,
         document: &StoredDocument,
@@ -217,7 +226,18 @@ impl Engine {
             plan: Arc::clone(&planned.plan),
             key,
         };
-        match stored(inner.jobs.create(new).await)? {
+        // Before the job can be claimed.
+        let has_own_key = own_key.is_some();
+        if let Some(own_key) = own_key {
+            inner
+                .own_keys
+                .hold((id, view.run), &caller.scope, own_key)?;
+        }
+        let created = stored(inner.jobs.create(new).await);
+        if has_own_key && !matches!(created, Ok(Created::Stored)) {
+            inner.own_keys.drop_of(&view);
+        }
+        match created? {
             Created::Stored => {
                 inner.metrics.jobs_created.inc();
                 inner.work.notify_one();

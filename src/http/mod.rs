@@ -24,6 +24,7 @@ mod members;
 pub mod native;
 mod ops;
 mod origin;
+mod own_key;
 mod pace;
 pub mod parseflow;
 mod query;

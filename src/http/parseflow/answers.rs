@@ -40,6 +40,7 @@ fn mode(engine: &Engine, view: &JobView) -> Option<&'static str> {
         return known.into_iter().find(|name| Some(*name) == named);
     }
     match spec.operation {
+        _ if spec.has_own_key => Some(Mode::ByokAssisted.name()),
         Operation::Parse(_) => Some(Mode::Basic.name()),
         _ if engine.embedded_model().as_ref() == Some(&spec.config.model) => {
             Some(Mode::Deterministic.name())

@@ -10,10 +10,12 @@ use super::{NAME, preset};
 use crate::domain::error::{Code, Detail, Error};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Operation, Parse};
+use crate::domain::own_key::{HEADER, OwnKey};
 use crate::domain::pointer::Pointer;
 use crate::engine::{DocumentSource, Engine, Extras, JobRequest, SchemaSource};
 use crate::http::body::File;
 use crate::http::form::Form;
+use crate::http::own_key::own_key;
 use crate::http::repeat;
 
 /// How a document is read.
@@ -38,6 +40,13 @@ impl Mode {
         }
     }
 }
+
+/// Providers as clients name them, as the server does, and a model of each where none is named.
+const PROVIDERS: [(&str, &str, &str); 3] = [
+    ("openai", "openai", "gpt-5-mini"),
+    ("anthropic", "anthropic", "claude-haiku-4-5"),
+    ("google", "gemini", "gemini-2.5-flash"),
+];
 
 /// The fields of a request: texts of a form, or members of a body.
 pub struct Fields(Map<String, Value>);
@@ -147,6 +156,19 @@ impl Fields {
         }
     }
 
+    /// The model that is asked under the caller's key.
+    fn byok_model(&self) -> Result<String, Error> {
+        let names = PROVIDERS.map(|(name, ..)| name);
+        if self.text("byok_provider")?.is_none() {
+            let message = format!("`byok_assisted` needs one of {}.", names.join(", "));
+            return Err(wrong("byok_provider", &message));
+        }
+        let at = self.word("byok_provider", &names, 0)?;
+        let (_, server, usual) = PROVIDERS.get(at).copied().unwrap_or(PROVIDERS[0]);
+        let model = self.text("byok_model")?.unwrap_or(usual);
+        Ok(format!("{server}/{model}"))
+    }
+
     /// The document that came as the field `text`.
     pub fn take_text(&mut self) -> Result<Option<String>, Error> {
         match self.0.shift_remove("text") {
@@ -186,17 +208,20 @@ pub struct Beside {
     pub callback_url: Option<String>,
     /// The batch that the document is of.
     pub batch: Option<Uuid>,
+    /// The caller's key to a provider.
+    pub own_key: Option<OwnKey>,
 }
 
 impl Beside {
-    pub fn of(request: &HttpRequest) -> Self {
+    pub fn of(request: &HttpRequest) -> Result<Self, Error> {
         let client = request.headers().get("X-Client-Id");
         let client = client.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        Self {
+        Ok(Self {
             client: client.filter(|client| !client.trim().is_empty()),
             callback_url: None,
             batch: None,
-        }
+            own_key: own_key(request).map_err(in_form)?,
+        })
     }
 }
 
@@ -249,9 +274,16 @@ impl Asked {
                 let message = "`basic` gives chunks and extracts nothing. Send `mode` as `deterministic`, or no `preset` and no `schema_json`.";
                 return Err(wrong("mode", message));
             }
-            (Mode::ByokAssisted, _) => {
-                let message = "`byok_assisted` is not served here. Send `mode` as `deterministic` or `basic`.";
-                return Err(wrong("mode", message));
+            (Mode::ByokAssisted, None) => {
+                let message = "`byok_assisted` has nothing to ask a model for. Send `preset` or `schema_json`.";
+                return Err(wrong("schema_json", message));
+            }
+            (Mode::ByokAssisted, Some(_)) if beside.own_key.is_none() => {
+                let message = "`byok_assisted` asks a model under a key of yours. Send it in this header, with the request only: it is not kept.";
+                return Err(wrong(HEADER, message));
+            }
+            (Mode::ByokAssisted, Some(schema)) => {
+                (SchemaSource::Inline(schema), Some(fields.byok_model()?))
             }
             (Mode::Basic | Mode::Deterministic, None) => {
                 (SchemaSource::Operation(Operation::Parse(chunks)), None)
@@ -284,6 +316,7 @@ impl Asked {
                 endpoint: Some(mode.name().into()),
             },
             extras: Extras {
+                own_key: beside.own_key.filter(|_| mode == Mode::ByokAssisted),
                 chunks: Some(chunks),
                 has_own_callback: true,
             },

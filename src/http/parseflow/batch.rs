@@ -115,7 +115,7 @@ fn items(engine: &Engine, request: &HttpRequest, body: Value) -> Result<Vec<Item
         let key = repeat::key(request, Some(&format!("{NAME} {index}")))?;
         let beside = Beside {
             batch: Some(batch),
-            ..Beside::of(request)
+            ..Beside::of(request)?
         };
         let item = Item::read(engine, document, &shared, beside);
         let (asked, name) = item.map_err(|error| in_document(error, index))?;

@@ -35,7 +35,7 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     let form = form(&request, payload, engine.max_document_bytes() as usize).await?;
     let key = repeat::key(&request, Some(NAME))?;
-    let (asked, _) = Asked::of_form(&engine, form, &FIELDS, Beside::of(&request))?;
+    let (asked, _) = Asked::of_form(&engine, form, &FIELDS, Beside::of(&request)?)?;
     let repeat = Repeat {
         body_sha256: asked.body_sha256,
         key,

@@ -65,7 +65,7 @@ pub async fn process(
 ) -> Result<HttpResponse, Problem> {
     let form = form(&request, payload, engine.max_document_bytes() as usize).await?;
     let key = repeat::key(&request, Some(NAME))?;
-    let (asked, fields) = Asked::of_form(&engine, form, &FIELDS, Beside::of(&request))?;
+    let (asked, fields) = Asked::of_form(&engine, form, &FIELDS, Beside::of(&request)?)?;
     let (format, include) = (Format::of(&fields)?, fields.flag("include_markdown")?);
     let repeat = Repeat {
         body_sha256: asked.body_sha256,

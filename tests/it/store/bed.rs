@@ -224,6 +224,7 @@ impl Bed {
             batch: None,
             operation: Operation::Extract,
             chunks: None,
+            has_own_key: false,
             has_own_callback: false,
         };
         let plan = plan(subtrees);
