@@ -17,6 +17,7 @@ use crate::domain::job::{JobSpec, JobView, Warning};
 use crate::domain::metadata::Metadata;
 use crate::domain::operation::{Operation, Parse};
 use crate::domain::own_key::OwnKey;
+use crate::domain::record::Batch;
 use crate::domain::webhook::Secret;
 
 /// Where the document of a job comes from.
@@ -127,18 +128,7 @@ impl Engine {
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
         let is_inline = !matches!(request.document, DocumentSource::Stored(_));
-        let mut batch = None;
-        let document = match request.document {
-            DocumentSource::Stored(id) => self.document(scope, id).await?,
-            DocumentSource::Inline { name, bytes } => {
-                self.upload(scope, &name, bytes).await?.document
-            }
-            DocumentSource::Records(records) => {
-                let (document, of_it) = self.keep_records(scope, records, &planned).await?;
-                batch = Some(of_it);
-                document
-            }
-        };
+        let (document, batch) = self.source(scope, request.document, &planned).await?;
         match attach::form(config.document_input, &document, &model) {
             Ok(form) => config.document_input = form,
             Err(refused) => {
@@ -190,6 +180,25 @@ impl Engine {
             self.forget(scope, document.id, is_inline).await;
         }
         created
+    }
+
+    /// The document of a job, kept if it came with the request; of many records what they are.
+    async fn source(
+        &self,
+        scope: &Scope,
+        source: DocumentSource,
+        planned: &Planned,
+    ) -> Result<(StoredDocument, Option<Batch>), Error> {
+        match source {
+            DocumentSource::Stored(id) => Ok((self.document(scope, id).await?, None)),
+            DocumentSource::Inline { name, bytes } => {
+                Ok((self.upload(scope, &name, bytes).await?.document, None))
+            }
+            DocumentSource::Records(records) => {
+                let (document, batch) = self.keep_records(scope, records, planned).await?;
+                Ok((document, Some(batch)))
+            }
+        }
     }
 
     /// Deletes a document that came with a request of which no job was made: nobody knows of it.
