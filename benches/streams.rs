@@ -246,6 +246,9 @@ async fn seed(data: &Path) {
         asked: None,
         batch: None,
         operation: Operation::Extract,
+        chunks: None,
+        has_own_key: false,
+        has_own_callback: false,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;

@@ -9,7 +9,7 @@ use crate::engine::ports::{Model, Provider};
 use crate::provider::client::Bounds;
 use crate::provider::layout::{self, Layout};
 use crate::provider::models::Models;
-use crate::provider::server::{Options, Server};
+use crate::provider::server::{Options, Server, Unkeyed};
 use crate::provider::wire::{Key, Vendor};
 use crate::settings::{self, Dialect, ModelServer};
 use crate::tls;
@@ -17,13 +17,11 @@ use crate::tls;
 /// The model of jobs that name none, once there is a key for it.
 const PREFERRED: &str = "gemini-2.5-flash";
 
-/// The embedded extractor and every server that is set. Servers of one's own are asked in the
+/// The embedded extractor, every server that is set, and the vendors that are not for those who bring a
+/// key. Servers of one's own are asked in the
 /// background which models they have.
 pub(super) fn providers(models: &settings::Models) -> Result<Vec<Arc<dyn Provider>>, Error> {
     let mut providers: Vec<Arc<dyn Provider>> = vec![Arc::new(Layout::default())];
-    if models.servers.is_empty() {
-        return Ok(providers);
-    }
     tls::install();
     let profiles = Arc::new(profiles(models)?);
     for server in &models.servers {
@@ -32,8 +30,31 @@ pub(super) fn providers(models: &settings::Models) -> Result<Vec<Arc<dyn Provide
         tokio::spawn(async move { found.discover().await });
         providers.push(Arc::new(server));
     }
+    let own = VENDORS.into_iter();
+    let own = own.filter(|(name, _)| models.servers.iter().all(|server| server.name != *name));
+    for (name, vendor) in own {
+        let options = Options {
+            name: name.to_owned(),
+            vendor,
+            base_url: None,
+            key: None,
+            models: Vec::new(),
+            stream: true,
+            logprobs: None,
+            hedging: models.hedging,
+            bounds: Bounds::default(),
+        };
+        providers.push(Arc::new(Unkeyed::new(options, Arc::clone(&profiles))));
+    }
     Ok(providers)
 }
+
+/// Who can be asked by callers who bring a key of their own, at their own addresses.
+const VENDORS: [(&str, Vendor); 3] = [
+    ("gemini", Vendor::Gemini),
+    ("anthropic", Vendor::Anthropic),
+    ("openai", Vendor::OpenAi),
+];
 
 fn open(server: &ModelServer, hedging: bool, profiles: &Arc<Models>) -> Result<Server, Error> {
     let refused = |cause: String| Error::ModelServer {

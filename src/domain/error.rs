@@ -80,9 +80,12 @@ codes! {
     ResultExpired "result_expired" 410 false "The result of the job has expired";
     TooLarge "too_large" 413 false "The body is larger than the limit";
     UnsupportedMediaType "unsupported_media_type" 415 false "This kind of file or body is not read here";
+    InvalidForm "invalid_form" 422 false "A field of the form has a value that is not allowed";
+    ProcessFailed "process_failed" 422 false "The document could not be processed as asked";
     InvalidSchema "invalid_schema" 422 false "The JSON Schema cannot be used";
     SchemaTooComplex "schema_too_complex" 422 false "The JSON Schema is over a limit";
     JobFailed "job_failed" 422 false "The job that was waited for has failed";
+    OwnKeyRequired "own_key_required" 422 false "The job runs under a key of its caller's own";
     InvalidCorrection "invalid_correction" 422 false "A corrected value cannot stand there";
     InvalidConfig "invalid_config" 422 false "A config value is out of its range";
     BudgetTooSmall "budget_too_small" 422 false "The job cannot be done within its budget";
@@ -133,6 +136,8 @@ faults! {
     OutputTruncated "output_truncated" true;
     /// The provider refuses the key, or the key does not open the model.
     ProviderAuthentication "provider_authentication" false;
+    /// The caller's own key was in the memory of a process that is gone.
+    OwnKeyLost "own_key_lost" false;
     ContentFiltered "content_filtered" false;
     SchemaTooComplex "schema_too_complex" false;
     InvalidJson "invalid_json" true;

@@ -23,7 +23,7 @@ use super::event::{
 use super::explain::Forecast;
 use super::id::{DocumentId, FileId, JobId, SchemaId};
 use super::metadata::Metadata;
-use super::operation::Operation;
+use super::operation::{Operation, Parse};
 use super::pointer::Pointer;
 use super::record::{Batch, RecordMark, RecordTally};
 use super::review::Review;
@@ -86,6 +86,16 @@ pub struct JobSpec {
     /// What is done with the document. Left out where values are extracted.
     #[serde(default, skip_serializing_if = "Operation::is_extract")]
     pub operation: Operation,
+    /// How the document's text is cut into chunks beside what is extracted; none where nobody wants
+    /// any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<Parse>,
+    /// Whether models are asked under a key of the caller's own, which is not kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_own_key: bool,
+    /// Whether the callback is told of the job in the words of its dialect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_own_callback: bool,
 }
 
 /// A setting that was accepted and changes nothing, and why.

@@ -21,6 +21,7 @@ pub mod merge;
 pub mod metadata;
 pub mod operation;
 pub mod outline;
+pub mod own_key;
 pub mod pack;
 pub mod page;
 pub mod plan;

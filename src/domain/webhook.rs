@@ -276,6 +276,20 @@ pub fn notices(scope: &Scope, view: &JobView, endpoints: &[Endpoint]) -> Vec<Not
     callback.into_iter().chain(wanted).collect()
 }
 
+/// What is told of a job that has ended because somebody asks for it now, to this URL; none of a job
+/// that has not come to an end that is told.
+pub fn notice_to(scope: &Scope, view: &JobView, url: &str, id: Uuid) -> Option<Notice> {
+    let topic = Topic::of(view.status)?;
+    Some(Notice {
+        id,
+        webhook: None,
+        receiver: callback_receiver(scope, url),
+        url: url.to_owned(),
+        topic,
+        body: body(view, topic),
+    })
+}
+
 /// The callbacks of a user to one server share a receiver, whatever their paths.
 fn callback_receiver(scope: &Scope, url: &str) -> String {
     let place = url.split_once("://").map_or(url, |(_, place)| place);

@@ -11,6 +11,7 @@ use crate::domain::error::{Code, Error};
 use crate::domain::event::{ArrayVerdict, Envelope, Event, Kind};
 use crate::domain::id::{JobId, Scope};
 use crate::domain::job::{JobView, Ordinal};
+use crate::domain::own_key::{HEADER, OwnKey};
 use crate::domain::record::Batch;
 
 impl Engine {
@@ -20,6 +21,19 @@ impl Engine {
     /// Refused with `job_active`, `nothing_to_retry`, `result_expired`, `document_not_found`,
     /// `too_many_jobs` and `queue_full`.
     pub async fn retry(&self, caller: &Principal, job: JobId) -> Result<JobView, Error> {
+        self.retry_under(caller, job, None).await
+    }
+
+    /// [`Engine::retry`] of a job that runs under a key of its caller's own, which is sent again.
+    ///
+    /// Also refused with `own_key_required` where the job had such a key and none comes now, with
+    /// `invalid_request` where it had none, and with `model_not_found`.
+    pub async fn retry_under(
+        &self,
+        caller: &Principal,
+        job: JobId,
+        own_key: Option<OwnKey>,
+    ) -> Result<JobView, Error> {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
         let view = &self.job(scope, job).await?;
@@ -35,6 +49,7 @@ impl Engine {
                 ),
             ));
         }
+        self.check_key(view, own_key.as_ref())?;
         let missing = match view.spec.batch {
             Some(batch) => self.missing_of_records(scope, view, batch).await?,
             None => self.missing(scope, job).await?,
@@ -48,7 +63,18 @@ impl Engine {
             active_limit: inner.active_limit(caller),
             queue_limit: inner.settings.max_queued_jobs,
         };
-        match stored(inner.jobs.reopen(reopen).await)? {
+        let place = (job, view.run + 1);
+        let has_own_key = own_key.is_some();
+        if let Some(own_key) = own_key
+            && !inner.own_keys.hold(place, scope, own_key)?
+        {
+            return Err(active(job));
+        }
+        let reopened = stored(inner.jobs.reopen(reopen).await);
+        if has_own_key && !matches!(reopened, Ok(Reopened::Stored { .. })) {
+            inner.own_keys.drop_at(place);
+        }
+        match reopened? {
             Reopened::Stored { view, event } => {
                 inner.live.publish(job, vec![event]);
                 inner.work.notify_one();
@@ -63,6 +89,32 @@ impl Engine {
             )),
             // Somebody else was faster.
             Reopened::Changed => Err(active(job)),
+        }
+    }
+
+    /// Whether the key that comes with a retry is what the job is run under.
+    fn check_key(&self, view: &JobView, own_key: Option<&OwnKey>) -> Result<(), Error> {
+        match (view.spec.has_own_key, own_key) {
+            (true, Some(_)) => {
+                let model = &view.spec.config.model;
+                self.served_under(model, own_key).map(drop)
+            }
+            (true, None) => Err(Error::new(
+                Code::OwnKeyRequired,
+                format!(
+                    "Job {} was started with a key of your own, which was kept for that time only. Send it again in the header {HEADER}.",
+                    view.id
+                ),
+            )),
+            (false, Some(_)) => {
+                let message = format!(
+                    "Job {} was started without a key of your own. Leave {HEADER} out, or start a new job with it.",
+                    view.id
+                );
+                Err(Error::new(Code::InvalidRequest, message.clone())
+                    .at(format!("/{HEADER}"), message))
+            }
+            (false, None) => Ok(()),
         }
     }
 

@@ -545,6 +545,10 @@ impl Run {
         let (Some(usage), Some(first_ms)) = (&heard.usage, heard.first_ms) else {
             return;
         };
+        // Under a caller's own key nothing is learned that others would see.
+        if self.spec.has_own_key {
+            return;
+        }
         // How long a part of the document became is not what the model's count is learned from.
         if self.work.is_excerpted || heard.is_divided || heard.is_cut {
             return;

@@ -57,6 +57,7 @@ impl Inner {
             } => {
                 self.live.publish(job, events);
                 self.posted.notify_one();
+                self.own_keys.drop_of(&view);
                 let cancelled = label("outcome", "cancelled");
                 self.metrics.jobs_ended.get_or_create(&cancelled).inc();
                 self.end_owner(job, epoch).await;

@@ -130,8 +130,10 @@ async fn take(engine: &Inner, busy: &Busy, room: usize) -> Vec<Due> {
 
 impl Inner {
     /// Makes one try and records it.
-    async fn deliver_once(&self, due: Due) {
+    async fn deliver_once(self: &Arc<Self>, due: Due) {
         let attempt = match self.message(&due).await {
+            // Nobody is to be told: only the try counts.
+            Ok(Some(message)) if message.url.is_empty() => nowhere(&due),
             Ok(Some(message)) => attempt(&due, self.sender.send(message).await),
             Ok(None) => disabled(&due),
             Err(cause) => {
@@ -152,10 +154,11 @@ impl Inner {
         if let Err(cause) = self.outbox.record(attempt).await {
             warn!(delivery = %due.id, %cause, "delivery.unrecorded: it will be sent again");
         }
+        self.tried.notify_waiters();
     }
 
     /// The request to be sent; none when nobody wants it any more.
-    async fn message(&self, due: &Due) -> Result<Option<Message>, Error> {
+    async fn message(self: &Arc<Self>, due: &Due) -> Result<Option<Message>, Error> {
         let now = self.clock.now();
         let (url, secrets) = match (&due.webhook_id, &due.webhook) {
             (None, _) => (due.url.clone(), vec![self.callback_secret(due).await?]),
@@ -171,12 +174,15 @@ impl Inner {
             (Some(_), _) => return Ok(None),
         };
         let (id, seconds) = (due.id.to_string(), now.0.div_euclid(1_000));
+        let Some(body) = self.worded(due).await? else {
+            return Ok(None);
+        };
         Ok(Some(Message {
             url,
-            signatures: signatures(&secrets, &id, seconds, due.body.as_bytes()),
+            signatures: signatures(&secrets, &id, seconds, body.as_bytes()),
             id,
             seconds,
-            body: due.body.clone(),
+            body,
         }))
     }
 }
@@ -221,6 +227,12 @@ fn attempt(due: &Due, sent: Sent) -> Attempt {
         pause,
         is_gone: verdict == Verdict::Gone,
     }
+}
+
+/// A try that was made without an address.
+fn nowhere(due: &Due) -> Attempt {
+    let why = "There is no callback URL: nothing was sent, and the try was only recorded.";
+    attempt(due, Sent::Forbidden(why.into()))
 }
 
 fn disabled(due: &Due) -> Attempt {

@@ -84,9 +84,9 @@ impl Engine {
         config: &Config,
         planned: &Planned,
         document_sha256: &str,
+        (model, provider): (&Model, &Arc<dyn Provider>),
     ) -> Result<Option<Forecast>, Error> {
         let inner = &self.inner;
-        let (model, provider) = self.served(&config.model)?;
         let manner = provider.manner(&config.model);
         if !is_weighed(&manner) {
             return Ok(None);
@@ -99,15 +99,15 @@ impl Engine {
         };
         let asked = Asked {
             config,
-            model: &model,
+            model,
             manner: &manner,
             planned,
         };
         let pending: Vec<usize> = (0..planned.plan.subtrees.len()).collect();
         let (work, known) = inner.work(&asked, Some(&document), &pending).await;
-        afford(&work, &model)?;
+        afford(&work, model)?;
         let packed = inner.packed(&work, &asked, Some(&document), &known).await;
-        let lowered = lowered(&provider, config, planned, &packed);
+        let lowered = lowered(provider, config, planned, &packed);
         let forecast = forecast(&work, &packed, &known, Some(&document));
         Ok(Some(forecast.lowering(&lowered)))
     }

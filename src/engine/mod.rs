@@ -31,7 +31,9 @@
 //! | `again` | an ended job goes on with what failed |
 //! | `review` | results that are held back, and what is decided of them |
 //! | `webhooks`, `delivery` | endpoints of users; the outbox is sent |
+//! | `deliver` | callbacks on demand, and in the words of a dialect |
 //! | `retention` | lets go of what was kept for a time only |
+//! | `own_keys` | keys to providers that callers bring for a job |
 //! | `orphans` | deletes files that a crash left without a row |
 //! | [`keys`], `tickets` | who asks; what opens one stream without a key |
 //! | `metrics` | counters |
@@ -46,6 +48,7 @@ mod budget;
 mod call;
 mod cancel;
 mod catalog;
+mod deliver;
 mod delivery;
 mod explain;
 mod files;
@@ -58,6 +61,7 @@ mod live;
 mod metrics;
 mod operation;
 mod orphans;
+mod own_keys;
 mod page;
 mod plans;
 pub mod ports;
@@ -91,6 +95,7 @@ use uuid::Uuid;
 
 pub use batch::{RecordResult, Records};
 pub use catalog::{SchemaDraft, Uploaded, document_key, sha256_hex};
+pub use deliver::CallbackWords;
 pub use explain::PlanRequest;
 pub use files::FilePieces;
 pub use follow::{Follow, Follower, News};
@@ -100,7 +105,7 @@ pub use repeat::{Repeat, Submitted};
 pub use result::{FailedSubtree, FoundArray, JobResult, Wanted};
 pub use retention::Lifetimes;
 pub use review::{ReviewRequest, ReviewState};
-pub use submit::{DocumentSource, JobRequest, SchemaSource};
+pub use submit::{DocumentSource, Extras, JobRequest, SchemaSource};
 pub use tickets::{Admission, Ticket};
 pub use uploads::{MAX_CHUNK, MAX_UPLOADS, UploadDraft};
 pub use webhooks::{MAX_WEBHOOKS, WebhookDraft};
@@ -193,6 +198,10 @@ struct Inner {
     work: Notify,
     /// A hint that something may have been put into the outbox.
     posted: Notify,
+    /// A try at a delivery was recorded here.
+    tried: Notify,
+    callback_words: deliver::Words,
+    own_keys: own_keys::OwnKeys,
     reading: Arc<Semaphore>,
     /// Apart from `reading`: what takes minutes to draw must not hold up uploads.
     drawing: Arc<Semaphore>,
@@ -272,6 +281,9 @@ impl Engine {
             doubt: Notify::new(),
             work: Notify::new(),
             posted: Notify::new(),
+            tried: Notify::new(),
+            callback_words: deliver::Words::default(),
+            own_keys: own_keys::OwnKeys::default(),
             blob_gate: RwLock::new(()),
             creating: Arc::default(),
             left: Notify::new(),
@@ -283,6 +295,7 @@ impl Engine {
         tokio::spawn(worker::work(Arc::clone(&inner)));
         tokio::spawn(worker::beat(Arc::clone(&inner)));
         tokio::spawn(retention::keep_swept(Arc::clone(&inner)));
+        tokio::spawn(own_keys::keep_swept(Arc::clone(&inner)));
         tokio::spawn(worker::listen(Arc::clone(&inner)));
         tokio::spawn(live::poll(Arc::clone(&inner)));
         tokio::spawn(lease::watch(Arc::clone(&inner)));
@@ -337,6 +350,15 @@ impl Engine {
 
     pub fn default_model(&self) -> &str {
         &self.inner.settings.default_model
+    }
+
+    /// The model that is part of the server, where there is one.
+    pub fn embedded_model(&self) -> Option<String> {
+        self.inner.embedded_model()
+    }
+
+    pub fn now(&self) -> Time {
+        self.inner.clock.now()
     }
 
     pub fn max_document_bytes(&self) -> u64 {

@@ -30,7 +30,7 @@ use crate::domain::evidence::{
     Attribution, Attributions, Claim, Index, Logprobs, Match, Quote, prove,
 };
 use crate::domain::id::Scope;
-use crate::domain::job::{Draft, Ending, ErrorDraft, JobSpec, ResultDraft, Warning};
+use crate::domain::job::{Draft, Ending, ErrorDraft, JobSpec, JobView, ResultDraft, Warning};
 use crate::domain::operation::Operation;
 use crate::domain::outline::Outline;
 use crate::domain::plan::{Kind, Plan, Subtree, Take};
@@ -101,6 +101,29 @@ impl Engine {
             }
         }
         Ok(Wish { operation, unused })
+    }
+}
+
+impl Engine {
+    /// The text of a job's document in the form of the operation `parse`, cut as the job asks for.
+    /// The same job gives the same value.
+    ///
+    /// Refused with `document_not_found` once the document is gone.
+    pub async fn parsed(&self, scope: &Scope, view: &JobView) -> Result<Value, Error> {
+        let spec = &view.spec;
+        // Another user may have the same bytes still.
+        self.document(scope, spec.document_id).await?;
+        let asked = match spec.operation {
+            Operation::Parse(asked) => asked,
+            _ => spec.chunks.unwrap_or_default(),
+        };
+        let document = self.inner.document_of(spec).await?;
+        let inner = Arc::clone(&self.inner);
+        let read = tokio::task::spawn_blocking(move || {
+            let outline = inner.outline(&document).unwrap_or_default();
+            parse::parsed(&document, asked, &outline.tables)
+        });
+        read.await.map_err(|_| Error::internal())
     }
 }
 
@@ -304,7 +327,7 @@ impl Run {
 
 impl Inner {
     /// The model that is asked nothing over a wire.
-    fn embedded_model(&self) -> Option<String> {
+    pub(super) fn embedded_model(&self) -> Option<String> {
         let models = self.models().into_iter().map(|model| model.id);
         models.into_iter().find(|model| self.is_embedded(model))
     }

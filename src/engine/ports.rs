@@ -26,6 +26,7 @@ use crate::domain::filter::JobFilter;
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{AnswerKey, Draft, JobView, Ordinal, Refusal};
 use crate::domain::outline::Outline;
+use crate::domain::own_key::OwnKey;
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::plan::Plan;
 use crate::domain::status::Status;
@@ -661,6 +662,11 @@ pub trait Provider: Send + Sync {
     }
     /// What a document shows of its own form; none from those who look at no document themselves.
     fn outline(&self, _document: &Document) -> Option<Outline> {
+        None
+    }
+    /// The same, asked under a caller's own key: what is learned under it, and what a provider keeps
+    /// for it, is of no other key. None where no key is taken.
+    fn with_key(&self, _key: &OwnKey) -> Option<Arc<dyn Provider>> {
         None
     }
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>>;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::keys::Principal;
 use super::submit::Name;
-use super::{Engine, JobRequest, sha256_hex, stored};
+use super::{Engine, Extras, JobRequest, sha256_hex, stored};
 use crate::domain::error::{Code, Error};
 use crate::domain::id::{IdempotencyKey, JobId, Scope};
 use crate::domain::job::JobView;
@@ -103,6 +103,19 @@ impl Engine {
         request: JobRequest,
         repeat: Repeat,
     ) -> Result<Submitted, Error> {
+        self.submit_with(caller, request, repeat, Extras::default())
+            .await
+    }
+
+    /// [`Engine::submit_once`] of a job that has more than its request says. What it has more does
+    /// not tell two requests apart: what of it does, the dialect puts into the hash.
+    pub async fn submit_with(
+        &self,
+        caller: &Principal,
+        request: JobRequest,
+        repeat: Repeat,
+        extras: Extras,
+    ) -> Result<Submitted, Error> {
         let scope = &caller.scope;
         let hash = repeat.request_hash(scope);
         if let Some(view) = self.earlier(scope, &repeat, &hash).await? {
@@ -119,6 +132,7 @@ impl Engine {
         let name = Name {
             request_hash: Some(hash.clone()),
             key: repeat.key.clone(),
+            extras,
         };
         let begun = self.begin(caller, request, name).await?;
         drop(place);

@@ -121,7 +121,7 @@ fn refuse_withheld(view: &JobView) -> Result<(), Error> {
 }
 
 impl Inner {
-    fn refuse_unready(&self, view: &JobView, wanted: Wanted) -> Result<(), Error> {
+    pub(super) fn refuse_unready(&self, view: &JobView, wanted: Wanted) -> Result<(), Error> {
         self.refuse_expired(view, Code::ResultExpired)?;
         if view.status.is_idle() {
             refuse_withheld(view)?;

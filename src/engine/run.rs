@@ -48,9 +48,19 @@ pub(super) async fn run(engine: Arc<Inner>, claimed: Claimed, lease: Arc<Lease>)
     let span = info_span!("job", %job);
     async {
         let _counted = Counted::new(&engine.metrics.jobs_running);
+        if engine.leaves_to_owner(&claimed) {
+            info!("job.left: the process that has its caller's key is to run it");
+            let release = Release::HandedOver;
+            let released = engine.jobs.release(job, claimed.epoch, RELEASED_FOR, release);
+            if let Err(cause) = released.await {
+                error!(%cause, "job.release: the lease could not be given back");
+            }
+            return;
+        }
         let journal = Journal::start(Arc::clone(&engine), Arc::clone(&lease), claimed.view.sequence);
         let release = match drive(&engine, &claimed, &lease, &journal).await {
             Ok(()) => {
+                engine.own_keys.drop_of(&claimed.view);
                 info!("job.ended");
                 return;
             }
@@ -112,12 +122,9 @@ async fn drive(
     if let Some(ending) = without_calls(engine, claimed, &planned, journal).await? {
         return close(engine, claimed, &planned, journal, ending).await;
     }
-    let Some(served) = engine.served(&spec.config.model) else {
-        let message = format!(
-            "The model `{}` is no longer configured here.",
-            spec.config.model
-        );
-        return end(engine, journal, failed(Fault::ProviderError, message)).await;
+    let served = match engine.served_for(&claimed.view) {
+        Ok(served) => served,
+        Err((fault, message)) => return end(engine, journal, failed(fault, message)).await,
     };
     let shared = Shared::of(engine, claimed, planned, served, (lease, journal));
     if let Some(batch) = spec.batch {
@@ -324,7 +331,9 @@ impl Shared {
 
     /// What each subtree's answer is kept under; nothing where answers are not kept.
     fn keys(&self, document: &Document) -> Vec<AnswerKey> {
-        let Some(version) = &self.manner.version else {
+        // Nor are those that were asked for under a caller's own key.
+        let version = self.manner.version.as_ref();
+        let Some(version) = version.filter(|_| !self.spec.has_own_key) else {
             return Vec::new();
         };
         let asking = Asking {

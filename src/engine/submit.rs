@@ -15,7 +15,9 @@ use crate::domain::error::{Code, Error};
 use crate::domain::id::{DocumentId, IdempotencyKey, JobId, SchemaId, Scope};
 use crate::domain::job::{Asked, JobSpec, JobView, Warning};
 use crate::domain::metadata::Metadata;
-use crate::domain::operation::Operation;
+use crate::domain::operation::{Operation, Parse};
+use crate::domain::own_key::OwnKey;
+use crate::domain::record::Batch;
 use crate::domain::webhook::Secret;
 
 /// Where the document of a job comes from.
@@ -59,6 +61,17 @@ pub struct JobRequest {
     pub asked: Option<Asked>,
 }
 
+/// What a job may have beside its request.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// How the document's text is cut into chunks, for [`Engine::parsed`].
+    pub chunks: Option<Parse>,
+    /// A key to the model's provider, for this job only.
+    pub own_key: Option<OwnKey>,
+    /// Whether what its callback is told is worded by its dialect, see [`Engine::word_callbacks`].
+    pub has_own_callback: bool,
+}
+
 /// Refuses what a job over many records cannot have. A gate looks at one result: what of many is to
 /// be looked at, it does not say.
 fn refuse_of_batch(request: &JobRequest, config: &Config) -> Result<(), Error> {
@@ -78,11 +91,12 @@ fn refuse_of_batch(request: &JobRequest, config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a new job is known by, beside its id.
+/// What a new job is known by, beside its id, and what it has beside its request.
 #[derive(Default)]
 pub(super) struct Name {
     pub(super) request_hash: Option<String>,
     pub(super) key: Option<IdempotencyKey>,
+    pub(super) extras: Extras,
 }
 
 impl Engine {
@@ -111,22 +125,12 @@ impl Engine {
         let callback_url = callback_url.map(|url| self.checked_callback(url));
         let callback_url = callback_url.transpose()?;
         let wish = self.wish(scope, &request.schema, &mut config).await?;
-        let (model, provider) = self.served(&config.model)?;
+        let own_key = name.extras.own_key;
+        let (model, provider) = self.served_under(&config.model, own_key.as_ref())?;
         let (schema_id, schema_name, planned) =
             self.planned(scope, request.schema, &config).await?;
         let is_inline = !matches!(request.document, DocumentSource::Stored(_));
-        let mut batch = None;
-        let document = match request.document {
-            DocumentSource::Stored(id) => self.document(scope, id).await?,
-            DocumentSource::Inline { name, bytes } => {
-                self.upload(scope, &name, bytes).await?.document
-            }
-            DocumentSource::Records(records) => {
-                let (document, of_it) = self.keep_records(scope, records, &planned).await?;
-                batch = Some(of_it);
-                document
-            }
-        };
+        let (document, batch) = self.source(scope, request.document, &planned).await?;
         match attach::form(config.document_input, &document, &model) {
             Ok(form) => config.document_input = form,
             Err(refused) => {
@@ -135,7 +139,11 @@ impl Engine {
             }
         }
         let forecast = match batch {
-            None => self.forecast(&config, &planned, &document.sha256).await,
+            None => {
+                let served = (&model, &provider);
+                self.forecast(&config, &planned, &document.sha256, served)
+                    .await
+            }
             // What the records hold is not known before they are read.
             Some(_) => Ok(None),
         };
@@ -159,11 +167,14 @@ impl Engine {
             asked: request.asked,
             batch,
             operation: wish.operation,
+            chunks: name.extras.chunks,
+            has_own_key: own_key.is_some(),
+            has_own_callback: name.extras.has_own_callback,
         };
         let created = match forecast {
             Ok(forecast) => {
                 let spec = spec(forecast);
-                self.create(caller, spec, name.key, &planned, &document)
+                self.create(caller, (spec, own_key), name.key, &planned, &document)
                     .await
             }
             Err(refused) => Err(refused),
@@ -172,6 +183,25 @@ impl Engine {
             self.forget(scope, document.id, is_inline).await;
         }
         created
+    }
+
+    /// The document of a job, kept if it came with the request; of many records what they are.
+    async fn source(
+        &self,
+        scope: &Scope,
+        source: DocumentSource,
+        planned: &Planned,
+    ) -> Result<(StoredDocument, Option<Batch>), Error> {
+        match source {
+            DocumentSource::Stored(id) => Ok((self.document(scope, id).await?, None)),
+            DocumentSource::Inline { name, bytes } => {
+                Ok((self.upload(scope, &name, bytes).await?.document, None))
+            }
+            DocumentSource::Records(records) => {
+                let (document, batch) = self.keep_records(scope, records, planned).await?;
+                Ok((document, Some(batch)))
+            }
+        }
     }
 
     /// Deletes a document that came with a request of which no job was made: nobody knows of it.
@@ -185,7 +215,7 @@ impl Engine {
     async fn create(
         &self,
         caller: &Principal,
-        spec: JobSpec,
+        (spec, own_key): (JobSpec, Option<OwnKey>),
         key: Option<IdempotencyKey>,
         planned: &Planned,
         document: &StoredDocument,
@@ -208,7 +238,18 @@ impl Engine {
             plan: Arc::clone(&planned.plan),
             key,
         };
-        match stored(inner.jobs.create(new).await)? {
+        // Before the job can be claimed.
+        let has_own_key = own_key.is_some();
+        if let Some(own_key) = own_key {
+            inner
+                .own_keys
+                .hold((id, view.run), &caller.scope, own_key)?;
+        }
+        let created = stored(inner.jobs.create(new).await);
+        if has_own_key && !matches!(created, Ok(Created::Stored)) {
+            inner.own_keys.drop_of(&view);
+        }
+        match created? {
             Created::Stored => {
                 inner.metrics.jobs_created.inc();
                 inner.work.notify_one();

@@ -15,7 +15,7 @@ use super::pace::{Pace, paced};
 use crate::domain::error::{Code, Error};
 
 /// Parts of a multipart body.
-const MAX_PARTS: usize = 20;
+pub(super) const MAX_PARTS: usize = 20;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -100,7 +100,7 @@ pub async fn file(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
     })
 }
 
-async fn one_file(part: Field, limit: usize) -> Result<File, Error> {
+pub(super) async fn one_file(part: Field, limit: usize) -> Result<File, Error> {
     let name = part.content_disposition().map_or_else(String::new, name_of);
     let media_type = part
         .content_type()
@@ -161,7 +161,7 @@ pub fn base64(pointer: &str, text: &str) -> Result<Bytes, Error> {
 }
 
 /// The media type of the body, lower case and without parameters.
-fn media_type(request: &HttpRequest) -> String {
+pub(super) fn media_type(request: &HttpRequest) -> String {
     let value = request
         .headers()
         .get(CONTENT_TYPE)
@@ -174,7 +174,7 @@ fn media_type(request: &HttpRequest) -> String {
     value.trim().to_ascii_lowercase()
 }
 
-async fn read<S, E>(mut chunks: S, limit: usize, what: &str) -> Result<Bytes, Error>
+pub(super) async fn read<S, E>(mut chunks: S, limit: usize, what: &str) -> Result<Bytes, Error>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
@@ -208,7 +208,7 @@ async fn drain(mut part: Field, limit: usize) -> Result<usize, Error> {
     Ok(seen)
 }
 
-fn unreadable(error: &dyn std::fmt::Display) -> Error {
+pub(super) fn unreadable(error: &dyn std::fmt::Display) -> Error {
     Error::new(
         Code::InvalidRequest,
         format!(

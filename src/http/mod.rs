@@ -5,6 +5,7 @@
 //! | `/v1/extract` | [`native`] | clients of the native dialect |
 //! | `/v1/jobs` `/v1/documents` `/v1/schemas` `/v1/projects` `/v1/extractions` `/v1/parses` `/v1/splits` `/v1/classifications` | [`retab`] | clients of Retab |
 //! | `/structflow` `/files` `/uploads` | [`structflow`] | clients of StructFlow |
+//! | `/v2` | [`parseflow`] | clients of Parseflow |
 //! | `/healthz` `/readyz` `/metrics` `/openapi.json` | `ops` | operators and tools |
 //! | `/` `/docs` `/console/` | `console` | people |
 //!
@@ -19,11 +20,14 @@ mod console;
 mod download;
 pub mod error;
 mod files;
+mod form;
 mod members;
 pub mod native;
 mod ops;
 mod origin;
+mod own_key;
 mod pace;
+pub mod parseflow;
 mod query;
 mod repeat;
 pub mod retab;
@@ -55,7 +59,7 @@ use origin::{gate, share};
 
 /// Whose words an error is told in, by the base of the path: also one that is raised before a
 /// handler runs. Every other path is answered in the words of the native dialect.
-const WORDINGS: [(&str, Wording); 12] = [
+const WORDINGS: [(&str, Wording); 13] = [
     ("/v1/jobs", retab::wording),
     ("/v1/documents", retab::wording),
     ("/v1/schemas", retab::wording),
@@ -65,6 +69,7 @@ const WORDINGS: [(&str, Wording); 12] = [
     ("/v1/splits", retab::wording),
     ("/v1/classifications", retab::wording),
     ("/v1/edit", retab::wording),
+    ("/v2", parseflow::wording),
     ("/structflow", structflow::wording),
     ("/files", structflow::wording),
     ("/uploads", structflow::wording),
@@ -121,6 +126,7 @@ pub fn server(
     let address = listener.local_addr()?;
     let workers = options.workers;
     bound(&listener, options.stalled_after);
+    parseflow::word_callbacks(&engine);
     let (engine, options) = (web::Data::new(engine), web::Data::new(options));
     let attempts = web::Data::new(Attempts::new());
     let server = HttpServer::new(move || {
@@ -141,6 +147,7 @@ pub fn server(
             )
             .configure(structflow::routes)
             .configure(retab::routes)
+            .configure(parseflow::routes)
             .configure(ops::routes)
             .configure(console::routes)
             .default_service(web::route().to(nothing_here))

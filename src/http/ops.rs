@@ -64,6 +64,8 @@ const SCHEMAS: &[(&str, &str)] = embedded! {
     "dialects/retab" as "retab_": "classification" "classify_response" "error" "extract_chunk"
         "extract_response" "extraction" "job" "job_create" "job_list" "parse" "parse_response"
         "request" "schema" "split" "split_response";
+    "dialects/parseflow" as "parseflow_": "batch" "batch_result" "deliver" "error" "health" "job"
+        "job_create" "me" "process" "result" "usage";
     "events" as "": "agentic_array_progress" "common" "end" "event" "job_status" "ping" "start"
         "subtree_error" "subtree_result" "subtree_retry";
 };

@@ -27,7 +27,7 @@ use crate::domain::error::{Code, Error};
 use crate::engine::Engine;
 
 const METHODS: &str = "GET, POST, PUT, DELETE";
-const TAKEN: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Cache-Control, Api-Key, X-API-Key";
+const TAKEN: &str = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Cache-Control, Api-Key, X-API-Key, X-BYOK-Key";
 const EXPOSED: &str =
     "Location, Retry-After, X-Idempotent-Replay, X-Job-Id, X-Request-Id, X-Stream-Protocol";
 /// How long a browser may remember what a preflight said, seconds.

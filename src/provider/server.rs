@@ -5,6 +5,8 @@
 //! | `names` | which names of models are this server's |
 //! | `exchange` | one request: what closes in its answer, and how it ends |
 //! | `begin` | the same up to where its answer begins: late ones, lost copies |
+//! | `lanes` | what is learned and kept under one key |
+//! | `unkeyed` | vendors for callers who bring a key |
 //! | `copies` | documents that the provider keeps between calls |
 //! | `pieces` | a subtree that is too much for one request |
 //! | `refusals` | schemas that the provider did not take |
@@ -13,10 +15,12 @@
 mod begin;
 mod copies;
 mod exchange;
+mod lanes;
 mod names;
 mod pieces;
 mod refusals;
 mod tardiness;
+mod unkeyed;
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -29,22 +33,21 @@ use parking_lot::{Mutex, RwLock};
 
 use super::answer;
 use super::client::{Bounds, Client, ClientError};
-use super::gate::Gate;
 use super::models::{Models, Profile};
 use super::wire::{FailureKind, Key, Part, Vendor};
 use crate::domain::document::Document;
+use crate::domain::own_key::OwnKey;
 use crate::domain::prompt;
 use crate::domain::usage::Usage;
 use crate::engine::ports::{
     Answer, Attachment, Call, CallError, Lowering, Manner, Model, Price, Provider,
 };
 
-use copies::Copies;
 use exchange::{Answered, Exchange, Failed, Form, Piece, has_array};
+use lanes::{Lane, Lanes};
 use names::Names;
 use pieces::Division;
-use refusals::Refusals;
-use tardiness::Tardiness;
+pub use unkeyed::Unkeyed;
 
 /// Of the tokens that an answer may have, the part that a call is planned for: estimates err, and
 /// an answer that is cut off is paid for.
@@ -83,20 +86,20 @@ pub struct Server {
 }
 
 struct Inner {
-    names: Names,
+    names: Arc<Names>,
     client: Client,
-    gate: Arc<Gate>,
+    /// What is of the key that the client has.
+    lane: Arc<Lane>,
+    /// Of the other keys that callers bring.
+    lanes: Arc<Lanes>,
     profiles: Arc<Models>,
     stream: bool,
     logprobs: Option<bool>,
     hedging: bool,
     /// Prompt texts by the document's hash.
-    documents: Mutex<LruCache<String, Arc<str>>>,
-    refusals: Refusals,
-    tardiness: Tardiness,
-    copies: Copies,
+    documents: Arc<Mutex<LruCache<String, Arc<str>>>>,
     /// What the server said that it has.
-    found: RwLock<Vec<String>>,
+    found: Arc<RwLock<Vec<String>>>,
 }
 
 impl Server {
@@ -108,18 +111,16 @@ impl Server {
         let client = Client::new(options.vendor, base_url, options.key, options.bounds)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                names: Names::new(options.name, options.vendor, options.models),
+                names: Arc::new(Names::new(options.name, options.vendor, options.models)),
                 client,
-                gate: Arc::new(Gate::default()),
+                lane: Arc::default(),
+                lanes: Arc::default(),
                 profiles,
                 stream: options.stream,
                 logprobs: options.logprobs,
                 hedging: options.hedging,
-                documents: Mutex::new(LruCache::new(KEPT)),
-                refusals: Refusals::default(),
-                tardiness: Tardiness::default(),
-                copies: Copies::default(),
-                found: RwLock::default(),
+                documents: Arc::new(Mutex::new(LruCache::new(KEPT))),
+                found: Arc::default(),
             }),
         })
     }
@@ -246,6 +247,26 @@ impl Provider for Server {
     fn lowered(&self, call: &Call) -> Vec<Lowering> {
         let exchange = Exchange::of(&self.inner, call, &call.subtrees, Form::Bound);
         exchange.map_or_else(|_| Vec::new(), |exchange| exchange.changes())
+    }
+
+    fn with_key(&self, key: &OwnKey) -> Option<Arc<dyn Provider>> {
+        let inner = &self.inner;
+        // One that is no header's value is none of a provider's either.
+        let own = Key::new(key.reveal()).ok()?;
+        Some(Arc::new(Self {
+            inner: Arc::new(Inner {
+                names: Arc::clone(&inner.names),
+                client: inner.client.with_key(own),
+                lane: inner.lanes.of(key),
+                lanes: Arc::clone(&inner.lanes),
+                profiles: Arc::clone(&inner.profiles),
+                stream: inner.stream,
+                logprobs: inner.logprobs,
+                hedging: inner.hedging,
+                documents: Arc::clone(&inner.documents),
+                found: Arc::clone(&inner.found),
+            }),
+        }))
     }
 
     fn ask(&self, call: Call) -> BoxStream<'static, Result<Answer, CallError>> {

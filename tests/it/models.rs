@@ -11,6 +11,7 @@ mod jobs;
 mod llama;
 mod logprobs;
 mod operations;
+mod own_keys;
 mod plans;
 mod scenarios;
 

@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::Answered;
 use crate::domain::error::Error;
 use crate::domain::id::{JobId, Scope, WebhookId};
+use crate::domain::job::JobView;
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::time::Time;
-use crate::domain::webhook::{DeliveryState, Secret, Topic};
+use crate::domain::webhook::{DeliveryState, Notice, Secret, Topic};
 
 /// Who took an endpoint out of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +143,9 @@ pub trait Outbox: Send + Sync {
     ) -> Answered<'_, Option<StoredWebhook>>;
     /// False when it is not there. What is pending for it will not be sent.
     fn delete_webhook(&self, scope: &Scope, id: WebhookId) -> Answered<'_, bool>;
+
+    /// Puts one more message about a job into the outbox; false when the job is not there.
+    fn post(&self, scope: &Scope, notice: Notice, job: &JobView) -> Answered<'_, bool>;
 
     /// Deliveries of the scope, the newest first.
     fn deliveries(

@@ -20,13 +20,13 @@ use crate::domain::time::Time;
 use crate::engine::keys::Principal;
 use crate::engine::ports::JobQuery;
 use crate::engine::{
-    DocumentSource, Engine, JobRequest, JobResult, Repeat, SchemaSource, Submitted, Wanted,
+    DocumentSource, Engine, Extras, JobRequest, JobResult, Repeat, SchemaSource, Submitted, Wanted,
 };
 use crate::http::auth::Caller;
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
 use crate::http::wrapped::wrap;
-use crate::http::{Options, body, on, repeat, resource};
+use crate::http::{Options, body, on, own_key, repeat, resource};
 
 /// Room beside an inline document in a job's body, bytes: the schema and the config.
 const BESIDE_DOCUMENT: usize = 2 << 20;
@@ -329,9 +329,10 @@ pub(super) async fn submitted(
     caller: &Principal,
     job: JobRequest,
     repeat: Repeat,
+    extras: Extras,
 ) -> Result<Submitted, Error> {
     let inline = matches!(job.schema, SchemaSource::Inline(_));
-    let submitted = engine.submit_once(caller, job, repeat).await;
+    let submitted = engine.submit_with(caller, job, repeat, extras).await;
     submitted.map_err(|error| {
         if inline {
             in_member(error, "schema")
@@ -351,6 +352,7 @@ async fn create(
     let body = body::json(&request, payload, body_limit(&engine)).await?;
     events::refuse_protocol(&Parameters::of(&request)?)?;
     let key = repeat::key(&request, None)?;
+    let extras = own_key::extras(&request)?;
     let cursor = events::last_event_id(&request)?;
     let CreateRequest {
         job,
@@ -366,7 +368,7 @@ async fn create(
         key,
         seen: cursor.and_then(|cursor| cursor.job),
     };
-    let Submitted { view, is_repeat } = submitted(&engine, &caller, job, repeat).await?;
+    let Submitted { view, is_repeat } = submitted(&engine, &caller, job, repeat, extras).await?;
     let mut response = if let Some(slot) = slot {
         // A job that is new has nothing that the client could have seen.
         let cursor = cursor.filter(|_| is_repeat);
@@ -468,8 +470,11 @@ async fn retry(
     engine: web::Data<Engine>,
     caller: web::ReqData<Principal>,
     id: web::Path<String>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let view = engine.retry(&caller, JobId::parse(&id)?).await?;
+    let id = JobId::parse(&id)?;
+    let own_key = own_key::own_key(&request)?;
+    let view = engine.retry_under(&caller, id, own_key).await?;
     Ok(HttpResponse::Accepted()
         .insert_header((LOCATION, Links::of(view.id).job))
         .json(JobBody::of(&engine, &view)))

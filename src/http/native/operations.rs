@@ -16,7 +16,7 @@ use crate::engine::keys::Principal;
 use crate::engine::{Engine, Repeat, SchemaSource, Submitted, Wanted};
 use crate::http::error::Problem;
 use crate::http::query::Parameters;
-use crate::http::{body, on, repeat, resource};
+use crate::http::{body, on, own_key, repeat, resource};
 
 /// Seconds that a direct request waits for the end of its job when it names none, and the most.
 const WAIT: u32 = 30;
@@ -111,6 +111,7 @@ async fn direct(
     let body = body::json(&request, payload, body_limit(&engine)).await?;
     let wait = Parameters::of(&request)?.number("wait", 0..=MAX_WAIT, WAIT)?;
     let key = repeat::key(&request, None)?;
+    let extras = own_key::extras(&request)?;
     let asked = CreateRequest::read(named(body, name)?).await?;
     if asked.stream {
         let message = "The answer is no stream. POST the same body to /v1/extract/jobs.";
@@ -121,7 +122,8 @@ async fn direct(
         key,
         seen: None,
     };
-    let Submitted { view, is_repeat } = submitted(&engine, &caller, asked.job, repeat).await?;
+    let Submitted { view, is_repeat } =
+        submitted(&engine, &caller, asked.job, repeat, extras).await?;
     let wait = Duration::from_secs(u64::from(wait));
     let view = engine.wait(&caller.scope, view.id, wait).await?;
     let location = (LOCATION, Links::of(view.id).job);

@@ -50,10 +50,14 @@ impl Exchange {
         if is_lost_copy(&first) {
             let lost = std::mem::replace(&mut self.ask.cache, Cache::Off);
             if let (Cache::Entry(name), Some(key)) = (lost, &self.cached_as) {
-                self.inner.copies.forget(key, &name).await;
+                self.inner.lane.copies.forget(key, &name).await;
             }
             // The refusal stays the answer where there is no place for another request.
-            let again = self.inner.gate.acquire(estimate(&self.ask), LONGEST_HELD);
+            let again = self
+                .inner
+                .lane
+                .gate
+                .acquire(estimate(&self.ask), LONGEST_HELD);
             if let Ok(pass) = again.await {
                 std::mem::replace(&mut leg, self.leg(pass)).pass.succeeded();
                 sent.requests += 1;
@@ -78,14 +82,14 @@ impl Exchange {
     /// The first of the answer; `leg` is the request whose answer it is.
     async fn first(&self, leg: &mut Leg, sent: &mut Sent) -> Item {
         let began = Instant::now();
-        let tardiness = &self.inner.tardiness;
+        let tardiness = &self.inner.lane.tardiness;
         let late_after = tardiness
             .late_after(&self.ask.model)
             .filter(|_| self.inner.hedging);
         let on_time = timeout(late_after.unwrap_or(Duration::MAX), leg.deltas.next()).await;
         let item = match on_time {
             Ok(item) => item,
-            Err(_) => match self.inner.gate.enter(estimate(&self.ask)) {
+            Err(_) => match self.inner.lane.gate.enter(estimate(&self.ask)) {
                 Ok(pass) => {
                     sent.requests += 1;
                     sent.is_counted = false;

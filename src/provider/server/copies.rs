@@ -63,13 +63,18 @@ impl Copies {
 impl Inner {
     /// The name of the copy, which is made when there is none, in its turn among the calls.
     async fn copy(&self, key: &str, ask: &Ask) -> Option<Arc<str>> {
-        let place = self.copies.place(key);
+        let place = self.lane.copies.place(key);
         let mut copy = place.lock().await;
         let now = Instant::now();
         if let Some(copy) = copy.as_ref().filter(|copy| copy.until > now) {
             return copy.name.clone();
         }
-        let pass = self.gate.acquire(estimate(ask), LONGEST_HELD).await.ok()?;
+        let pass = self
+            .lane
+            .gate
+            .acquire(estimate(ask), LONGEST_HELD)
+            .await
+            .ok()?;
         let created = self.client.create_cache(ask, KEPT_FOR).await;
         settle(pass, created.as_ref().err());
         let name: Option<Arc<str>> = match created {

@@ -246,7 +246,7 @@ impl Exchange {
             }
             self.keep_document().await;
             let tokens = estimate(&self.ask);
-            let pass = match self.inner.gate.acquire(tokens, WORTH_TELLING).await {
+            let pass = match self.inner.lane.gate.acquire(tokens, WORTH_TELLING).await {
                 Ok(pass) => pass,
                 Err(blocked) => {
                     if blocked.wait() > LONGEST_HELD {
@@ -255,7 +255,7 @@ impl Exchange {
                     }
                     let for_ms = blocked.wait().as_millis() as u64;
                     yield Piece::Held { fault: held_by(blocked), for_ms };
-                    match self.inner.gate.acquire(tokens, LONGEST_HELD).await {
+                    match self.inner.lane.gate.acquire(tokens, LONGEST_HELD).await {
                         Ok(pass) => pass,
                         Err(blocked) => {
                             yield Piece::Failed(turned_away(blocked));
@@ -352,7 +352,7 @@ impl Exchange {
             );
             return Some(Failure::from(FailureKind::Schema).noting(&remark).into());
         }
-        let kind = self.inner.refusals.get(&self.mark)?;
+        let kind = self.inner.lane.refusals.get(&self.mark)?;
         Some(Failure::from(kind).into())
     }
 
@@ -401,7 +401,7 @@ impl Exchange {
             _ => false,
         };
         if is_too_much {
-            self.inner.refusals.add(self.mark, failure.kind);
+            self.inner.lane.refusals.add(self.mark, failure.kind);
         }
     }
 

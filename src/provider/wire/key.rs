@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use reqwest::header::HeaderValue;
+use zeroize::Zeroizing;
 
-/// The key of a provider. Never printed, and sent as a header that is not logged.
+/// The key of a provider, overwritten when it is dropped. Never printed, and sent as a header that is not logged.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key(Arc<str>);
+pub struct Key(Arc<Zeroizing<String>>);
 
 /// The text is no key; it is not repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,12 +22,14 @@ impl Key {
     pub fn new(text: &str) -> Result<Self, BadKey> {
         let text = text.trim();
         let is_key = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-        is_key.then(|| Self(text.into())).ok_or(BadKey)
+        let key = || Self(Arc::new(Zeroizing::new(text.to_owned())));
+        is_key.then(key).ok_or(BadKey)
     }
 
     /// `prefix` and the key as the value of a header.
     pub fn header(&self, prefix: &str) -> Result<HeaderValue, BadKey> {
-        let mut value = HeaderValue::try_from(format!("{prefix}{}", self.0)).map_err(|_| BadKey)?;
+        let mut value =
+            HeaderValue::try_from(format!("{prefix}{}", self.0.as_str())).map_err(|_| BadKey)?;
         value.set_sensitive(true);
         Ok(value)
     }

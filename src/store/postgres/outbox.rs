@@ -15,7 +15,7 @@ use crate::domain::id::{JobId, Scope, WebhookId};
 use crate::domain::job::JobView;
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::time::Time;
-use crate::domain::webhook::{Endpoint, Secret, notices};
+use crate::domain::webhook::{Endpoint, Notice, Secret, notices};
 use crate::engine::ports::{
     About, Answered, Attempt, Delivery, Due, Outbox, StoreError, StoredWebhook,
 };
@@ -27,6 +27,10 @@ pub(super) const ENDPOINTS: &str = "SELECT scope, id, url, topics FROM webhooks 
 pub(super) const POST: &str = "INSERT INTO outbox (id, scope, job_id, webhook_id, receiver, \
      topic, url, body, next_ms, state) SELECT *, 'pending' FROM unnest($1::uuid[], $2::text[], \
      $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[])";
+/// To the callback URL of a job, as long as the job is there.
+const POST_ONE: &str = "INSERT INTO outbox (id, scope, job_id, receiver, topic, url, body, \
+     next_ms, state) SELECT $1::uuid, scope, id, $4::text, $5::text, $6::text, $7::text, \
+     $8::bigint, 'pending' FROM jobs WHERE scope = $2 AND id = $3";
 pub(super) const SWEEP: &str = "DELETE FROM outbox WHERE job_id = $1";
 
 /// Two that come at once wait for each other here: else both would find room for one.
@@ -249,6 +253,25 @@ impl Outbox for Postgres {
             let connection = self.pool.connection().await?;
             let gone = connection.query(DELETE, &[&scope.as_str(), &id.0]).await?;
             Ok(!gone.is_empty())
+        }
+        .boxed()
+    }
+
+    fn post(&self, scope: &Scope, notice: Notice, job: &JobView) -> Answered<'_, bool> {
+        let (scope, id, due) = (scope.clone(), job.id.0, job.updated_at.0);
+        async move {
+            let params: [Param; 8] = [
+                &notice.id,
+                &scope.as_str(),
+                &id,
+                &notice.receiver,
+                &notice.topic.name(),
+                &notice.url,
+                &notice.body,
+                &due,
+            ];
+            let connection = self.pool.connection().await?;
+            Ok(connection.execute(POST_ONE, &params).await? > 0)
         }
         .boxed()
     }

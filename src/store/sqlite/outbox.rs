@@ -14,7 +14,7 @@ use crate::domain::id::{JobId, Scope, WebhookId};
 use crate::domain::job::JobView;
 use crate::domain::page::{ListPage, ListQuery};
 use crate::domain::time::Time;
-use crate::domain::webhook::{Secret, notices};
+use crate::domain::webhook::{Notice, Secret, notices};
 use crate::engine::ports::{
     About, Answered, Attempt, Delivery, DisabledBy, Due, Outbox, StoreError, StoredWebhook,
 };
@@ -96,6 +96,20 @@ impl Outbox for Sqlite {
             .boxed()
     }
 
+    fn post(&self, scope: &Scope, notice: Notice, job: &JobView) -> Answered<'_, bool> {
+        let (scope, id, due) = (scope.clone(), job.id, job.updated_at);
+        self.write(move |connection, _| {
+            let of_scope = "SELECT 1 FROM jobs WHERE scope = ?1 AND id = ?2";
+            let mut statement = connection.prepare_cached(of_scope)?;
+            let is_there = statement.exists(params![scope.as_str(), id.0.as_bytes()])?;
+            if is_there {
+                put(connection, &scope, id, &notice, due)?;
+            }
+            Ok(Change::Keep(is_there))
+        })
+        .boxed()
+    }
+
     fn deliveries(
         &self,
         scope: &Scope,
@@ -145,23 +159,34 @@ pub fn post(connection: &Connection, scope: &Scope, view: &JobView) -> Result<()
     })?;
     let endpoints = endpoints.collect::<Result<Vec<_>, StoreError>>()?;
     for notice in notices(scope, view, &endpoints) {
-        connection
-            .prepare_cached(
-                "INSERT INTO outbox (id, scope, job_id, webhook_id, receiver, topic, url, body, \
-                 state, next_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending', ?9)",
-            )?
-            .execute(params![
-                notice.id.as_bytes(),
-                scope.as_str(),
-                view.id.0.as_bytes(),
-                notice.webhook.map(|id| *id.0.as_bytes()),
-                notice.receiver,
-                notice.topic.name(),
-                notice.url,
-                notice.body,
-                view.updated_at.0,
-            ])?;
+        put(connection, scope, view.id, &notice, view.updated_at)?;
     }
+    Ok(())
+}
+
+fn put(
+    connection: &Connection,
+    scope: &Scope,
+    job: JobId,
+    notice: &Notice,
+    due: Time,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO outbox (id, scope, job_id, webhook_id, receiver, topic, url, body, \
+             state, next_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending', ?9)",
+        )?
+        .execute(params![
+            notice.id.as_bytes(),
+            scope.as_str(),
+            job.0.as_bytes(),
+            notice.webhook.map(|id| *id.0.as_bytes()),
+            notice.receiver,
+            notice.topic.name(),
+            notice.url,
+            notice.body,
+            due.0,
+        ])?;
     Ok(())
 }
 

@@ -24,7 +24,7 @@ const EXPOSED: [&str; 6] = [
     "X-Request-Id",
     "X-Stream-Protocol",
 ];
-const TAKEN: [&str; 7] = [
+const TAKEN: [&str; 8] = [
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
@@ -32,6 +32,7 @@ const TAKEN: [&str; 7] = [
     "Cache-Control",
     "Api-Key",
     "X-API-Key",
+    "X-BYOK-Key",
 ];
 
 fn start() -> Start {

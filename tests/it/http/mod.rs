@@ -12,6 +12,7 @@ mod openapi;
 mod operations;
 mod origin;
 mod pages;
+mod parseflow;
 mod plans;
 mod readers;
 mod repeat;

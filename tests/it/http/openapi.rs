@@ -267,6 +267,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "native/files",
         "structflow",
         "retab",
+        "parseflow",
         "native/jobs",
         "native/mod",
         "native/operations",

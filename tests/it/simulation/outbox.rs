@@ -6,7 +6,7 @@ use rivulet::domain::id::{JobId, Scope, WebhookId};
 use rivulet::domain::job::JobView;
 use rivulet::domain::page::{ListPage, ListQuery};
 use rivulet::domain::time::Time;
-use rivulet::domain::webhook::{DeliveryState, Endpoint, Secret, notices};
+use rivulet::domain::webhook::{DeliveryState, Endpoint, Notice, Secret, notices};
 use rivulet::engine::ports::{
     About, Answered, Attempt, Delivery, DisabledBy, Due, Outbox, StoredWebhook,
 };
@@ -38,28 +38,32 @@ impl Memory {
             topics: webhook.topics.clone(),
         });
         for notice in notices(scope, view, &endpoints.collect::<Vec<_>>()) {
-            let delivery = Delivery {
-                id: notice.id,
-                job: view.id,
-                webhook: notice.webhook,
-                topic: notice.topic,
-                url: notice.url,
-                state: DeliveryState::Pending,
-                attempts: 0,
-                last_status: None,
-                last_error: None,
-                last_attempt_at: None,
-                next_attempt_at: Some(view.updated_at),
-            };
-            let parcel = Parcel {
-                scope: scope.clone(),
-                receiver: notice.receiver,
-                body: notice.body,
-                delivery,
-                leased_until: None,
-            };
-            self.outbox.insert(notice.id, parcel);
+            self.put(scope, view, notice);
         }
+    }
+
+    fn put(&mut self, scope: &Scope, view: &JobView, notice: Notice) {
+        let delivery = Delivery {
+            id: notice.id,
+            job: view.id,
+            webhook: notice.webhook,
+            topic: notice.topic,
+            url: notice.url,
+            state: DeliveryState::Pending,
+            attempts: 0,
+            last_status: None,
+            last_error: None,
+            last_attempt_at: None,
+            next_attempt_at: Some(view.updated_at),
+        };
+        let parcel = Parcel {
+            scope: scope.clone(),
+            receiver: notice.receiver,
+            body: notice.body,
+            delivery,
+            leased_until: None,
+        };
+        self.outbox.insert(notice.id, parcel);
     }
 
     pub fn forget_parcels(&mut self, job: JobId) {
@@ -240,6 +244,17 @@ impl Outbox for Shelf {
             disk.webhooks
                 .remove(&(scope.as_str().to_owned(), id))
                 .is_some()
+        })
+    }
+
+    fn post(&self, scope: &Scope, notice: Notice, job: &JobView) -> Answered<'_, bool> {
+        let job = job.clone();
+        self.done(|disk| {
+            let is_there = disk.jobs.contains_key(&job.id);
+            if is_there {
+                disk.put(scope, &job, notice);
+            }
+            is_there
         })
     }
 

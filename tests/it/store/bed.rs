@@ -224,6 +224,9 @@ impl Bed {
             asked: None,
             batch: None,
             operation: Operation::Extract,
+            chunks: None,
+            has_own_key: false,
+            has_own_callback: false,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan

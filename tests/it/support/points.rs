@@ -17,7 +17,7 @@ use rivulet::domain::job::{AnswerKey, Draft, JobView, Ordinal};
 use rivulet::domain::page::{ListPage, ListQuery};
 use rivulet::domain::plan::Plan;
 use rivulet::domain::time::Time;
-use rivulet::domain::webhook::Secret;
+use rivulet::domain::webhook::{Notice, Secret};
 use rivulet::engine::Outside;
 use rivulet::engine::ports::{
     About, Answered, Attempt, Blobs, Catalog, Claimed, Commit, Committed, Created, Deleted,
@@ -405,6 +405,10 @@ impl Outbox for Pointed<dyn Outbox> {
 
     fn delete_webhook(&self, scope: &Scope, id: WebhookId) -> Answered<'_, bool> {
         self.0.delete_webhook(scope, id)
+    }
+
+    fn post(&self, scope: &Scope, notice: Notice, job: &JobView) -> Answered<'_, bool> {
+        self.0.post(scope, notice, job)
     }
 
     fn deliveries(

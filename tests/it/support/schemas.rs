@@ -14,6 +14,7 @@ static VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
         ("events", ""),
         ("dialects/structflow", "structflow_"),
         ("dialects/retab", "retab_"),
+        ("dialects/parseflow", "parseflow_"),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("schemas")
