@@ -74,6 +74,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         metadata: Metadata::default(),
         dialect: None,
         endpoint: None,
+        options: None,
     };
     let mut signals = Signals::listen()?;
     let embedded = App::builder(settings).embedded()?;

@@ -8,6 +8,7 @@ mod held;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::completeness::Completeness;
@@ -26,6 +27,7 @@ use super::pointer::Pointer;
 use super::record::{Batch, RecordMark, RecordTally};
 use super::review::Review;
 use super::status::Status;
+use super::template::TemplateUse;
 use super::time::Time;
 use super::usage::Usage;
 use super::webhook::Secret;
@@ -79,6 +81,12 @@ pub struct JobSpec {
     /// What is done with the document. Left out where values are extracted.
     #[serde(default, skip_serializing_if = "Operation::is_extract")]
     pub operation: Operation,
+    /// The template it was made with, and the filter that chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateUse>,
+    /// What its dialect wants to know of it later; nobody else reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<Value>,
 }
 
 /// A setting that was accepted and changes nothing, and why.

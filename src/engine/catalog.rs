@@ -82,16 +82,7 @@ impl Engine {
     /// Reads a file and keeps it. Refused when no reader can make words of it.
     pub async fn upload(&self, scope: &Scope, name: &str, bytes: Bytes) -> Result<Uploaded, Error> {
         let inner = &self.inner;
-        if bytes.len() as u64 > inner.settings.max_document_bytes {
-            return Err(Error::new(
-                Code::TooLarge,
-                format!(
-                    "The file has {} bytes; the limit is {}.",
-                    bytes.len(),
-                    inner.settings.max_document_bytes
-                ),
-            ));
-        }
+        self.refuse_large(&bytes)?;
         let document = inner.read(bytes.clone()).await?;
         let stored_document = StoredDocument {
             id: DocumentId(inner.clock.mint()),

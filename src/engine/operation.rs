@@ -304,7 +304,7 @@ impl Run {
 
 impl Inner {
     /// The model that is asked nothing over a wire.
-    fn embedded_model(&self) -> Option<String> {
+    pub(super) fn embedded_model(&self) -> Option<String> {
         let models = self.models().into_iter().map(|model| model.id);
         models.into_iter().find(|model| self.is_embedded(model))
     }

@@ -38,6 +38,15 @@ pub enum SchemaSource {
     Inline(Value),
     /// None is needed: the document is not extracted.
     Operation(Operation),
+    /// Of the template of this name or id, with its instructions and settings.
+    Template(String),
+    /// Of the template that a filter chooses by what the document is.
+    Filter {
+        /// Its name or id.
+        filter: String,
+        /// Where the filter leaves it to the request.
+        template: Option<String>,
+    },
 }
 
 /// What a client asks for, read but not yet checked.
@@ -55,6 +64,8 @@ pub struct JobRequest {
     pub dialect: Option<String>,
     /// The endpoint of the request, where its dialect has several.
     pub endpoint: Option<String>,
+    /// What its dialect wants to know of it later.
+    pub options: Option<Value>,
 }
 
 /// Refuses what a job over many records cannot have. A gate looks at one result: what of many is to
@@ -103,6 +114,7 @@ impl Engine {
     ) -> Result<Option<JobView>, Error> {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
+        let (request, template) = self.templated(scope, request).await?;
         let mut config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
         refuse_of_batch(&request, &config)?;
         let callback_url = request.callback_url.as_deref();
@@ -142,7 +154,7 @@ impl Engine {
             document_name: document.name.clone(),
             document_sha256: document.sha256.clone(),
             schema_id,
-            schema_name,
+            schema_name: schema_name.or_else(|| template.as_ref()?.template.clone()),
             plan: planned.key.clone(),
             warnings: [wish.unused, warnings(&config, &model)].concat(),
             prompt_version: provider.manner(&config.model).version,
@@ -156,6 +168,8 @@ impl Engine {
             endpoint: request.endpoint,
             batch,
             operation: wish.operation,
+            template,
+            options: request.options,
         };
         let created = match forecast {
             Ok(forecast) => {
@@ -235,6 +249,10 @@ impl Engine {
             SchemaSource::Inline(definition) => (None, None, definition),
             SchemaSource::Operation(asked) => {
                 return Ok((None, None, operation::planned(&self.inner, &asked)));
+            }
+            // Resolved before the config is read, which they have a say in.
+            SchemaSource::Template(_) | SchemaSource::Filter { .. } => {
+                return Err(Error::internal());
             }
         };
         let definition = self.embed(scope, definition).await?;

@@ -80,6 +80,7 @@ impl TryFrom<Value> for CreateRequest {
                 metadata: metadata.transpose()?.unwrap_or_default(),
                 dialect: Some(NAME.into()),
                 endpoint: None,
+                options: None,
             },
             body_sha256,
         })

@@ -20,6 +20,7 @@ mod review;
 mod schemas;
 mod stream;
 mod structflow;
+mod templates;
 mod tenants;
 mod tickets;
 mod uploads;

@@ -264,6 +264,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "native/documents",
         "native/events",
         "native/files",
+        "native/filters",
         "structflow",
         "native/jobs",
         "native/mod",
@@ -272,6 +273,7 @@ fn every_route_in_the_source_is_published_with_its_methods() {
         "native/records",
         "native/review",
         "native/schemas",
+        "native/templates",
         "native/tickets",
         "native/webhooks",
     ] {
@@ -302,10 +304,11 @@ async fn every_id_in_a_path_is_refused_when_it_is_none_and_when_nothing_has_it()
     let app = TestApp::start().run().await;
     let mut asked = 0;
     for (path, method, _) in operations(&DOCUMENT) {
-        let Some(noun) = ["document", "schema", "job", "webhook", "file"]
-            .into_iter()
-            .find(|noun| path.contains(&format!("{{{noun}_id}}")))
-        else {
+        let Some(noun) = [
+            "document", "schema", "template", "filter", "job", "webhook", "file",
+        ]
+        .into_iter()
+        .find(|noun| path.contains(&format!("{{{noun}_id}}"))) else {
             continue;
         };
         if path.starts_with("/console/") {

@@ -549,6 +549,7 @@ async fn neither_key_nor_cursor_leads_to_the_job_of_another_user() {
             metadata: Metadata::default(),
             dialect: None,
             endpoint: None,
+            options: None,
         };
         let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
         let repeat = Repeat {

@@ -171,6 +171,7 @@ impl Client {
             metadata: Metadata::default(),
             dialect: None,
             endpoint: None,
+            options: None,
         }
     }
 

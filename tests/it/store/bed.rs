@@ -223,6 +223,8 @@ impl Bed {
             endpoint: None,
             batch: None,
             operation: Operation::Extract,
+            template: None,
+            options: None,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan
