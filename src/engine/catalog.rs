@@ -144,6 +144,14 @@ impl Engine {
         Ok((document, bytes))
     }
 
+    /// The words of a document as text, its pages divided by an empty line.
+    pub async fn document_text(&self, scope: &Scope, id: DocumentId) -> Result<String, Error> {
+        let document = self.document(scope, id).await?;
+        let document = self.inner.parsed_document(&document.sha256).await?;
+        let pages = document.pages.iter().map(|page| page.text.as_str());
+        Ok(pages.collect::<Vec<_>>().join("\n\n"))
+    }
+
     pub async fn delete_document(&self, scope: &Scope, id: DocumentId) -> Result<(), Error> {
         let inner = &self.inner;
         let document = self.document(scope, id).await?;

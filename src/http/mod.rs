@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `/v1/extract` | [`native`] | clients of the native dialect |
 //! | `/structflow` `/files` `/uploads` | [`structflow`] | clients of StructFlow |
+//! | `/api/v1` | [`extraction_jobs`] | clients of Extraction jobs |
 //! | `/healthz` `/readyz` `/metrics` `/openapi.json` | `ops` | operators and tools |
 //! | `/` `/docs` `/console/` | `console` | people |
 //!
@@ -17,6 +18,7 @@ mod body;
 mod console;
 mod download;
 pub mod error;
+pub mod extraction_jobs;
 mod files;
 mod members;
 pub mod native;
@@ -53,7 +55,8 @@ use origin::{gate, share};
 
 /// Whose words an error is told in, by the base of the path: also one that is raised before a
 /// handler runs. Every other path is answered in the words of the native dialect.
-const WORDINGS: [(&str, Wording); 3] = [
+const WORDINGS: [(&str, Wording); 4] = [
+    ("/api/v1", extraction_jobs::wording),
     ("/structflow", structflow::wording),
     ("/files", structflow::wording),
     ("/uploads", structflow::wording),
@@ -112,11 +115,13 @@ pub fn server(
     bound(&listener, options.stalled_after);
     let (engine, options) = (web::Data::new(engine), web::Data::new(options));
     let attempts = web::Data::new(Attempts::new());
+    let polls = web::Data::new(extraction_jobs::Polls::new());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(engine.clone())
             .app_data(options.clone())
             .app_data(attempts.clone())
+            .app_data(polls.clone())
             // The last one is the outermost.
             .wrap(from_fn(gate))
             .wrap(from_fn(|request, next| speak(wording, request, next)))
@@ -129,6 +134,7 @@ pub fn server(
                     .configure(native::routes),
             )
             .configure(structflow::routes)
+            .configure(extraction_jobs::routes)
             .configure(ops::routes)
             .configure(console::routes)
             .default_service(web::route().to(nothing_here))

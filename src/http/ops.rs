@@ -60,6 +60,8 @@ const SCHEMAS: &[(&str, &str)] = embedded! {
         "schema_update" "schema_validate" "schema_validation" "schema_warning" "stream_ticket"
         "template" "template_create" "template_list"
         "upload_chunk" "upload_create" "webhook" "webhook_create" "webhook_list" "webhook_message" "webhook_update";
+    "dialects/extraction_jobs" as "extraction_jobs_": "error" "extract" "extracted" "job"
+        "job_create" "job_created" "result";
     "dialects/structflow" as "structflow_": "error" "file_list" "job" "job_create" "job_list"
         "job_summary" "models";
     "events" as "": "agentic_array_progress" "common" "end" "event" "job_status" "ping" "start"

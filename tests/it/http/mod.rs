@@ -5,6 +5,7 @@ mod console;
 mod cors;
 mod documents;
 mod door;
+mod extraction_jobs;
 mod files;
 mod jobs;
 mod listing;

@@ -12,6 +12,7 @@ static VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
     for (folder, prefix) in [
         ("api", ""),
         ("events", ""),
+        ("dialects/extraction_jobs", "extraction_jobs_"),
         ("dialects/structflow", "structflow_"),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
