@@ -213,6 +213,7 @@ async fn run(
         metadata: Metadata::default(),
         dialect: None,
         endpoint: None,
+        options: None,
     };
     let caller = Principal::local();
     let (known, asked) = (server.spans().len(), tokio::time::Instant::now());

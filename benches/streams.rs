@@ -245,6 +245,8 @@ async fn seed(data: &Path) {
         endpoint: None,
         batch: None,
         operation: Operation::Extract,
+        template: None,
+        options: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;

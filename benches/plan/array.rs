@@ -120,6 +120,7 @@ async fn run(engine: &Engine, schema: &Value, text: &str, truth: &Value, config:
         metadata: Metadata::default(),
         dialect: None,
         endpoint: None,
+        options: None,
     };
     let caller = Principal::local();
     let started = Instant::now();

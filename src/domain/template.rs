@@ -2,7 +2,7 @@
 //! document is.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::document::Page;
 use super::likeness::{choose, likeness};
@@ -17,11 +17,14 @@ pub struct Template {
     /// What a model is told beside the schema; what a job says itself comes after it.
     #[serde(default)]
     pub instructions: Option<String>,
-    /// Members of a job's config. A job that has one of them itself goes by its own.
+    /// Members of a job's config. A job that has one of them itself goes by its own, but for the
+    /// review: a job may be looked at more closely, and not less.
     #[serde(default)]
     pub config: Map<String, Value>,
 }
 
+/// The member of a config that holds results back.
+const REVIEW: &str = "review";
 /// The member of a config that instructions become.
 pub const INSTRUCTIONS: &str = "additional_instructions";
 
@@ -41,7 +44,15 @@ impl Template {
             (Some(ours), None) => Some(ours.clone()),
             _ => None,
         };
+        let gates = [own.get(REVIEW), config.get(REVIEW)];
+        let gate = match gates.map(|gate| gate.filter(|gate| !gate.is_null())) {
+            [Some(theirs), Some(ours)] if theirs != ours => {
+                Some(json!({ "any_of": [theirs, ours] }))
+            }
+            _ => None,
+        };
         config.extend(own);
+        config.extend(gate.map(|gate| (REVIEW.to_owned(), gate)));
         config.extend(told.map(|told| (INSTRUCTIONS.to_owned(), Value::String(told))));
         Some(Value::Object(config))
     }
@@ -120,8 +131,6 @@ pub struct TemplateUse {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::domain::document::Word;
 
@@ -148,6 +157,21 @@ mod tests {
             INSTRUCTIONS: "Dates are European.\n\nIn euros.",
         });
         assert_eq!(template().applied(Some(own)), Some(both));
+    }
+
+    #[test]
+    fn a_job_may_be_looked_at_more_closely_than_its_template_asks_and_not_less() {
+        let mut strict = template();
+        let ours = json!({"confidence_below": 0.95});
+        strict.config.insert(REVIEW.to_owned(), ours.clone());
+        let applied = |own: Value| strict.applied(Some(own)).unwrap()[REVIEW].clone();
+        assert_eq!(applied(json!({})), ours);
+        assert_eq!(applied(json!({REVIEW: null})), ours);
+        let theirs = json!({"confidence_below": 0.01});
+        let both = json!({"any_of": [theirs, ours]});
+        assert_eq!(applied(json!({REVIEW: theirs})), both);
+        let alone = template().applied(Some(json!({REVIEW: theirs}))).unwrap();
+        assert_eq!(alone[REVIEW], theirs);
     }
 
     #[test]

@@ -83,11 +83,13 @@ pub fn job(engine: &Engine, view: &JobView) -> Value {
     json!({ "success": true, "job": body })
 }
 
-/// The confidence of a gate in percent; none where it asks for something else.
+/// The confidence of a gate in percent, the highest of several; none where it asks for something else.
 fn threshold(gate: &Predicate) -> Option<u64> {
     match gate {
         Predicate::ConfidenceBelow(least) => Some((least * 100.0).round() as u64),
-        Predicate::AnyOf(inner) | Predicate::AllOf(inner) => inner.iter().find_map(threshold),
+        Predicate::AnyOf(inner) | Predicate::AllOf(inner) => {
+            inner.iter().filter_map(threshold).max()
+        }
         _ => None,
     }
 }

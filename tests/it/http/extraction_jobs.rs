@@ -289,6 +289,20 @@ async fn a_document_review_withholds_the_result_until_it_is_approved() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_review_does_not_loosen_that_of_the_template() {
+    let app = with_template(Scripted::plain()).await;
+    let gate = json!({"review": {"confidence_below": 0.99}});
+    save(&app, "strict", gate).await;
+    let loose = with(body(), "templateName", json!("strict"));
+    let job = started(&app, &with(loose, "documentReview", json!(1))).await;
+    let mut stream = app.follow(&job, None).await;
+    while stream.until("job_status").await.last().unwrap().payload()["reason"] != "review_required"
+    {
+    }
+    assert_eq!(show(&app, &job).await["reviewThreshold"], 99);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_and_a_cancelled_job_say_so_and_have_no_result() {
     let scripted = Scripted::gated();
     let app = with_template(Arc::clone(&scripted)).await;
