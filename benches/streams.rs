@@ -249,6 +249,7 @@ async fn seed(data: &Path) {
         chunks: None,
         has_own_key: false,
         has_own_callback: false,
+        template: None,
     };
     let (view, start) = JobView::open(JobId(uuid::Uuid::now_v7()), spec, &[], clock.now());
     let job = view.id;

@@ -48,6 +48,9 @@ codes! {
     InvalidSchemaId "invalid_schema_id" 400 false "The schema id is not a UUID";
     InvalidWebhookId "invalid_webhook_id" 400 false "The webhook id is not a UUID";
     InvalidFileId "invalid_file_id" 400 false "The file id is not a UUID";
+    InvalidTemplateId "invalid_template_id" 400 false "The template id is not a UUID";
+    InvalidFilterId "invalid_filter_id" 400 false "The filter id is not a UUID";
+    UnresolvedWebhookCoverage "unresolved_webhook_coverage" 400 false "No webhook is there to be told";
     InvalidCursor "invalid_cursor" 400 false "The list cursor cannot be read";
     InvalidLastEventId "invalid_last_event_id" 400 false "The event cursor cannot be read";
     LastEventIdOutOfRange "last_event_id_out_of_range" 400 false "The event cursor lies beyond the log";
@@ -60,10 +63,15 @@ codes! {
     JobNotFound "job_not_found" 404 false "No such job";
     WebhookNotFound "webhook_not_found" 404 false "No such webhook";
     FileNotFound "file_not_found" 404 false "No such file";
+    TemplateNotFound "template_not_found" 404 false "No such template";
+    FilterNotFound "filter_not_found" 404 false "No such filter";
     MethodNotAllowed "method_not_allowed" 405 false "The route does not take this method";
     NotAcceptable "not_acceptable" 406 false "None of the accepted media types can be sent";
     ResultNotReady "result_not_ready" 409 true "The job has not ended";
     JobAlreadyEnded "job_already_ended" 409 false "The job has already ended";
+    JobFailed "job_failed" 409 false "The job has failed";
+    NameTaken "name_taken" 409 false "The name is taken";
+    TooManyDefinitions "too_many_definitions" 409 false "Too many templates or filters";
     NothingToRetry "nothing_to_retry" 409 false "Every part of the job succeeded";
     JobActive "job_active" 409 true "The job is still active";
     IdempotencyKeyInUse "idempotency_key_in_use" 409 true "A request with this key is being worked on";
@@ -84,7 +92,6 @@ codes! {
     ProcessFailed "process_failed" 422 false "The document could not be processed as asked";
     InvalidSchema "invalid_schema" 422 false "The JSON Schema cannot be used";
     SchemaTooComplex "schema_too_complex" 422 false "The JSON Schema is over a limit";
-    JobFailed "job_failed" 422 false "The job that was waited for has failed";
     OwnKeyRequired "own_key_required" 422 false "The job runs under a key of its caller's own";
     InvalidCorrection "invalid_correction" 422 false "A corrected value cannot stand there";
     InvalidConfig "invalid_config" 422 false "A config value is out of its range";
@@ -99,6 +106,7 @@ codes! {
     PasswordRequired "password_required" 422 false "The document is encrypted";
     TooManyJobs "too_many_jobs" 429 true "Too many active jobs";
     RateLimited "rate_limited" 429 true "Too many requests with a wrong key";
+    TooManyPolls "too_many_polls" 429 true "The job is polled too often";
     TooManyStreams "too_many_streams" 429 true "Too many open streams";
     Internal "internal" 500 false "The server failed";
     StoreUnavailable "store_unavailable" 503 true "The store does not answer";

@@ -49,6 +49,8 @@ ids! {
     WebhookId InvalidWebhookId "webhook";
     /// A file, also while it is still being uploaded in chunks.
     FileId InvalidFileId "file";
+    TemplateId InvalidTemplateId "template";
+    FilterId InvalidFilterId "filter";
 }
 
 /// Whose data a query may see. Every read and write of a store takes one.

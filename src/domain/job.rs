@@ -28,6 +28,7 @@ use super::pointer::Pointer;
 use super::record::{Batch, RecordMark, RecordTally};
 use super::review::Review;
 use super::status::Status;
+use super::template::TemplateUse;
 use super::time::Time;
 use super::usage::Usage;
 use super::webhook::Secret;
@@ -96,6 +97,9 @@ pub struct JobSpec {
     /// Whether the callback is told of the job in the words of its dialect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_own_callback: bool,
+    /// The template it was made with, and the filter that chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateUse>,
 }
 
 /// A setting that was accepted and changes nothing, and why.

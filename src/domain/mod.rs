@@ -35,6 +35,7 @@ pub mod rows;
 pub mod schema;
 pub mod shape;
 pub mod status;
+pub mod template;
 pub mod time;
 pub mod usage;
 pub mod value;

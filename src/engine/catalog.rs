@@ -82,16 +82,7 @@ impl Engine {
     /// Reads a file and keeps it. Refused when no reader can make words of it.
     pub async fn upload(&self, scope: &Scope, name: &str, bytes: Bytes) -> Result<Uploaded, Error> {
         let inner = &self.inner;
-        if bytes.len() as u64 > inner.settings.max_document_bytes {
-            return Err(Error::new(
-                Code::TooLarge,
-                format!(
-                    "The file has {} bytes; the limit is {}.",
-                    bytes.len(),
-                    inner.settings.max_document_bytes
-                ),
-            ));
-        }
+        self.refuse_large(&bytes)?;
         let document = inner.read(bytes.clone()).await?;
         let stored_document = StoredDocument {
             id: DocumentId(inner.clock.mint()),
@@ -151,6 +142,14 @@ impl Engine {
             Error::internal()
         })?;
         Ok((document, bytes))
+    }
+
+    /// The words of a document as text, its pages divided by an empty line.
+    pub async fn document_text(&self, scope: &Scope, id: DocumentId) -> Result<String, Error> {
+        let document = self.document(scope, id).await?;
+        let document = self.inner.parsed_document(&document.sha256).await?;
+        let pages = document.pages.iter().map(|page| page.text.as_str());
+        Ok(pages.collect::<Vec<_>>().join("\n\n"))
     }
 
     pub async fn delete_document(&self, scope: &Scope, id: DocumentId) -> Result<(), Error> {

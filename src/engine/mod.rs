@@ -7,6 +7,7 @@
 //! | `repeat` | a request that was made before leads to its job |
 //! | `catalog` | documents and schemas |
 //! | `files`, `uploads` | files; those that come in chunks |
+//! | `templates` | what jobs have in common, saved; filters that choose among them |
 //! | `plans` | plans and compiled validators by schema |
 //! | `worker` | claims jobs and keeps their leases |
 //! | `run`, `call`, `settle` | one job; one call to a model; one answer of it |
@@ -74,6 +75,7 @@ mod review;
 mod run;
 mod settle;
 mod submit;
+mod templates;
 mod tickets;
 mod uploads;
 mod wait;
@@ -106,6 +108,7 @@ pub use result::{FailedSubtree, FoundArray, JobResult, Wanted};
 pub use retention::Lifetimes;
 pub use review::{ReviewRequest, ReviewState};
 pub use submit::{DocumentSource, Extras, JobRequest, SchemaSource};
+pub use templates::{MAX_DEFINITIONS, Saved};
 pub use tickets::{Admission, Ticket};
 pub use uploads::{MAX_CHUNK, MAX_UPLOADS, UploadDraft};
 pub use webhooks::{MAX_WEBHOOKS, WebhookDraft};

@@ -1,6 +1,7 @@
 //! What the engine needs from outside. Small object-safe traits, owned by their user.
 
 mod blobs;
+mod definitions;
 mod files;
 mod keys;
 mod outbox;
@@ -34,6 +35,7 @@ use crate::domain::time::Time;
 pub use crate::domain::usage::Price;
 use crate::domain::usage::Usage;
 pub use blobs::{Blobs, Pieces};
+pub use definitions::{Defined, DefinitionKind, Definitions, StoredDefinition};
 pub use files::{Appended, Files, Finished, StoredChunk, StoredFile, StoredUpload};
 pub use keys::{Keys, SECRET_BYTES, StoredKey};
 pub use outbox::{
@@ -443,7 +445,7 @@ pub struct StoredSchema {
 pub type Hold = Box<dyn Send + Sync>;
 
 /// Documents and schemas. Every write is on disk when its future resolves.
-pub trait Catalog: Send + Sync {
+pub trait Catalog: Definitions {
     fn insert_document(&self, scope: &Scope, document: StoredDocument) -> Answered<'_, ()>;
     fn document(&self, scope: &Scope, id: DocumentId) -> Answered<'_, Option<StoredDocument>>;
     fn documents(&self, scope: &Scope, query: ListQuery) -> Answered<'_, ListPage<StoredDocument>>;

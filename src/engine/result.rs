@@ -84,6 +84,11 @@ impl Engine {
         JobResult::of(snapshot)
     }
 
+    /// Whether the result of an ended job is still there and may be given out.
+    pub fn has_result(&self, view: &JobView) -> bool {
+        self.inner.refuse_unready(view, Wanted::Final).is_ok()
+    }
+
     /// A batch of which the result is there: it says what became of how many records.
     pub async fn batch_result(
         &self,

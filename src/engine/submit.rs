@@ -40,6 +40,15 @@ pub enum SchemaSource {
     Inline(Value),
     /// None is needed: the document is not extracted.
     Operation(Operation),
+    /// Of the template of this name or id, with its instructions and settings.
+    Template(String),
+    /// Of the template that a filter chooses by what the document is.
+    Filter {
+        /// Its name or id.
+        filter: String,
+        /// Where the filter leaves it to the request.
+        template: Option<String>,
+    },
 }
 
 /// What a client asks for, read but not yet checked.
@@ -119,6 +128,7 @@ impl Engine {
     ) -> Result<Option<JobView>, Error> {
         let (inner, scope) = (&self.inner, &caller.scope);
         inner.refuse_new_work()?;
+        let (request, template) = self.templated(scope, request).await?;
         let mut config = Config::parse(request.config.as_ref(), &inner.settings.default_model)?;
         refuse_of_batch(&request, &config)?;
         let callback_url = request.callback_url.as_deref();
@@ -152,7 +162,7 @@ impl Engine {
             document_name: document.name.clone(),
             document_sha256: document.sha256.clone(),
             schema_id,
-            schema_name,
+            schema_name: schema_name.or_else(|| template.as_ref()?.template.clone()),
             plan: planned.key.clone(),
             warnings: [wish.unused, warnings(&config, &model)].concat(),
             prompt_version: provider.manner(&config.model).version,
@@ -170,6 +180,7 @@ impl Engine {
             chunks: name.extras.chunks,
             has_own_key: own_key.is_some(),
             has_own_callback: name.extras.has_own_callback,
+            template,
         };
         let created = match forecast {
             Ok(forecast) => {
@@ -279,6 +290,10 @@ impl Engine {
             SchemaSource::Inline(definition) => (None, None, definition),
             SchemaSource::Operation(asked) => {
                 return Ok((None, None, operation::planned(&self.inner, &asked)));
+            }
+            // Resolved before the config is read, which they have a say in.
+            SchemaSource::Template(_) | SchemaSource::Filter { .. } => {
+                return Err(Error::internal());
             }
         };
         let definition = self.embed(scope, definition).await?;

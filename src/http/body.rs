@@ -9,7 +9,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::pace::{Pace, paced};
 use crate::domain::error::{Code, Error};
@@ -50,6 +50,53 @@ pub async fn json(request: &HttpRequest, payload: Payload, limit: usize) -> Resu
             format!("The body is not JSON: {error}. Check the place that is named."),
         )
     })
+}
+
+/// A file and the texts beside it.
+pub struct Form {
+    pub fields: Map<String, Value>,
+    pub file: Option<File>,
+}
+
+/// Whether the body says that it is a multipart one.
+pub fn is_form(request: &HttpRequest) -> bool {
+    media_type(request) == "multipart/form-data"
+}
+
+/// All parts of a multipart body: the one named `file`, at most `limit` bytes, and the others as
+/// texts, at most `beside` bytes together. None may be there twice.
+pub async fn form(
+    request: &HttpRequest,
+    payload: Payload,
+    limit: usize,
+    beside: usize,
+) -> Result<Form, Error> {
+    let payload = paced(payload, Pace::USUAL);
+    let mut parts = Multipart::new(request.headers(), payload);
+    let (mut fields, mut file, mut room) = (Map::new(), None, beside);
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(|error| unreadable(&error))?;
+        let name = part.name().unwrap_or_default().to_owned();
+        let is_there = fields.contains_key(&name) || (name == "file" && file.is_some());
+        if is_there || fields.len() >= MAX_PARTS {
+            let shown: String = name.chars().take(80).collect();
+            let message = format!(
+                "The part `{shown}` is there more than once, or there are more than {MAX_PARTS} parts."
+            );
+            return Err(
+                Error::new(Code::InvalidRequest, message.clone()).at(format!("/{shown}"), message)
+            );
+        }
+        if name == "file" {
+            file = Some(one_file(part, limit).await?);
+            continue;
+        }
+        let bytes = read(part, room, "What is beside the file").await?;
+        room -= bytes.len();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        fields.insert(name, Value::String(text));
+    }
+    Ok(Form { fields, file })
 }
 
 /// The part named `file` of a multipart body, at most `limit` bytes; so many again may be in

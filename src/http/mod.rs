@@ -6,6 +6,7 @@
 //! | `/v1/jobs` `/v1/documents` `/v1/schemas` `/v1/projects` `/v1/extractions` `/v1/parses` `/v1/splits` `/v1/classifications` | [`retab`] | clients of Retab |
 //! | `/structflow` `/files` `/uploads` | [`structflow`] | clients of StructFlow |
 //! | `/v2` | [`parseflow`] | clients of Parseflow |
+//! | `/api/v1` | [`extraction_jobs`] | clients of Extraction jobs |
 //! | `/healthz` `/readyz` `/metrics` `/openapi.json` | `ops` | operators and tools |
 //! | `/` `/docs` `/console/` | `console` | people |
 //!
@@ -19,6 +20,7 @@ mod body;
 mod console;
 mod download;
 pub mod error;
+pub mod extraction_jobs;
 mod files;
 mod form;
 mod members;
@@ -59,7 +61,7 @@ use origin::{gate, share};
 
 /// Whose words an error is told in, by the base of the path: also one that is raised before a
 /// handler runs. Every other path is answered in the words of the native dialect.
-const WORDINGS: [(&str, Wording); 13] = [
+const WORDINGS: [(&str, Wording); 14] = [
     ("/v1/jobs", retab::wording),
     ("/v1/documents", retab::wording),
     ("/v1/schemas", retab::wording),
@@ -70,6 +72,7 @@ const WORDINGS: [(&str, Wording); 13] = [
     ("/v1/classifications", retab::wording),
     ("/v1/edit", retab::wording),
     ("/v2", parseflow::wording),
+    ("/api/v1", extraction_jobs::wording),
     ("/structflow", structflow::wording),
     ("/files", structflow::wording),
     ("/uploads", structflow::wording),
@@ -129,11 +132,13 @@ pub fn server(
     parseflow::word_callbacks(&engine);
     let (engine, options) = (web::Data::new(engine), web::Data::new(options));
     let attempts = web::Data::new(Attempts::new());
+    let polls = web::Data::new(extraction_jobs::Polls::new());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(engine.clone())
             .app_data(options.clone())
             .app_data(attempts.clone())
+            .app_data(polls.clone())
             // The last one is the outermost.
             .wrap(from_fn(gate))
             .wrap(from_fn(|request, next| speak(wording, request, next)))
@@ -148,6 +153,7 @@ pub fn server(
             .configure(structflow::routes)
             .configure(retab::routes)
             .configure(parseflow::routes)
+            .configure(extraction_jobs::routes)
             .configure(ops::routes)
             .configure(console::routes)
             .default_service(web::route().to(nothing_here))

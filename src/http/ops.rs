@@ -52,13 +52,16 @@ macro_rules! embedded {
 /// Every body and event by the name it has under `components.schemas`.
 const SCHEMAS: &[(&str, &str)] = embedded! {
     "api" as "": "batch_results" "callback_secret" "config" "config_used" "deleted" "delivery" "delivery_list" "document" "document_list" "document_upload"
-        "events_page" "explained_plan" "file" "file_list" "file_upload" "forecast" "health"
+        "events_page" "explained_plan" "file" "file_list" "file_upload" "filter" "filter_create" "filter_list" "forecast" "health"
         "job" "job_create" "job_created" "job_list" "job_summary" "model_list"
         "operation_classify" "operation_generate_schema" "operation_parse" "operation_split" "plan"
         "plan_request" "problem" "record_list"
         "results" "review" "review_decide" "review_gate" "schema" "schema_create" "schema_infer" "schema_inferred" "schema_list"
         "schema_update" "schema_validate" "schema_validation" "schema_warning" "stream_ticket"
+        "template" "template_create" "template_list"
         "upload_chunk" "upload_create" "webhook" "webhook_create" "webhook_list" "webhook_message" "webhook_update";
+    "dialects/extraction_jobs" as "extraction_jobs_": "error" "extract" "extracted" "job"
+        "job_create" "job_created" "result";
     "dialects/structflow" as "structflow_": "error" "file_list" "job" "job_create" "job_list"
         "job_summary" "models";
     "dialects/retab" as "retab_": "classification" "classify_response" "error" "extract_chunk"

@@ -12,7 +12,7 @@ mod state;
 pub use postgres::{Postgres, PostgresOptions};
 pub use sqlite::{Sqlite, SqliteKeys, SqliteOptions};
 
-use crate::engine::ports::StoreError;
+use crate::engine::ports::{DefinitionKind, StoreError};
 
 impl From<serde_json::Error> for StoreError {
     fn from(error: serde_json::Error) -> Self {
@@ -20,6 +20,14 @@ impl From<serde_json::Error> for StoreError {
             "a stored value is not of the form it should have: {error}"
         ))
     }
+}
+
+/// The kind of a saved definition, by the word it is stored under.
+fn definition_kind(word: &str) -> Result<DefinitionKind, StoreError> {
+    let mut kinds = [DefinitionKind::Template, DefinitionKind::Filter].into_iter();
+    kinds
+        .find(|kind| kind.name() == word)
+        .ok_or_else(|| state::unknown("kind of definition", word))
 }
 
 /// What a list is searched for, in the form the statements compare with.

@@ -8,6 +8,7 @@ mod catalog;
 mod clock;
 mod connection;
 mod create;
+mod definitions;
 mod files;
 mod filter;
 mod jobs;

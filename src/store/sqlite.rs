@@ -5,6 +5,7 @@
 
 mod catalog;
 mod copy;
+mod definitions;
 mod files;
 mod filter;
 mod jobs;
@@ -32,7 +33,7 @@ use self::writer::{Change, Writer};
 use crate::engine::ports::{Clock, StoreError};
 
 /// One script a version, applied in order to a file that has fewer.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("sqlite.sql"),
     include_str!("sqlite-2.sql"),
     include_str!("sqlite-3.sql"),
@@ -42,6 +43,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("sqlite-7.sql"),
     include_str!("sqlite-8.sql"),
     include_str!("sqlite-9.sql"),
+    include_str!("sqlite-10.sql"),
 ];
 /// Marks the file as ours ("Rvlt"), so that no other program's database is changed.
 const APPLICATION_ID: i64 = 0x5276_6c74;

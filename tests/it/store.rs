@@ -4,6 +4,7 @@ mod admission;
 mod answers;
 mod bed;
 mod catalog;
+mod definitions;
 mod files;
 mod idempotency;
 mod keys;
@@ -168,6 +169,12 @@ conformance! {
         a_document_is_kept_while_a_job_needs_it,
         bytes_are_needed_while_a_document_or_an_active_job_has_them,
         another_scope_sees_nothing_and_changes_nothing,
+    }
+    definitions {
+        a_definition_is_kept_as_it_was_until_it_is_replaced_and_deleted,
+        a_name_is_given_once_within_its_kind_and_scope,
+        a_scope_has_no_more_of_a_kind_than_its_limit,
+        definitions_page_and_are_searched_by_name,
     }
     files {
         files_are_kept_as_they_were_until_they_are_deleted,

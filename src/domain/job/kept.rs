@@ -6,21 +6,23 @@ use serde_json::Value;
 use super::JobView;
 use crate::domain::time::Time;
 
-/// The request in the words of a dialect that shows it again, and counts how long a job is kept
-/// from its start.
+/// What a dialect shows of the request again or answers by, and how long a job is kept whose time
+/// is counted from its start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Asked {
     /// As it came, but for what the documents hold.
     pub request: Value,
-    /// The most milliseconds from the start of the job, or of its last retry, to its expiry.
-    pub lifetime_ms: u64,
+    /// The most milliseconds from the start of the job, or of its last retry, to its expiry; none:
+    /// it is kept from its end, as any job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime_ms: Option<u64>,
 }
 
 impl JobView {
     /// When it expires at the latest, where that is counted from its start: also known before its
     /// end. A retry begins the count anew.
     pub fn latest_expiry(&self) -> Option<Time> {
-        let lifetime_ms = self.spec.asked.as_ref()?.lifetime_ms;
+        let lifetime_ms = self.spec.asked.as_ref()?.lifetime_ms?;
         let begun = if self.run == 1 {
             self.created_at
         } else {

@@ -16,6 +16,7 @@ use crate::domain::job::JobView;
 use crate::domain::metadata::Metadata;
 use crate::domain::review::Decision;
 use crate::domain::status::Status;
+use crate::domain::template::TemplateUse;
 use crate::domain::time::Time;
 use crate::engine::keys::Principal;
 use crate::engine::ports::JobQuery;
@@ -46,13 +47,15 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/jobs/{id}/retry", [on(Method::POST, retry)]));
 }
 
-const MEMBERS: [&str; 15] = [
+const MEMBERS: [&str; 17] = [
     "document_id",
     "document",
     "inputs",
     "file_id",
     "schema_id",
     "schema",
+    "template",
+    "filter",
     "operation",
     "parse",
     "classify",
@@ -100,16 +103,7 @@ impl TryFrom<Value> for CreateRequest {
         let body_sha256 = repeat::body_sha256(&members);
         let document = source(&mut members)?;
         let operation = operations::take(&mut members)?;
-        let schema = match (
-            operation,
-            members.shift_remove("schema_id"),
-            members.shift_remove("schema"),
-        ) {
-            (Some(operation), ..) => operation,
-            (_, Some(id), None) => SchemaSource::Stored(SchemaId::parse(text("/schema_id", &id)?)?),
-            (_, None, Some(schema)) => SchemaSource::Inline(schema),
-            _ => return Err(one_of("schema_id", "schema")),
-        };
+        let schema = wanted(&mut members, operation)?;
         let config = members.shift_remove("config");
         let callback_url = members.shift_remove("callback_url");
         let callback_url = callback_url.map(|url| text("/callback_url", &url).map(str::to_owned));
@@ -130,6 +124,38 @@ impl TryFrom<Value> for CreateRequest {
             stream,
             body_sha256,
         })
+    }
+}
+
+/// What is asked for: an operation, or a schema, wherever it is.
+fn wanted(
+    members: &mut Map<String, Value>,
+    operation: Option<SchemaSource>,
+) -> Result<SchemaSource, Error> {
+    const SOURCES: [&str; 4] = ["schema_id", "schema", "template", "filter"];
+    let given = SOURCES.map(|name| members.shift_remove(name));
+    match (operation, given) {
+        (Some(operation), _) => Ok(operation),
+        (_, [Some(id), None, None, None]) => {
+            let id = SchemaId::parse(text("/schema_id", &id)?)?;
+            Ok(SchemaSource::Stored(id))
+        }
+        (_, [None, Some(schema), None, None]) => Ok(SchemaSource::Inline(schema)),
+        (_, [None, None, Some(template), None]) => {
+            let template = text("/template", &template)?.to_owned();
+            Ok(SchemaSource::Template(template))
+        }
+        (_, [None, None, template, Some(filter)]) => {
+            let template = template.map(|name| text("/template", &name).map(str::to_owned));
+            Ok(SchemaSource::Filter {
+                filter: text("/filter", &filter)?.to_owned(),
+                template: template.transpose()?,
+            })
+        }
+        _ => Err(wrong(
+            "/schema_id",
+            "Send exactly one of `schema_id`, `schema`, `template` and `filter`; beside `filter` there may be a `template`.",
+        )),
     }
 }
 
@@ -223,6 +249,8 @@ pub(super) struct JobBody {
     output_file_id: Option<FileId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     review: Option<ReviewBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<TemplateUse>,
 }
 
 /// Where a review stands, without a value.
@@ -269,6 +297,7 @@ impl JobBody {
                 decided_at: review.decided_at,
                 decision: review.decision,
             }),
+            template: view.spec.template.clone(),
         }
     }
 }

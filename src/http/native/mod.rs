@@ -6,12 +6,14 @@
 mod documents;
 mod events;
 mod files;
+mod filters;
 mod jobs;
 mod operations;
 mod plans;
 pub(super) mod records;
 mod review;
 mod schemas;
+mod templates;
 mod tickets;
 mod webhooks;
 
@@ -32,6 +34,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
     files::routes(config);
     schemas::routes(config);
+    templates::routes(config);
+    filters::routes(config);
     jobs::routes(config);
     records::routes(config);
     operations::routes(config);

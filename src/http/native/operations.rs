@@ -54,7 +54,7 @@ pub(super) fn take(members: &mut Map<String, Value>) -> Result<Option<SchemaSour
     if operation.is_extract() {
         return Ok(None);
     }
-    if let Some(schema) = ["schema_id", "schema"]
+    if let Some(schema) = ["schema_id", "schema", "template", "filter"]
         .into_iter()
         .find(|name| members.contains_key(*name))
     {

@@ -306,7 +306,10 @@ async fn infer(
     })))
 }
 
-fn take_text(members: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Error> {
+pub(super) fn take_text(
+    members: &mut Map<String, Value>,
+    name: &str,
+) -> Result<Option<String>, Error> {
     match members.shift_remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

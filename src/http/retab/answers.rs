@@ -160,7 +160,7 @@ async fn request(
     view: &JobView,
     part: Part,
 ) -> Result<Value, Error> {
-    let Some(asked) = &view.spec.asked else {
+    let Some(asked) = bodies::own_request(view) else {
         return Ok(json!({
             "document": { "filename": view.spec.document_name },
             "model": view.spec.config.model,

@@ -4,12 +4,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::NAME;
 use super::endpoints::Endpoint;
 use super::flat::likelihoods;
 use super::jobs::named;
 use crate::domain::error::Error;
 use crate::domain::id::Scope;
-use crate::domain::job::JobView;
+use crate::domain::job::{Asked, JobView};
 use crate::domain::record::RecordStatus;
 use crate::engine::{Engine, JobResult};
 
@@ -61,7 +62,13 @@ async fn file(engine: &Engine, scope: &Scope, view: &JobView) -> Value {
 
 /// What the client sent under a name.
 fn asked<'a>(view: &'a JobView, name: &str) -> Option<&'a Value> {
-    view.spec.asked.as_ref()?.request.get(name)
+    own_request(view)?.request.get(name)
+}
+
+/// What was asked, of a job of this dialect.
+pub fn own_request(view: &JobView) -> Option<&Asked> {
+    let is_own = view.spec.dialect.as_deref() == Some(NAME);
+    view.spec.asked.as_ref().filter(|_| is_own)
 }
 
 /// The name of an extraction: the client's own, or one after its job.

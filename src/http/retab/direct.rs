@@ -68,11 +68,11 @@ pub fn unanswered(view: &JobView) -> Option<Error> {
     match (view.status, &view.error) {
         (Status::Completed, _) => None,
         (Status::Failed, Some((fault, message))) => Some(Error::new(
-            Code::JobFailed,
+            Code::ProcessFailed,
             format!("{job} failed with {}: {message}", fault.name()),
         )),
         (status, _) if status.is_terminal() => Some(Error::new(
-            Code::JobFailed,
+            Code::ProcessFailed,
             format!("{job} is {}.", status.name()),
         )),
         _ => Some(Error::new(

@@ -70,7 +70,7 @@ impl Target {
                 endpoint: Some(endpoint.path().into()),
                 asked: Some(Asked {
                     request: kept,
-                    lifetime_ms: LIFETIME_MS,
+                    lifetime_ms: Some(LIFETIME_MS),
                 }),
             },
             further: given,

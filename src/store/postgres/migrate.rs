@@ -10,7 +10,7 @@ use super::target::{CONNECT, Target};
 use crate::engine::ports::StoreError;
 
 /// One script a version, applied in order to a database that has fewer.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../postgres.sql"),
     include_str!("../postgres-2.sql"),
     include_str!("../postgres-3.sql"),
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../postgres-6.sql"),
     include_str!("../postgres-7.sql"),
     include_str!("../postgres-8.sql"),
+    include_str!("../postgres-9.sql"),
 ];
 /// One node at a time migrates ("Rvlt").
 const LOCK: i64 = 0x5276_6c74;

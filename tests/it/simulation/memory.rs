@@ -10,9 +10,10 @@ use rivulet::domain::plan::Plan;
 use rivulet::domain::status::Status;
 use rivulet::domain::time::Time;
 use rivulet::engine::ports::{
-    Claimed, Commit, Committed, Created, Deleted, Guard, Kept, KeptWindow, Keyed, LogPage, NewJob,
-    Outcome, Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError, StoredChunk,
-    StoredDocument, StoredEvent, StoredFile, StoredKey, StoredSchema, StoredUpload, StoredWebhook,
+    Claimed, Commit, Committed, Created, DefinitionKind, Deleted, Guard, Kept, KeptWindow, Keyed,
+    LogPage, NewJob, Outcome, Release, Reopen, Reopened, SECRET_BYTES, Snapshot, StoreError,
+    StoredChunk, StoredDefinition, StoredDocument, StoredEvent, StoredFile, StoredKey,
+    StoredSchema, StoredUpload, StoredWebhook,
 };
 use uuid::Uuid;
 
@@ -60,6 +61,7 @@ pub struct Memory {
     keys: BTreeMap<(String, String), JobId>,
     pub documents: BTreeMap<Owned<DocumentId>, StoredDocument>,
     pub schemas: BTreeMap<Owned<SchemaId>, StoredSchema>,
+    pub definitions: BTreeMap<Owned<(DefinitionKind, Uuid)>, StoredDefinition>,
     pub api_keys: BTreeMap<String, StoredKey>,
     pub secrets: BTreeMap<String, [u8; SECRET_BYTES]>,
     pub blobs: HashMap<String, Bytes>,
@@ -82,6 +84,7 @@ impl Memory {
             keys: BTreeMap::new(),
             documents: BTreeMap::new(),
             schemas: BTreeMap::new(),
+            definitions: BTreeMap::new(),
             api_keys: BTreeMap::new(),
             secrets: BTreeMap::new(),
             blobs: HashMap::new(),

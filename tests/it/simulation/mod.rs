@@ -5,6 +5,7 @@
 //! `RIVULET_SEED=n` tells one story; `RIVULET_SEEDS=n` sets how many are run.
 
 mod client;
+mod definitions;
 mod files;
 mod law;
 mod ledger;

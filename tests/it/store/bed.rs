@@ -227,6 +227,7 @@ impl Bed {
             chunks: None,
             has_own_key: false,
             has_own_callback: false,
+            template: None,
         };
         let plan = plan(subtrees);
         let planned: Vec<_> = plan

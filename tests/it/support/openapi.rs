@@ -93,7 +93,8 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
         .as_str()
         .or_else(|| body["error"]["code"].as_str())
         .or_else(|| body["detail"]["code"].as_str());
-    let code = code.filter(|_| status >= 400);
+    let code = code.filter(|_| status >= 400).map(str::to_ascii_lowercase);
+    let code = code.as_deref();
     let anywhere = DOCUMENT["x-codes-anywhere"].as_array().unwrap();
     if code.is_some_and(|code| anywhere.iter().any(|known| known == code)) {
         return;

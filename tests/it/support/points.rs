@@ -3,6 +3,8 @@
 //! A point is `PORT.WRITE.before`, where nothing was done, or `PORT.WRITE.after`, where it is on
 //! disk and nobody was told.
 
+mod definitions;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -12,6 +12,7 @@ static VALIDATORS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
     for (folder, prefix) in [
         ("api", ""),
         ("events", ""),
+        ("dialects/extraction_jobs", "extraction_jobs_"),
         ("dialects/structflow", "structflow_"),
         ("dialects/retab", "retab_"),
         ("dialects/parseflow", "parseflow_"),

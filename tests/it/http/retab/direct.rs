@@ -74,7 +74,7 @@ async fn a_direct_answer_with_something_missing_is_a_207_and_a_failure_is_an_err
     let failing = Scripted::new(|_, _| fault(Fault::ContentFiltered, None));
     let app = scripted(&failing).await;
     let failed = post(&app, EXTRACT, &scripted_request(), "extract_response").await;
-    assert_eq!(refusal(&failed), (422, "job_failed", ""));
+    assert_eq!(refusal(&failed), (422, "process_failed", ""));
     let message = failed.body["detail"]["message"].as_str().unwrap();
     assert!(
         message.starts_with("job_") && message.contains("content_filtered"),

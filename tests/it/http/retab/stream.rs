@@ -118,7 +118,7 @@ async fn a_stream_of_a_job_that_fails_says_why_and_breaks_off() {
     while let Some(chunk) = lines.next().await {
         last = chunk;
     }
-    assert_eq!(last["streaming_error"]["code"], "job_failed");
+    assert_eq!(last["streaming_error"]["code"], "process_failed");
     assert!(
         lines.broke,
         "a client that looks at no error must not take it for the end"
