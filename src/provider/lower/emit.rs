@@ -212,7 +212,10 @@ impl<'e, 'a> Emitter<'e, 'a> {
             may_miss: false,
             depth: 1,
         };
+        // Definitions inside each other take as much of the stack as places do.
+        self.levels += 1;
         let (schema, code) = self.shape(&form, ask, at);
+        self.levels -= 1;
         self.open = open;
         let height = std::mem::replace(&mut self.sheet.figures.depth, deepest);
         self.heights.insert(index, height.saturating_sub(1));

@@ -1,7 +1,6 @@
 use std::collections::HashSet;
 
 use jsonschema::Validator;
-use rivulet::domain::error::Error;
 use rivulet::domain::merge;
 use rivulet::domain::plan::{Plan, SplitterConfigs};
 use rivulet::domain::pointer::Pointer;
@@ -140,15 +139,16 @@ fn answer(plan: &Plan, lowered: &Lowered, instance: &Value, of: &[&Value]) -> Va
     Value::Object(answer)
 }
 
-/// Keywords that a dialect does not know yet are asked for all the same: they are what is wanted
-/// though nothing checks them. So a value has to be one under the newest dialect as well, and
-/// nothing is claimed of a schema that is none there.
-fn newest(schema: &Value) -> Result<Option<Validator>, Error> {
+/// The schema under the newest dialect, with marks. Keywords that a dialect does not know yet are
+/// asked for all the same: they are what is wanted though nothing checks them. So a value has to be
+/// one there as well, and nothing is claimed of a schema that is none there.
+fn newest(schema: &Value) -> Option<Validator> {
     let mut newest = schema.clone();
-    if undated(&mut newest) {
-        schema::compile(&newest).map(Some)
-    } else {
-        Ok(None)
+    let is_dated = undated(&mut newest);
+    marked(&mut newest);
+    match schema::compile(&newest) {
+        Err(error) if !is_dated => panic!("{newest}: {error}"),
+        compiled => compiled.ok(),
     }
 }
 
@@ -180,19 +180,13 @@ fn case(dice: &mut Dice) {
     let lowered = lower(&plan, &all, profile, once_in(dice, 2));
     let sent = jsonschema::options().offline().build(lowered.answers());
     let sent = sent.unwrap_or_else(|error| panic!("{} {schema}: {error}", profile.name));
-    let mut with_marks = schema.clone();
-    marked(&mut with_marks);
-    let marks = schema::compile(&with_marks).unwrap();
+    let Some(marks) = newest(&schema) else {
+        return;
+    };
     let parts: Vec<_> = plan.subtrees.iter().map(|part| &part.schema).collect();
     // What is made up beside the schema may be named elsewhere in it.
     let nothing = vec![&Value::Null; parts.len()];
-    let Ok(newest) = newest(&schema) else {
-        return;
-    };
-    let is_valid = |value: &Value| {
-        let is_newest = newest.as_ref().is_none_or(|newest| newest.is_valid(value));
-        is_newest && validator.is_valid(value)
-    };
+    let is_valid = |value: &Value| validator.is_valid(value) && marks.is_valid(value);
     let numbered = instances.iter().enumerate();
     for (at, instance) in numbered.filter(|(_, value)| is_valid(value)) {
         let of = if at < named { &parts } else { &nothing };
@@ -203,7 +197,7 @@ fn case(dice: &mut Dice) {
         };
         let mut part = instance.clone();
         stray.leave_out(&Pointer::root(), &mut part);
-        if !marks.is_valid(&part) || !is_valid(&part) {
+        if !is_valid(&part) {
             continue;
         }
         let answer = answer(&plan, &lowered, &part, of);
