@@ -56,6 +56,7 @@ fn is_admitted(row: &Row, filter: &JobFilter) -> bool {
             &filter.endpoint,
             spec.endpoint.as_deref().unwrap_or_default(),
         )
+        && filter.schema_id.is_none_or(|id| spec.schema_id == Some(id))
         && is(&filter.model, &spec.config.model)
         && holds(&spec.document_name, filter.name_contains.as_deref())
         && filter.from.is_none_or(|from| from <= job.created_at)
