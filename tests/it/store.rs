@@ -109,6 +109,7 @@ conformance! {
         a_new_secret_leaves_the_one_of_before,
         a_scope_has_no_more_endpoints_than_its_limit,
         the_webhooks_of_another_scope_are_not_there,
+        a_message_by_hand_is_due_at_once_beside_the_others_and_only_of_a_job_that_is_there,
         deliveries_go_with_their_job_and_with_its_log,
         a_job_that_was_retried_is_told_of_again,
     }

@@ -220,7 +220,7 @@ async fn paths_lead_only_where_they_say() {
         "/HEALTHZ",
         "/v1/extract",
         "/v1/extract/",
-        "/v2/extract/jobs",
+        "/v3/extract/jobs",
         "/%zz",
         "/%c0%af",
         "/console//",

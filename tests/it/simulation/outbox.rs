@@ -250,7 +250,8 @@ impl Outbox for Shelf {
     fn post(&self, scope: &Scope, notice: Notice, job: &JobView) -> Answered<'_, bool> {
         let job = job.clone();
         self.done(|disk| {
-            let is_there = disk.jobs.contains_key(&job.id);
+            let row = disk.jobs.get(&job.id);
+            let is_there = row.is_some_and(|row| row.scope == *scope);
             if is_there {
                 disk.put(scope, &job, notice);
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rivulet::domain::id::{JobId, Scope, WebhookId};
-use rivulet::domain::webhook::{DeliveryState, Secret, Topic};
+use rivulet::domain::webhook::{DeliveryState, Secret, Topic, notice_to};
 use rivulet::engine::ports::{
     About, Attempt, Committed, Delivery, DisabledBy, Due, Reopen, Reopened, StoredWebhook,
 };
@@ -427,6 +427,23 @@ pub async fn the_webhooks_of_another_scope_are_not_there(bed: Bed) {
     }
     assert_eq!(store.webhook(&scope(), id).await.unwrap(), Some(webhook));
     assert_eq!(due(&bed).await.len(), 2, "nothing was disabled");
+}
+
+pub async fn a_message_by_hand_is_due_at_once_beside_the_others_and_only_of_a_job_that_is_there(
+    bed: Bed,
+) {
+    let job = ended(&bed).await;
+    let view = bed.store.view(&scope(), job).await.unwrap().unwrap();
+    let by_hand = || notice_to(&scope(), &view, "https://now.example/", bed.id()).unwrap();
+    assert!(bed.store.post(&scope(), by_hand(), &view).await.unwrap());
+    let mut urls: Vec<_> = due(&bed).await.into_iter().map(|due| due.url).collect();
+    urls.sort();
+    assert_eq!(urls, [CALLBACK, "https://now.example/"]);
+    let eve = Scope::new("eve");
+    assert!(!bed.store.post(&eve, by_hand(), &view).await.unwrap());
+    bed.store.delete(&scope(), job).await.unwrap();
+    assert!(!bed.store.post(&scope(), by_hand(), &view).await.unwrap());
+    assert!(told(&bed, job).await.is_empty());
 }
 
 pub async fn deliveries_go_with_their_job_and_with_its_log(bed: Bed) {

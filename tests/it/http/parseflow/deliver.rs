@@ -130,6 +130,13 @@ async fn without_any_address_a_try_is_recorded_and_nothing_is_sent() {
         assert!(delivery.get("last_status_code").is_none());
         assert!(delivery["last_attempt_at"].is_string());
     }
+    let path = format!("/v1/extract/jobs/{job}/deliveries");
+    let native = app.get(&path, "delivery_list").await;
+    let first = &native.body["deliveries"][0];
+    assert_eq!(
+        (&first["url"], &first["state"]),
+        (&json!(""), &json!("failed"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
