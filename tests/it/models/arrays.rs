@@ -211,7 +211,7 @@ async fn those_who_watch_see_every_row_once_in_its_place_and_no_more_than_two_ev
     for event in &told {
         assert_eq!(
             (&event["path"], &event["windows_total"]),
-            (&json!("/items"), &json!(4))
+            (&json!("/items"), &json!(3))
         );
         let preview = &event["items_preview"];
         for (at, item) in preview["items"]
@@ -234,9 +234,9 @@ async fn those_who_watch_see_every_row_once_in_its_place_and_no_more_than_two_ev
         told.len()
     );
     // One call for the fields, and one for each window, as was thought.
-    assert_eq!(server.count(), 5);
+    assert_eq!(server.count(), 4);
     let plan = &ran.results["metadata"]["plan"];
-    assert_eq!(plan["estimate"]["calls"], 5, "{plan}");
+    assert_eq!(plan["estimate"]["calls"], 4, "{plan}");
     let pages: BTreeSet<u64> = told
         .iter()
         .flat_map(|event| event["pages"].as_array().unwrap())

@@ -91,7 +91,7 @@ fn kept(data: &Path) -> usize {
 
 /// Kills the server once `done` windows are told of, and lets it go on.
 async fn round(seed: u64, done: u64) {
-    let document = Document::make(Spec::plain(seed, 400));
+    let document = Document::make(Spec::plain(seed, 500));
     let (model, folder, client) = (Server::start(), tempfile::tempdir().unwrap(), Client::new());
     let reader = reader(&document);
     let pace = Pace {
