@@ -249,7 +249,7 @@ impl Words {
 
 /// Work on a document, off the threads that serve requests: short work is done before another
 /// thread would be awake.
-async fn offload<T: Send + 'static>(
+pub(super) async fn offload<T: Send + 'static>(
     document: &Document,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Halt> {

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::task::spawn_blocking;
-
-use super::array::{Arrays, Calls, Look};
+use super::array::{Arrays, Calls, Look, offload};
 use super::plans::Planned;
 use super::ports::{Call, Manner, Model, Provider};
 use super::rates::{Asked, Known};
@@ -233,7 +231,7 @@ impl Inner {
             let mut items = work.items.iter().filter(|item| item.index == index);
             let whole = items.next().map(|item| item.answer).unwrap_or_default();
             // What each of its calls shows is written out to be counted.
-            let calls = spawn_blocking(move || array.calls(&terms, counts, whole, rows));
+            let calls = offload(document, move || array.calls(&terms, counts, whole, rows));
             let Calls { likely, doubtful } = calls.await.unwrap_or_default();
             packed.loads.extend(vec![vec![index]; likely.len()]);
             packed.weights.extend(likely);

@@ -103,8 +103,8 @@ impl Run {
         self.waits.begin(&self.journal).await?;
         self.conclude(&mut progress, index, checked, said, judged)
             .await?;
-        self.waits.end(&self.journal).await?;
-        self.mend().await
+        self.mend().await?;
+        self.waits.end(&self.journal).await
     }
 }
 

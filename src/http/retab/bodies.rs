@@ -87,6 +87,7 @@ fn sureness(result: &JobResult) -> Value {
 /// An extraction in the form of a chat completion.
 fn completion(result: &JobResult) -> Value {
     let view = &result.view;
+    let spent = view.spent();
     let last_token_at = view.ended_at.unwrap_or(view.updated_at);
     json!({
         "id": extraction_id(view),
@@ -104,10 +105,9 @@ fn completion(result: &JobResult) -> Value {
             },
         }],
         "usage": {
-            "prompt_tokens": view.usage.prompt_token_count,
-            "completion_tokens": view.usage.candidates_token_count
-                + view.usage.thoughts_token_count,
-            "total_tokens": view.usage.total_token_count,
+            "prompt_tokens": spent.prompt_token_count,
+            "completion_tokens": spent.candidates_token_count + spent.thoughts_token_count,
+            "total_tokens": spent.total_token_count,
         },
         "extraction_id": extraction_id(view),
         "likelihoods": sureness(result),

@@ -3,6 +3,7 @@ mod auth;
 mod bombs;
 mod console;
 mod cors;
+mod dialects;
 mod documents;
 mod door;
 mod extraction_jobs;

@@ -176,6 +176,15 @@ impl Asking {
     }
 }
 
+impl Asking {
+    /// From here on it may be asked for anew, since it breaks a bond, while the call goes on.
+    fn answered(&mut self, index: usize) {
+        self.subtrees.retain(|asked| *asked != index);
+        let mut ledger = self.world.ledger.lock();
+        ledger.asked(self.life.number, self.client, (index, &self.window));
+    }
+}
+
 impl Drop for Asking {
     fn drop(&mut self) {
         let mut ledger = self.world.ledger.lock();
@@ -241,7 +250,7 @@ impl Provider for Simulated {
         let (world, life) = (Arc::clone(&self.world), Arc::clone(&self.life));
         async_stream::stream! {
             life.awake().await;
-            let asking = Asking::begin(&world, &life, &call);
+            let mut asking = Asking::begin(&world, &life, &call);
             asking.is_alone().await;
             for index in call.subtrees {
                 let (thinking, course) = Self::course(&world, &life);
@@ -261,6 +270,7 @@ impl Provider for Simulated {
                             }
                             false => said(asking.client, &subtree.id, &subtree.path),
                         };
+                        asking.answered(index);
                         yield Ok(Answer::Subtree { index, value, attributions: Attributions::new(), logprobs: Logprobs::new() });
                     }
                     Course::Cut => return,
