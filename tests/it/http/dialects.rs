@@ -115,7 +115,7 @@ async fn all(app: &TestApp, job: &str) -> [Told; 5] {
     ]
 }
 
-fn words<'a>(told: &'a [Told; 5]) -> [&'a str; 5] {
+fn words(told: &[Told; 5]) -> [&str; 5] {
     told.each_ref().map(|told| told.status.as_str().unwrap())
 }
 
