@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::layout::{MANY_ROWS, PAGES};
 use crate::long::{Document, Spec};
 use crate::model::{Pace, Reader, Server, Wire};
 use crate::process::{Process, Seen, model_of};
@@ -187,6 +188,10 @@ pub async fn run(rows: &[usize]) {
         for by in [MODEL, CODE] {
             row(*rows, Spec::plain(1, *rows), "plain", by).await;
             row(*rows, Spec::hard(2, *rows), "hard", by).await;
+            if *rows >= MANY_ROWS {
+                let spec = Spec::hard(2, *rows).over_pages(PAGES);
+                row(*rows, spec, "hard, 200 pages", by).await;
+            }
         }
     }
     for by in [MODEL, CODE] {

@@ -7,6 +7,10 @@ use crate::long::{Document, Spec};
 use crate::model::Server;
 use crate::process::Process;
 
+/// Rows that are also read from so many pages.
+pub const MANY_ROWS: usize = 3_200;
+pub const PAGES: usize = 200;
+
 /// The part of the rows that were read, and of all cells those that are right.
 fn recall_and_accuracy(read: &Value, truth: &Value) -> (f64, f64) {
     let empty = Vec::new();
@@ -91,5 +95,9 @@ pub async fn run(rows: &[usize]) {
         row(*rows, Spec::plain(1, *rows), "plain").await;
         row(*rows, Spec::hard(2, *rows), "hard").await;
         row(*rows, Spec::hard(3, *rows), "hard").await;
+        if *rows >= MANY_ROWS {
+            row(*rows, Spec::plain(1, *rows).over_pages(PAGES), "plain").await;
+            row(*rows, Spec::hard(2, *rows).over_pages(PAGES), "hard").await;
+        }
     }
 }

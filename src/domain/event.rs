@@ -312,6 +312,12 @@ pub struct ArrayProgress {
     pub items_found: u64,
     /// Since the event before.
     pub items_new: u64,
+    /// With a value for every property. 0 in logs that were written before it was told.
+    #[serde(default)]
+    pub items_completed: u64,
+    /// From 1: 2 and more where what seemed to be missing is read once more.
+    #[serde(default = "first")]
+    pub iteration: u64,
     pub windows_done: u64,
     pub windows_total: u64,
     /// Pages just read, from 1.
@@ -322,6 +328,11 @@ pub struct ArrayProgress {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items_preview: Option<ItemsPreview>,
     pub progress: Progress,
+}
+
+/// The iteration of events that do not tell theirs.
+fn first() -> u64 {
+    1
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -203,6 +203,8 @@ impl Lane<'_> {
                 break;
             }
             let known = self.more.len();
+            self.told.again();
+            self.tell().await?;
             self.read_again(&windows).await?;
             if self.more.len() == known {
                 break;

@@ -23,11 +23,17 @@ const PREVIEW: usize = 8 << 10;
 /// The reading of one array, as those who watch are told.
 pub(super) struct Told {
     windows: Vec<Window>,
+    /// Names of the row's properties.
+    names: Vec<String>,
     /// Rows of each window that was read, as far as they are its own; taken out once shown.
     read: Vec<Option<Vec<Box<RawValue>>>>,
     /// Windows whose rows were shown, all from the first; and how many rows that were.
     shown: (usize, u64),
     found: u64,
+    /// Of them those with a value for every property.
+    completed: u64,
+    /// Readings, this one included.
+    iteration: u64,
     done: u64,
     pages: BTreeSet<u32>,
     phase: Phase,
@@ -43,11 +49,15 @@ pub(super) struct Told {
 impl Told {
     pub(super) fn of(array: &Array) -> Self {
         let windows = array.located.windows.clone();
+        let properties = array.list.properties.iter();
         Self {
             read: windows.iter().map(|_| None).collect(),
             windows,
+            names: properties.map(|property| property.key.clone()).collect(),
             shown: (0, 0),
             found: 0,
+            completed: 0,
+            iteration: 1,
             done: 0,
             pages: BTreeSet::new(),
             phase: Phase::Locating,
@@ -71,6 +81,12 @@ impl Told {
         self.phase = phase;
     }
 
+    /// What seems to be missing is read once more.
+    pub(super) fn again(&mut self) {
+        self.iteration += 1;
+        self.is_news = true;
+    }
+
     /// A window has ended; with none of its rows where it failed.
     pub(super) fn end(&mut self, number: usize, whole: &Whole) {
         self.come(number, whole.pieces.iter().flat_map(Piece::own));
@@ -78,9 +94,13 @@ impl Told {
 
     /// The rows of a window, all of them its own.
     pub(super) fn come<'v>(&mut self, number: usize, rows: impl Iterator<Item = &'v Value>) {
-        let rows: Vec<_> = rows
-            .filter_map(|row| serde_json::value::to_raw_value(row).ok())
-            .collect();
+        let (names, completed) = (&self.names, &mut self.completed);
+        let rows = rows.inspect(|row| {
+            let has = |name: &String| row.get(name).is_some_and(|value| !value.is_null());
+            *completed += u64::from(names.iter().all(has));
+        });
+        let rows = rows.filter_map(|row| serde_json::value::to_raw_value(row).ok());
+        let rows: Vec<_> = rows.collect();
         self.done += 1;
         self.found += rows.len() as u64;
         if let Some(window) = self.windows.get(number) {
@@ -114,6 +134,8 @@ impl Told {
             phase: self.phase,
             items_found: self.found,
             items_new: self.found - self.found_then,
+            items_completed: self.completed,
+            iteration: self.iteration,
             windows_done: self.done,
             windows_total: self.windows.len() as u64,
             pages,

@@ -150,6 +150,7 @@ async fn those_who_watch_are_told_of_tables_longer_than_a_window_and_of_no_other
         for later in &told[1..] {
             assert_eq!(later["phase"], "verifying");
             assert_eq!(later["items_found"], rows);
+            assert_eq!(later["items_completed"], rows, "each has all of its values");
             let shown = later["items_preview"]["items"].as_array().unwrap();
             let all = ran.results["results"]["items"].as_array().unwrap();
             assert!(!shown.is_empty() && all.starts_with(shown));

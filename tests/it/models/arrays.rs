@@ -227,6 +227,11 @@ async fn those_who_watch_see_every_row_once_in_its_place_and_no_more_than_two_ev
     }
     let last = told.last().unwrap();
     assert_eq!(last["total_pages"], document.page_count());
+    let is_whole = |row: &&Value| row.as_object().unwrap().values().all(|v| !v.is_null());
+    let whole = rows.iter().take(next).filter(is_whole).count() as u64;
+    let (found, completed) = (&last["items_found"], &last["items_completed"]);
+    assert!(completed.as_u64() >= Some(whole) && completed.as_u64() <= found.as_u64());
+    assert!(told.iter().all(|event| event["iteration"] == 1), "{told:?}");
     let seconds = ran.end["duration_ms"].as_f64().unwrap() / 1_000.0;
     assert!(
         told.len() as f64 <= 1.0 + 2.0 * seconds,

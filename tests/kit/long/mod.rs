@@ -11,8 +11,11 @@ use serde_json::{Value, json};
 pub use self::words::Language;
 use self::words::Words;
 
-/// Lines of a page between its margins.
+/// Lines of a full page between its margins.
 const PAGE_LINES: usize = 56;
+
+/// The fewest, with room for a heading and some rows.
+const MIN_PAGE_LINES: usize = 12;
 
 /// What to make.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +40,8 @@ pub struct Spec {
     pub has_ordinals: bool,
     /// The document says how many rows there are, and their sum.
     pub states_totals: bool,
+    /// Lines of a page.
+    pub page_lines: usize,
 }
 
 impl Spec {
@@ -54,6 +59,7 @@ impl Spec {
             breaks_rows: false,
             has_ordinals: true,
             states_totals: true,
+            page_lines: PAGE_LINES,
         }
     }
 
@@ -71,6 +77,15 @@ impl Spec {
             states_totals: seed % 4 != 3,
             ..Self::plain(seed, rows)
         }
+    }
+
+    /// The same on more pages, each as short as that takes.
+    #[must_use]
+    pub fn over_pages(self, pages: usize) -> Self {
+        let shorter = (MIN_PAGE_LINES..self.page_lines).rev();
+        let specs = shorter.map(|page_lines| Self { page_lines, ..self });
+        let mut specs = specs.filter(|spec| Document::make(*spec).page_count() >= pages);
+        specs.next().expect("so many pages")
     }
 }
 
@@ -367,7 +382,7 @@ impl<'a> Setter<'a> {
     }
 
     fn put(&mut self, line: Line) {
-        if self.page.len() >= PAGE_LINES {
+        if self.page.len() >= self.document.spec.page_lines {
             self.turn();
         }
         self.page.push(line);
@@ -416,7 +431,7 @@ impl<'a> Setter<'a> {
     fn rows(&mut self, title: &str, rows: &[Row]) {
         let spec = self.document.spec;
         // A title, the header and a row stay together.
-        if self.page.len() + 4 > PAGE_LINES {
+        if self.page.len() + 4 > spec.page_lines {
             self.turn();
         }
         self.say(title);
@@ -452,7 +467,7 @@ impl<'a> Setter<'a> {
         let spec = self.document.spec;
         let mut lines = wrapped(&row.description, 28);
         let rest = lines.split_off(1);
-        if !spec.breaks_rows && self.page.len() + 1 + rest.len() > PAGE_LINES {
+        if !spec.breaks_rows && self.page.len() + 1 + rest.len() > spec.page_lines {
             self.turn();
         }
         let mut line: Line = Vec::new();
