@@ -34,6 +34,20 @@ fn the_same_seed_is_the_same_document_and_another_is_not() {
 }
 
 #[test]
+fn the_same_rows_can_be_set_on_more_pages() {
+    for spec in [Spec::plain(1, 400), Spec::hard(2, 400)] {
+        let usual = Document::make(spec);
+        let pages = usual.page_count() * 2;
+        let longer = Document::make(spec.over_pages(pages));
+        assert!(
+            (pages..pages + 6).contains(&longer.page_count()),
+            "{spec:?}"
+        );
+        assert_eq!(longer.truth(), usual.truth());
+    }
+}
+
+#[test]
 fn every_row_of_the_truth_stands_in_the_text_as_often_as_it_is_there() {
     for spec in specs() {
         let document = Document::make(spec);
